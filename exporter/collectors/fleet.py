@@ -1,0 +1,113 @@
+"""The whole fleet in numbers: instances by status, by label and status, GPUs by model and status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter import lines
+from exporter.rows import Metric, Number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from exporter.snapshot import Part, Snapshot
+
+#: What the API documents as actual_status; null is `provisioning`. Others are passed on as they come.
+STATUSES = (
+    "provisioning",
+    "created",
+    "loading",
+    "running",
+    "frozen",
+    "stopped",
+    "exited",
+    "rebooting",
+    "unknown",
+    "offline",
+)
+#: The status of an instance whose actual_status is neither text nor null: it is counted nevertheless.
+UNREADABLE = "unreadable"
+#: The label that stands for all that are too many.
+OTHER = "_other"
+
+
+class Instance(NamedTuple):
+    """What the fleet's numbers need of one instance; `since` is when this status was first seen (epoch)."""
+
+    status: str
+    since: float
+    label: str
+    gpu_name: str
+    gpus: Number
+
+
+INSTANCES = Metric(
+    name="vastai_instances",
+    help="Instances by status; every documented status is there (API field actual_status).",
+    labels=("account", "status"),
+    reading="counted from the rows; null is provisioning, what is neither text nor null is unreadable",
+)
+LABEL_INSTANCES = Metric(
+    name="vastai_label_instances",
+    help="Instances by the label that their user gave them, and status (API fields label, actual_status).",
+    labels=("account", "label", "status"),
+    reading="only pairs that occur; beyond limits.labels distinct labels the smallest are counted as _other",
+)
+GPUS = Metric(
+    name="vastai_gpus",
+    help="GPUs by model and status of their instance (API fields num_gpus, gpu_name, actual_status).",
+    labels=("account", "gpu_name", "status"),
+    reading="only pairs that occur",
+)
+API_INSTANCES = Metric(
+    name="vastai_api_instances",
+    help="Instances that the API says there are; other than the sum of vastai_instances, rows are missing"
+    " (API field total_instances).",
+    reading="as the last page said",
+)
+SUMMARIES = (INSTANCES, LABEL_INSTANCES, GPUS, API_INSTANCES)
+
+
+def summarise(
+    account: str, parts: tuple[Part[Instance], ...], snapshot: Snapshot[Instance], most_labels: int
+) -> Mapping[str, bytes]:
+    """Return the lines of `SUMMARIES`; see `exporter.collectors.base.Summarise`."""
+    statuses: Counter[tuple[str, ...]] = Counter({(status,): 0 for status in STATUSES})
+    labels: Counter[tuple[str, ...]] = Counter()
+    gpus: Counter[tuple[str, ...]] = Counter()
+    for part in parts:
+        for instance in part.items.values():
+            statuses[instance.status,] += 1
+            labels[instance.label, instance.status] += 1
+            gpus[instance.gpu_name, instance.status] += instance.gpus  # type: ignore[assignment]  # gpus may be halves
+    total = {} if snapshot.total is None else {(): snapshot.total}
+    return {
+        INSTANCES.name: _lines(INSTANCES, account, statuses.items()),
+        LABEL_INSTANCES.name: _lines(LABEL_INSTANCES, account, folded(labels, most_labels).items()),
+        GPUS.name: _lines(GPUS, account, gpus.items()),
+        API_INSTANCES.name: _lines(API_INSTANCES, account, total.items()),
+    }
+
+
+def folded(pairs: Counter[tuple[str, ...]], most: int) -> Counter[tuple[str, ...]]:
+    """Return counts by (label, status) with all but the `most` largest labels added up as `OTHER`."""
+    sizes: Counter[str] = Counter()
+    for (label, _), count in pairs.items():
+        sizes[label] += count
+    if len(sizes) <= most:
+        return pairs
+    kept = set(sorted(sizes, key=lambda label: (-sizes[label], label))[:most])
+    result: Counter[tuple[str, ...]] = Counter()
+    for (label, status), count in pairs.items():
+        result[label if label in kept else OTHER, status] += count
+    return result
+
+
+def _lines(metric: Metric, account: str, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
+    return lines.encode(
+        "".join(
+            lines.sample(metric.name, lines.labels(metric.labels, (account, *values)), value)
+            for values, value in sorted(samples)
+        )
+    )

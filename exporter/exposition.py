@@ -1,0 +1,189 @@
+"""Table and snapshots become the bytes of /metrics.
+
+What the API said stands in parts as lines that are ready (exporter.snapshot). Here they are put in the table's order
+and compressed, once for each change, when a scrape asks for it. The exporter's own metrics follow, new for each
+scrape; in the compressed body they are a second block of the same gzip stream.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from isal import isal_zlib
+
+from exporter import lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from exporter.collectors.base import Collector, Known
+    from exporter.snapshot import Snapshot
+    from exporter.telemetry import Telemetry
+
+#: Bytes that are compressed, or handed to the network, at a time.
+PIECE = 256 * 1024
+#: ISA-L's: a sixth of zlib level 1's time, and a smaller result (bench/README.md).
+LEVEL = 1
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One collector of one account: where its snapshot is, and how long what it says may be shown (seconds)."""
+
+    account: str
+    collector: Collector
+    known: Known
+    stale_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A response body, in pieces, and its length in bytes."""
+
+    pieces: Sequence[bytes]
+    length: int
+
+
+class Fleet:
+    """All lines of all sources at one moment.
+
+    Attributes:
+        snapshots: what it was made of.
+        until: monotonic seconds at which a part of it becomes too old to be shown.
+
+    """
+
+    def __init__(self, chunks: list[bytes], snapshots: tuple[Snapshot[Any], ...], until: float) -> None:
+        self.snapshots = snapshots
+        self.until = until
+        self._chunks = chunks
+        self._length = sum(map(len, chunks))
+        self._lock = threading.Lock()
+        self._deflated: tuple[list[bytes], int] | None = None
+
+    def plain(self, tail: bytes) -> Body:
+        """Return the lines, and `tail` after them."""
+        return Body([*_joined(self._chunks), tail], self._length + len(tail))
+
+    def gzip(self, tail: bytes) -> Body:
+        """Return the lines, and `tail` after them, as one gzip stream."""
+        with self._lock:
+            if self._deflated is None:
+                self._deflated = self._deflate()
+        pieces, checksum = self._deflated
+        compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        end = compressor.compress(tail) + compressor.flush()
+        end += struct.pack("<LL", zlib.crc32(tail, checksum), (self._length + len(tail)) & 0xFFFFFFFF)
+        body = [_GZIP_HEADER, *pieces, end]
+        return Body(body, sum(map(len, body)))
+
+    def _deflate(self) -> tuple[list[bytes], int]:
+        compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -zlib.MAX_WBITS)
+        checksum = 0
+        pieces: list[bytes] = []
+        for piece in _joined(self._chunks):
+            checksum = zlib.crc32(piece, checksum)
+            pieces.append(compressor.compress(piece))
+        # Ends on a byte, and nothing behind it refers back: another compressor can go on.
+        pieces.append(compressor.flush(isal_zlib.Z_FULL_FLUSH))
+        return list(_joined(pieces)), checksum
+
+
+class Exposition:
+    """The bytes of /metrics.
+
+    Args:
+        sources: what is served, asked anew each time.
+        telemetry: the exporter's own metrics.
+        clock: monotonic seconds.
+        most_labels: user labels that have a series of their own, for each account.
+
+    """
+
+    def __init__(
+        self,
+        sources: Callable[[], Sequence[Source]],
+        telemetry: Telemetry,
+        *,
+        clock: Callable[[], float],
+        most_labels: int,
+    ) -> None:
+        self._sources = sources
+        self._telemetry = telemetry
+        self._clock = clock
+        self._most_labels = most_labels
+        self._lock = threading.Lock()
+        self._fleet = Fleet([], (), float("-inf"))
+
+    def is_ready(self) -> bool:
+        """Tell whether a body can be had without rendering."""
+        return self._is_current(self._fleet, self._sources())
+
+    def body(self, *, openmetrics: bool, gzip: bool, process: bool = True) -> Body:
+        """Return what a scrape gets; scrapes that come together share one rendering."""
+        sources = self._sources()
+        with self._lock:
+            if not self._is_current(self._fleet, sources):
+                self._fleet = self._render(sources)
+            fleet = self._fleet
+        tail = self._telemetry.lines(openmetrics=openmetrics, process=process)
+        if openmetrics:
+            tail += b"# EOF\n"
+        return fleet.gzip(tail) if gzip else fleet.plain(tail)
+
+    def _is_current(self, fleet: Fleet, sources: Sequence[Source]) -> bool:
+        return (
+            self._clock() < fleet.until
+            and len(sources) == len(fleet.snapshots)
+            and all(source.known.snapshot is it for source, it in zip(sources, fleet.snapshots, strict=True))
+        )
+
+    def _render(self, sources: Sequence[Source]) -> Fleet:
+        now = self._clock()
+        snapshots = tuple(source.known.snapshot for source in sources)
+        until = float("inf")
+        found: dict[str, list[bytes]] = {}
+        collectors: dict[str, Collector] = {}
+        for source, snapshot in zip(sources, snapshots, strict=True):
+            collectors[source.collector.name] = source.collector
+            fresh = snapshot.fresh(now, source.stale_after)
+            if not fresh:
+                continue
+            until = min(until, min(part.confirmed for part in fresh) + snapshot.limit(source.stale_after))
+            if source.collector.summarise is not None:
+                summary = source.collector.summarise(source.account, fresh, snapshot, self._most_labels)
+                for name, chunk in summary.items():
+                    found.setdefault(name, []).append(chunk)
+            for part in fresh:
+                for name, chunk in part.lines.items():
+                    found.setdefault(name, []).append(chunk)
+        return Fleet(list(_in_order(collectors, found)), snapshots, until)
+
+
+def _in_order(collectors: dict[str, Collector], found: dict[str, list[bytes]]) -> Iterator[bytes]:
+    for collector in collectors.values():
+        for metric in (*collector.summaries, *collector.gauges):
+            if chunks := [chunk for chunk in found.get(metric.name, ()) if chunk]:
+                yield lines.header(metric)
+                yield from chunks
+
+
+def _joined(chunks: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of about `PIECE`."""
+    waiting: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)

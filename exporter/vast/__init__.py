@@ -1,0 +1,1 @@
+"""All that knows the Vast.ai API, and nothing that knows Prometheus."""

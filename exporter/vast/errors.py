@@ -1,0 +1,113 @@
+"""What can go wrong with one request to the API, as one small tree.
+
+    ApiError
+    |-- AuthError          the key is missing, unknown, revoked or may not do this
+    |-- RateLimitedError   HTTP 429
+    |-- ClientError        any other HTTP 4xx, a refused page token included
+    |-- ServerError        HTTP 5xx
+    |-- SlowError          no whole reply in time
+    |-- NetworkError       no connection, or one cut off in mid-reply
+    |-- BadReplyError      a reply that is not what the API documents
+    `-- IncompleteError    pages that lead to no end
+
+`Stopped` stands beside the tree: the daemon is going down, nothing went wrong.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Reason = Literal[
+    "auth",
+    "rate_limited",
+    "client_error",
+    "server_error",
+    "timeout",
+    "network",
+    "bad_reply",
+    "incomplete",
+    "internal",
+]
+
+
+class Stopped(Exception):  # noqa: N818 - a request to end, not an error
+    """Raised out of a wait when the loop that waits has to end."""
+
+
+class ApiError(Exception):
+    """A request that did not give what was asked for.
+
+    The message is in words for an operator; it never holds a key, a URL's query or a row of a reply.
+
+    Attributes:
+        reason: the value of the label `reason` of `vastai_collector_failures_total`.
+        passing: whether the same request may well succeed a moment later.
+
+    """
+
+    reason: ClassVar[Reason]
+    passing: ClassVar[bool] = True
+
+
+class AuthError(ApiError):
+    """The API does not accept the key; it says so with 401, 403 and (an unknown key) 404."""
+
+    reason = "auth"
+    passing = False
+
+
+class RateLimitedError(ApiError):
+    """HTTP 429.
+
+    Attributes:
+        threshold: seconds between requests that the reply names, or None.
+        retry_after: seconds of the Retry-After header, or None.
+
+    """
+
+    reason = "rate_limited"
+
+    def __init__(
+        self, message: str, *, threshold: float | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.threshold = threshold
+        self.retry_after = retry_after
+
+
+class ClientError(ApiError):
+    """An HTTP 4xx that is neither about the key nor about the pace: asking again changes nothing."""
+
+    reason = "client_error"
+    passing = False
+
+
+class ServerError(ApiError):
+    """HTTP 5xx."""
+
+    reason = "server_error"
+
+
+class SlowError(ApiError):
+    """The reply was not there, to its last byte, within the configured timeout."""
+
+    reason = "timeout"
+
+
+class NetworkError(ApiError):
+    """No connection (name, route, refusal, TLS), or a reply that broke off."""
+
+    reason = "network"
+
+
+class BadReplyError(ApiError):
+    """A reply that is no JSON object, says `success: false`, is too large or redirects to another host."""
+
+    reason = "bad_reply"
+
+
+class IncompleteError(ApiError):
+    """Pages that lead to no end: a repeated token, an empty page with a token, a page that is too long."""
+
+    reason = "incomplete"
+    passing = False

@@ -1,0 +1,1 @@
+"""The HTTP side: routes, content negotiation, the landing page, the server's thread."""

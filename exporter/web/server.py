@@ -1,0 +1,95 @@
+"""An ASGI application on a socket, in a thread of its own; knows nothing of what is served."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Self
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from starlette.types import ASGIApp
+
+#: Seconds that open connections get to finish when the server stops.
+GRACE_SECONDS = 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen, so that a taken port is an error before anything is started.
+
+    Args:
+        host: address or name; "" is every address, IPv6 and IPv4 alike where the system has both.
+        port: 0 lets the system choose a free one.
+
+    Raises:
+        OSError: the address can't be had.
+
+    """
+    if host == "" and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
+    infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = infos[0]
+    return socket.create_server(address[:2], family=family, backlog=512)
+
+
+class BackgroundServer:
+    """Serves `app` on `sock` from `start` to `stop`; `stop` closes the socket.
+
+    `stopped`, where given, is called when the server's thread ends, asked for or not.
+    """
+
+    def __init__(
+        self, app: ASGIApp, sock: socket.socket, *, stopped: Callable[[], None] | None = None
+    ) -> None:
+        self._socket = sock
+        host, self.port = sock.getsockname()[:2]
+        self.host: str = host
+        self._stopped = stopped
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def start(self) -> None:
+        """Start the thread; connections are accepted from the moment that the socket listens."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving; open connections have `GRACE_SECONDS` to finish."""
+        self._server.should_exit = True
+        self._thread.join(GRACE_SECONDS + 1)
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+            if self._stopped is not None:
+                self._stopped()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
