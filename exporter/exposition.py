@@ -1,8 +1,8 @@
 """Table and snapshots become the bytes of /metrics.
 
-What the API said stands in parts as lines that are ready (exporter.snapshot). Here they are put in the table's order
-and compressed, once for each change, when a scrape asks for it. The exporter's own metrics follow, new for each
-scrape; in the compressed body they are a second block of the same gzip stream.
+What the API said stands in parts as lines that are ready (exporter.snapshot). Here they are put in the
+table's order and compressed, once for each change, when a scrape asks for it. The exporter's own metrics
+follow, new for each scrape; in the compressed body they are a second block of the same gzip stream.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One collector of one account: where its snapshot is, and how long what it says may be shown (seconds)."""
+    """One collector of one account: where its snapshot is, and the seconds for which it may be shown."""
 
     account: str
     collector: Collector

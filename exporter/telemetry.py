@@ -142,6 +142,7 @@ class Runs:
         overruns: runs that took longer than the interval.
         failures: failed runs by reason.
         failing: failed runs in a row.
+        refused: whether the last run failed because the key was not accepted.
         ended: whether any run has ended.
         error: why the last run failed, in words; "" if it did not.
 
@@ -156,19 +157,20 @@ class Runs:
     overruns: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     failing: int = 0
+    refused: bool = False
     ended: bool = False
     error: str = ""
 
     def succeeded(self, *, at: float, duration: float, pages: int, objects: int) -> None:
         """Note a successful run that ended at `at` (epoch)."""
-        self.success, self.error, self.failing = True, "", 0
+        self.success, self.error, self.failing, self.refused = True, "", 0, False
         self.last_success, self.duration, self.pages, self.objects = at, duration, pages, objects
         self.overruns += duration > self.interval
         self.ended = True
 
-    def failed(self, reason: str, error: str) -> None:
+    def failed(self, reason: Reason, error: str) -> None:
         """Note a failed run."""
-        self.success, self.error = False, error
+        self.success, self.error, self.refused = False, error, reason == "auth"
         self.failing += 1
         self.failures[reason] += 1
         self.ended = True

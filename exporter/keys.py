@@ -1,0 +1,86 @@
+"""Where an account's API key comes from; read anew each time, so that a rotated key needs no restart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from exporter.vast.errors import AuthError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_KEY = re.compile(r"[A-Za-z0-9._~+/=:-]+")
+#: No key is longer; a wrong file may be.
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One account's key.
+
+    Attributes:
+        path: the file that holds it, or None where the key was given as it is.
+        value: the key itself, where there is no file; never part of a representation.
+
+    """
+
+    path: Path | None = None
+    value: str = field(default="", repr=False)
+
+    def read(self) -> str:
+        """Return the key.
+
+        Raises:
+            AuthError: there is none, or what is there can't be a key; the message doesn't show it.
+
+        """
+        if self.path is None:
+            return _checked(self.value, "the API key")
+        try:
+            with self.path.open("rb") as file:
+                text = file.read(_LONGEST + 1)
+        except OSError as error:
+            raise AuthError(f"the key file {self.path} can't be read: {error.strerror}") from None
+        return _checked(text.decode("ascii", "replace"), f"the key file {self.path}")
+
+
+class KeyWatch:
+    """Tells whether a key is another one than at the last look; being unreadable is a state like any."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self._last = self._state()
+
+    def changed(self) -> bool:
+        """Return whether the key has changed since it was asked last."""
+        before, self._last = self._last, self._state()
+        return self._last != before
+
+    def _state(self) -> str | None:
+        try:
+            return self._key.read()
+        except AuthError:
+            return None
+
+
+def reader(key: Key, learn: Callable[[str], None]) -> Callable[[], str]:
+    """Return a function that reads `key` and tells `learn` of it first, so that logs can leave it out."""
+
+    def read() -> str:
+        value = key.read()
+        learn(value)
+        return value
+
+    return read
+
+
+def _checked(text: str, what: str) -> str:
+    key = text.strip()
+    if not key:
+        raise AuthError(f"{what} is empty")
+    if len(key) > _LONGEST or not _KEY.fullmatch(key):
+        raise AuthError(f"{what} does not hold a key: one line of letters, digits and -._~+/=: is allowed")
+    return key

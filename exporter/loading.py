@@ -1,0 +1,257 @@
+"""From file, environment and flags to one valid configuration, or to a line for each mistake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from exporter.config import Account, Config
+from exporter.keys import Key
+from exporter.vast.errors import AuthError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
+
+#: What can be set by a flag: the key's path in the file, and the flag.
+FLAGS = {
+    "web.listen_address": "--web.listen-address",
+    "web.telemetry_path": "--web.telemetry-path",
+    "web.config_file": "--web.config.file",
+    "log.level": "--log.level",
+    "log.format": "--log.format",
+}
+#: The account that the environment or the vendor's key file gives.
+DEFAULT_ACCOUNT = "default"
+_LONGEST_GIVEN = 80
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used: one line for each mistake, none with a secret."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """An account: its label, its key, and which of its instances are asked for."""
+
+    name: str
+    key: Key
+    select_filters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration.
+
+    Attributes:
+        config: with all defaults filled in.
+        accounts: with keys that could be read.
+        notes: what an operator should be told, a sentence each.
+
+    """
+
+    config: Config
+    accounts: tuple[AccountKey, ...]
+    notes: tuple[str, ...]
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Loaded:
+    """Read and check everything. Flags win over the environment, which wins over the file.
+
+    Args:
+        path: config.yaml, or None to do without.
+        environ: the environment.
+        flags: values by path of a key (`FLAGS`); None is a flag that was not given.
+
+    Raises:
+        ConfigError: it can't be used.
+
+    """
+    settings = _read(path) if path is not None else {}
+    origins = {key: FLAGS[key] for key, value in flags.items() if value is not None}
+    for key, value in flags.items():
+        if value is not None:
+            _put(settings, key, value)
+    if environ.get("VAST_URL"):
+        origins["api.url"] = "VAST_URL"
+        _put(settings, "api.url", environ["VAST_URL"])
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_line(path, origins, detail) for detail in error.errors()) from None
+    if config.web.config_file is not None:
+        where = origins.get("web.config_file", f"{path}: web.config_file")
+        raise ConfigError([f"{where}: this version serves without TLS and users; leave it out"])
+    folder = path.parent if path is not None else Path()
+    if config.accounts:
+        ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
+        notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
+        return Loaded(config, _accounts(config.accounts, folder, environ, str(path)), tuple(notes))
+    return Loaded(config, (_default_account(environ),), ())
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, not a silent loss of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+            if isinstance(key, str | int | float):
+                seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: can't be read: it is not UTF-8 text"]) from None
+    try:
+        settings = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError([f"{path}: {where}{error.problem or 'not YAML'}"]) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        words = " ".join(str(error).split())[:_LONGEST_GIVEN]
+        raise ConfigError([f"{path}: not YAML: {words}"]) from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ConfigError([f"{path}: {type(settings).__name__}: expected keys and values, such as accounts:"])
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _put(settings: dict[str, Any], key: str, value: str) -> None:
+    section, _, name = key.partition(".")
+    if settings.get(section) is None:
+        settings[section] = {}
+    if isinstance(settings[section], dict):
+        settings[section][name] = value
+
+
+def _line(path: Path | None, origins: Mapping[str, str], detail: ErrorDetails) -> str:
+    location = _dotted(detail["loc"])
+    origin = origins.get(location)
+    where = (
+        origin if origin is not None else ": ".join(filter(None, (str(path or "configuration"), location)))
+    )
+    return f"{where}: {_complaint(detail)}"
+
+
+def _dotted(location: Sequence[int | str]) -> str:
+    text = ""
+    for step in location:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return text.lstrip(".")
+
+
+def _complaint(detail: ErrorDetails) -> str:
+    kind, location = detail["type"], detail["loc"]
+    if kind == "extra_forbidden":
+        return f"unknown key; allowed: {', '.join(_keys_at(location[:-1]))}"
+    if kind == "missing":
+        return "missing; a value is needed"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if kind == "value_error" and _keys_at(location):
+        return message  # a check of several keys together says itself what was given
+    if kind == "model_type":
+        message = f"keys and values: {', '.join(_keys_at(location))}"
+    if kind == "tuple_type":
+        message = "a list, each item with name and a key"
+    if kind == "string_pattern_mismatch":
+        message = "1 to 64 characters without line breaks"
+    given = _given(location, detail["input"])
+    return f"{given}expected {message[:1].lower()}{message[1:]}"
+
+
+def _given(location: Sequence[int | str], value: object) -> str:
+    """Return what was given, unless it might be a key."""
+    if location[:1] == ("accounts",) and location[2:3] not in {("name",), ("select_filters",)}:
+        return ""
+    if not isinstance(value, str | int | float | None) or "@" in str(value):
+        return ""  # too much to show, or a URL with a password
+    return f"{repr(value)[:_LONGEST_GIVEN]}: "
+
+
+def _keys_at(location: Sequence[int | str]) -> list[str]:
+    """Return the keys that are allowed at a place of the file."""
+    model: Any = Config
+    for step in location:
+        if isinstance(step, int):
+            model = Account
+        elif isinstance(model, type) and issubclass(model, BaseModel) and step in model.model_fields:
+            model = model.model_fields[step].annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _accounts(
+    accounts: Iterable[Account], folder: Path, environ: Mapping[str, str], source: str
+) -> tuple[AccountKey, ...]:
+    found: list[AccountKey] = []
+    mistakes: list[str] = []
+    for index, account in enumerate(accounts):
+        field, key = _key(account, folder, environ)
+        if key is None:
+            missing = f"the environment variable {account.api_key_env} is not set"
+            mistakes.append(f"{source}: accounts[{index}].{field}: {missing}")
+            continue
+        try:
+            key.read()
+            found.append(AccountKey(account.name, key, account.select_filters))
+        except AuthError as error:
+            mistakes.append(f"{source}: accounts[{index}].{field}: {error}")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return tuple(found)
+
+
+def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key | None]:
+    """Return the field that names the key, and the key; None for a variable that is not set."""
+    if account.api_key is not None:
+        return "api_key", Key(value=account.api_key.get_secret_value())
+    if account.api_key_file is not None:
+        return "api_key_file", Key(path=folder / account.api_key_file)
+    value = environ.get(account.api_key_env or "")
+    return "api_key_env", None if value is None else Key(value=value)
+
+
+def _default_account(environ: Mapping[str, str]) -> AccountKey:
+    """Return the account of a configuration without accounts, as the vendor's own client finds it."""
+    value, file = environ.get("VAST_API_KEY"), environ.get("VAST_API_KEY_FILE")
+    if value and file:
+        raise ConfigError(["VAST_API_KEY and VAST_API_KEY_FILE: both are set, only one of them is allowed"])
+    vendor = Path(
+        environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config", "vastai/vast_api_key"
+    )
+    if value:
+        origin, key = "VAST_API_KEY", Key(value=value)
+    elif file:
+        origin, key = "VAST_API_KEY_FILE", Key(path=Path(file))
+    elif vendor.exists():
+        origin, key = str(vendor), Key(path=vendor)
+    else:
+        raise ConfigError(
+            [f"no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or {vendor}"]
+        )
+    try:
+        key.read()
+    except AuthError as error:
+        raise ConfigError([f"{origin}: {error}"]) from None
+    return AccountKey(DEFAULT_ACCOUNT, key, {})

@@ -1,0 +1,132 @@
+"""One run of every collector, without a server: for a look, and for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import threading
+import time
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from exporter.daemon import Daemon
+from exporter.durations import format_duration
+from exporter.vast.errors import Stopped
+from exporter.vast.pace import MARGIN
+from exporter.vast.walk import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.collectors.base import Progress
+    from exporter.loading import Loaded
+    from exporter.logs import Redactor
+    from exporter.scheduler import Job, Loop
+
+
+class Once:
+    """Runs every job of a configuration once, all at the same time.
+
+    Args:
+        loaded: the configuration.
+        redact: told of every key before it is used.
+        ended: called when the last run has ended.
+        progress: told after each reply how far a run is.
+        revision: of the source, for the build info.
+
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        redact: Redactor,
+        ended: Callable[[], None],
+        progress: Callable[[Job, Progress], None],
+        revision: str = "",
+    ) -> None:
+        self._daemon = Daemon(loaded, redact=redact, progress=progress, revision=revision)
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._left = len(self._daemon.loops)
+
+    def start(self) -> None:
+        """Begin; `ended` is called at the end."""
+        for loop in self._daemon.loops:
+            threading.Thread(target=self._run, args=(loop,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Give up."""
+        self._daemon.stop()
+
+    def succeeded(self) -> bool:
+        """Return whether every run did."""
+        return all(loop.runs.success for loop in self._daemon.loops)
+
+    def text(self) -> bytes:
+        """Return what was found, in the text format; without process_*: node_exporter has its own."""
+        body = self._daemon.exposition.body(openmetrics=False, gzip=False, process=False)
+        return b"".join(body.pieces)
+
+    def _run(self, loop: Loop) -> None:
+        with contextlib.suppress(Stopped):
+            loop.run_once()
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._ended()
+
+
+class ProgressLine:
+    """Says on a terminal, in one line that is written over, how far the walk of the instances is."""
+
+    def __init__(self, stream: TextIO, *, min_interval: float | None) -> None:
+        self._stream = stream
+        self._shown = stream.isatty()
+        self._min_interval = min_interval
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def __call__(self, job: Job, progress: Progress) -> None:
+        """Show `progress` of `job`, or clear the line where it is at its end."""
+        if not self._shown or progress.total is None:
+            return
+        pages = max(1, ceil(progress.total / LIMIT))
+        if progress.pages >= pages:
+            text = ""
+        else:
+            interval = self._min_interval
+            if interval is None:
+                interval = job.collector.endpoint.threshold * MARGIN
+            page = max(interval, (time.monotonic() - self._started) / progress.pages)
+            left = format_duration(ceil((pages - progress.pages) * page))
+            text = (
+                f"{job.account}: page {progress.pages} of {pages}, {progress.objects} of {progress.total}"
+                f" {job.collector.objects}, {left} left"
+            )
+        with self._lock:
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` into `path` so that a reader sees the old file or the new one, whole.
+
+    Raises:
+        OSError: it can't be written; the old file stands.
+
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,117 @@
+"""The routes: metrics, health, readiness and the landing page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from exporter.exposition import OPENMETRICS, TEXT
+from exporter.web.landing import page
+from exporter.web.negotiation import wants_gzip, wants_openmetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from exporter.exposition import Body, Exposition
+    from exporter.scheduler import Loop
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Served(Protocol):
+    """What the routes need of the daemon."""
+
+    @property
+    def exposition(self) -> Exposition:
+        """The bytes of /metrics."""
+
+    @property
+    def loops(self) -> Sequence[Loop]:
+        """All loops, for health, readiness and the landing page."""
+
+
+def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], float]) -> Starlette:
+    """Return the web application of `served`."""
+
+    async def landing(_: Request) -> Response:
+        html = page(served.loops, telemetry_path=telemetry_path, now=wall_clock())
+        return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
+
+    async def healthy(_: Request) -> Response:
+        return _verdict(
+            "healthy", [f"{_name(loop)} {loop.trouble()}" for loop in served.loops if loop.trouble()]
+        )
+
+    async def ready(_: Request) -> Response:
+        waiting = [loop for loop in served.loops if not loop.runs.ended]
+        return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting])
+
+    return Starlette(
+        routes=[
+            Route("/", landing),
+            Route(telemetry_path, Metrics(served), methods=["GET", "HEAD"]),
+            *(Route(path, healthy) for path in ("/-/healthy", "/healthz")),
+            *(Route(path, ready) for path in ("/-/ready", "/readyz")),
+        ]
+    )
+
+
+class Metrics:
+    """The endpoint of the metrics, in the format and the encoding that the client likes best."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one scrape."""
+        headers = Headers(scope=scope)
+        openmetrics = wants_openmetrics(", ".join(headers.getlist("accept")))
+        gzip = wants_gzip(", ".join(headers.getlist("accept-encoding")))
+        body = await self._body(openmetrics=openmetrics, gzip=gzip)
+        fields = {
+            "Content-Type": OPENMETRICS if openmetrics else TEXT,
+            "Content-Length": str(body.length),
+            "Vary": "Accept, Accept-Encoding",
+            **({"Content-Encoding": "gzip"} if gzip else {}),
+        }
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
+            }
+        )
+        # Piece by piece, so that a slow reader holds one piece in its buffer and not the whole.
+        for piece in body.pieces if scope["method"] == "GET" else ():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _body(self, *, openmetrics: bool, gzip: bool) -> Body:
+        exposition = self._served.exposition
+        if gzip and exposition.is_ready():
+            return exposition.body(openmetrics=openmetrics, gzip=gzip)
+        # Rendering takes its time; other requests are answered meanwhile.
+        return await run_in_threadpool(exposition.body, openmetrics=openmetrics, gzip=gzip)
+
+
+def _name(loop: Loop) -> str:
+    return f"account {loop.job.account!r}, collector {loop.job.collector.name}"
+
+
+def _verdict(good: str, complaints: Sequence[str]) -> Response:
+    if complaints:
+        return PlainTextResponse("\n".join(complaints) + "\n", status_code=503)
+    return PlainTextResponse(f"{good}\n")

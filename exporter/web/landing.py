@@ -1,0 +1,98 @@
+"""The page at /: what runs, how each account and collector is doing, and where the rest is."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+from typing import TYPE_CHECKING
+
+from exporter import __version__
+from exporter.durations import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from exporter.scheduler import Loop
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="30">
+<title>vastai-exporter</title>
+<style>
+:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e; --wait: #9a6700; }
+@media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #ff7b72; --wait: #d29922; } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0; }
+p { margin: .4rem 0 1.2rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid var(--line); padding: .4rem .8rem .4rem 0; }
+th, td { text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.name { overflow-wrap: anywhere; min-width: 6rem; }
+.good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
+.good, .bad, .wait { font-weight: 600; white-space: nowrap; }
+</style>
+</head>
+<body>
+<h1>vastai-exporter</h1>
+<p>Version $version. Prometheus metrics of what is rented on Vast.ai.</p>
+<p><a href="$metrics">Metrics</a> &middot; <a href="/-/healthy">Health</a> &middot;
+<a href="/-/ready">Readiness</a></p>
+<div class="scroll">
+<table>
+<thead><tr><th>Account</th><th>Collector</th><th>State</th><th>Last success</th>
+<th class="number">Took</th><th class="number">Every</th><th class="number">Pages</th>
+<th class="number">Objects</th><th>Last error</th></tr></thead>
+<tbody>
+$rows
+</tbody>
+</table>
+</div>
+</body>
+</html>
+""")
+
+
+def page(loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
+    """Return the page as HTML; `now` is in epoch seconds."""
+    return _PAGE.substitute(
+        version=escape(__version__),
+        metrics=escape(telemetry_path),
+        rows="\n".join(_row(loop, now) for loop in loops),
+    )
+
+
+def _row(loop: Loop, now: float) -> str:
+    runs = loop.runs
+    found = runs.last_success > 0
+    cells = [
+        ("name", escape(loop.job.account)),
+        ("", escape(loop.job.collector.name)),
+        ("", _state(loop)),
+        ("", f"{_rough(now - runs.last_success)} ago" if found else "never"),
+        ("number", _rough(runs.duration) if found else ""),
+        ("number", format_duration(runs.interval)),
+        ("number", str(runs.pages) if found else ""),
+        ("number", str(runs.objects) if found else ""),
+        ("name", escape(runs.error)),
+    ]
+    return "<tr>" + "".join(f'<td class="{kind}">{text}</td>' for kind, text in cells) + "</tr>"
+
+
+def _state(loop: Loop) -> str:
+    if loop.trouble():
+        return f'<span class="bad">{escape(loop.trouble())}</span>'
+    if not loop.runs.ended:
+        return '<span class="wait">first run</span>'
+    if loop.runs.success:
+        return '<span class="good">works</span>'
+    return f'<span class="bad">fails ({loop.runs.failing} in a row)</span>'
+
+
+def _rough(seconds: float) -> str:
+    """Return a duration as a person wants to read it: tenths below 10 s, whole seconds above."""
+    return f"{max(seconds, 0.0):.1f}s" if seconds < 10 else format_duration(round(seconds))  # noqa: PLR2004
