@@ -1,0 +1,109 @@
+"""One rented instance: what was agreed, what state it is in, and what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from exporter.simulator.telemetry import CALM
+
+if TYPE_CHECKING:
+    from exporter.simulator.catalog import Template
+    from exporter.simulator.machines import Machine
+    from exporter.simulator.telemetry import Disturbance, Profile
+    from exporter.simulator.wallet import Wallet
+
+#: Hours of the month that storage prices are meant for.
+MONTH_HOURS = 720
+#: In these states the GPU is paid for (the vendor's billing page; of the last two it says nothing).
+GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
+#: In these states the machine holds the instance's GPUs no longer.
+RELEASED = frozenset({"stopped", "exited"})
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What was agreed when the instance was rented."""
+
+    id: int
+    machine: Machine
+    num_gpus: int
+    template: Template
+    label: str | None
+    is_bid: bool
+    dph_base: float
+    disk_space: float
+    start_date: float
+    profile: Profile
+
+    @property
+    def storage_total_cost(self) -> float:
+        """Dollars an hour for the disk."""
+        return self.machine.storage_cost * self.disk_space / MONTH_HOURS
+
+    @property
+    def dph_total(self) -> float:
+        """Dollars an hour for GPU and disk."""
+        return self.dph_base + self.storage_total_cost
+
+
+@dataclass(slots=True)
+class Instance:
+    """An instance as it is now; `exporter.simulator.lifecycle` is what changes it."""
+
+    contract: Contract
+    end_date: float
+    #: The container's state as stored; None while it is being provisioned.
+    status: str | None = None
+    intended: str = "running"
+    #: "offline" or "unknown" while its host is lost: shown instead of `status`.
+    lost: str | None = None
+    status_msg: str | None = None
+    running_since: float | None = None
+    #: When telemetry was last read; None while it is read live.
+    read_until: float | None = None
+    ever_ran: bool = False
+    outbid: bool = False
+    disturbance: Disturbance = CALM
+    #: Prepaid credit of a reserved instance.
+    reserve: Wallet | None = None
+    discount: float = 0.0
+    #: Dollars an hour that are being charged.
+    rate: float = 0.0
+    #: Raised by every change of state, so that what was planned before it does not happen.
+    version: int = 0
+    #: Row fields that a test has set.
+    overrides: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def id(self) -> int:
+        """The contract's number."""
+        return self.contract.id
+
+    @property
+    def shown_status(self) -> str | None:
+        """What the API calls actual_status."""
+        return self.lost or self.status
+
+    @property
+    def cur_state(self) -> str:
+        """Whether the machine holds the instance's GPUs now."""
+        return "stopped" if self.status in RELEASED else "running"
+
+    @property
+    def next_state(self) -> str:
+        """What `cur_state` is about to become."""
+        return "stopped" if self.outbid or self.intended == "stopped" else "running"
+
+    def gpu_rate(self) -> float:
+        """Dollars an hour for the GPU in the present state, before any discount."""
+        return self.contract.dph_base if self.shown_status in GPU_BILLED else 0.0
+
+    def disk_rate(self) -> float:
+        """Dollars an hour for the disk in the present state, before any discount."""
+        return 0.0 if self.shown_status == "offline" else self.contract.storage_total_cost
+
+    def burn(self) -> float:
+        """Dollars an hour in the present state."""
+        full = self.gpu_rate() + self.disk_rate()
+        return full * (1 - self.discount) if self.gpu_rate() else full

@@ -1,0 +1,129 @@
+"""The machines that hosts offer, and which of their GPUs are free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exporter.simulator.catalog import BOARDS, DISKS, DRIVERS, GPU_MODELS, OS_VERSIONS, PLACES
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from random import Random
+
+    from exporter.simulator.catalog import Board, GpuModel, Place
+
+#: How many known machines are looked at before another one joins the market.
+ATTEMPTS = 6
+#: Networks set aside for documentation (RFC 5737): nobody's real address.
+NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
+#: Share of new machines whose host has others already.
+KNOWN_HOST_SHARE = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One machine of one host."""
+
+    machine_id: int
+    host_id: int
+    gpu: GpuModel
+    num_gpus: int
+    board: Board
+    ram_mib: int
+    disk_name: str
+    disk_mb_per_s: float
+    place: Place
+    ip: str
+    static_ip: bool
+    reliability: float
+    verification: str
+    #: Dollars for a GB of disk for a month of 720 hours.
+    storage_cost: float
+    #: Dollars an hour for one GPU.
+    gpu_price: float
+    inet_up: float
+    inet_down: float
+    os_version: str | None
+    driver_version: str
+    cuda_max_good: float
+    #: Whether the host's agent reads the GPU's temperature.
+    has_sensor: bool
+    dlperf_known: bool
+
+
+class Market:
+    """Offers machines; keeps count of the GPUs that are free on each."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._machines: list[Machine] = []
+        self._free: dict[int, int] = {}
+        self._hosts: list[int] = []
+        self._last_id = rng.randrange(9_000, 12_000)
+
+    def rent(self, without_hosts: Container[int]) -> tuple[Machine, int]:
+        """Take GPUs of a machine, none of the hosts named; gives the machine and how many."""
+        machine = self._find(without_hosts)
+        free = self._free[machine.machine_id]
+        wanted = self._rng.choice((1, 1, 1, 2, machine.num_gpus // 2, machine.num_gpus))
+        taken = max(1, min(wanted, free))
+        self._free[machine.machine_id] = free - taken
+        return machine, taken
+
+    def give_back(self, machine: Machine, num_gpus: int) -> None:
+        """Free GPUs that `rent` took."""
+        self._free[machine.machine_id] += num_gpus
+
+    def _find(self, without_hosts: Container[int]) -> Machine:
+        for _ in range(min(ATTEMPTS, len(self._machines))):
+            machine = self._rng.choice(self._machines)
+            if self._free[machine.machine_id] and machine.host_id not in without_hosts:
+                return machine
+        return self._add(without_hosts)
+
+    def _add(self, without_hosts: Container[int]) -> Machine:
+        rng = self._rng
+        self._last_id += rng.randint(1, 40)
+        known = [host for host in self._hosts[-40:] if host not in without_hosts]
+        if known and rng.random() < KNOWN_HOST_SHARE:
+            host_id = rng.choice(known)
+        else:
+            host_id = 1_000 + self._last_id * 7 % 89_989
+            self._hosts.append(host_id)
+        machine = describe(rng, self._last_id, host_id)
+        self._machines.append(machine)
+        self._free[machine.machine_id] = machine.num_gpus
+        return machine
+
+
+def describe(rng: Random, machine_id: int, host_id: int) -> Machine:
+    """A plausible machine."""
+    gpu = rng.choices(GPU_MODELS, [model.weight for model in GPU_MODELS])[0]
+    num_gpus = rng.choice(gpu.sizes)
+    driver_version, cuda_max_good = rng.choice(DRIVERS)
+    fast = rng.uniform(0.6, 1.0) * (8_000 if gpu.datacentre else 900)
+    return Machine(
+        machine_id=machine_id,
+        host_id=host_id,
+        gpu=gpu,
+        num_gpus=num_gpus,
+        board=rng.choice([board for board in BOARDS if board.datacentre == gpu.datacentre]),
+        ram_mib=max(32, 64 * num_gpus * (4 if gpu.datacentre else 1)) * 1000 + rng.randrange(-900, 900),
+        disk_name=rng.choice(DISKS),
+        disk_mb_per_s=round(rng.uniform(480, 7_200), 2),
+        place=rng.choice(PLACES),
+        ip=f"{rng.choice(NETWORKS)}.{rng.randint(1, 254)}",
+        static_ip=gpu.datacentre or rng.random() < 0.3,  # noqa: PLR2004 - a share
+        reliability=round(rng.choice((rng.uniform(0.97, 0.9999), rng.uniform(0.85, 0.999))), 7),
+        verification=rng.choices(("verified", "unverified", "deverified"), (85, 13, 2))[0],
+        storage_cost=rng.choice((0.1, 0.15, 0.15, 0.2, 0.3)),
+        gpu_price=round(gpu.dollars_per_hour * rng.uniform(0.8, 1.3), 4),
+        inet_up=round(fast * rng.uniform(0.4, 1.0), 1),
+        inet_down=round(fast, 1),
+        os_version=rng.choice(OS_VERSIONS),
+        driver_version=driver_version,
+        cuda_max_good=cuda_max_good,
+        has_sensor=rng.random() < 0.98,  # noqa: PLR2004 - a share
+        dlperf_known=rng.random() < 0.95,  # noqa: PLR2004 - a share
+    )

@@ -1,0 +1,132 @@
+"""A simulated Vast.ai: accounts with their fleets, the API, and a port on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from exporter.simulator.account import DEFAULT_ACCOUNT, Account
+from exporter.simulator.api import THRESHOLDS, build_app
+from exporter.simulator.clock import SimulatedClock
+from exporter.simulator.fleet import Fleet
+from exporter.simulator.traffic import Faults, Pace
+from exporter.web.server import BackgroundServer, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from exporter.simulator.incidents import Incident, Kind
+    from exporter.simulator.traffic import Asked
+
+#: Opens the default account; nobody can take it for a real one.
+DEMO_KEY = "demo-key-of-the-simulator-which-opens-nothing"
+HOST = "127.0.0.1"
+#: How many requests the log keeps.
+LOG_SIZE = 50_000
+
+
+class SimulatedVast:
+    """Serves while it is entered (`with SimulatedVast() as vast: vast.url`); `app` can be served by others.
+
+    Args:
+        size: about how many instances the default account has.
+        seed: what its fleet follows from.
+        key: opens the default account.
+        clock: the simulated time, seconds since the epoch; real time if not given.
+        monotonic: the clock that requests are held apart by.
+        thresholds: whether they are held apart at all.
+        incidents: whether something goes wrong by itself now and then.
+        port: where to serve; 0 for a free one.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 60,
+        seed: int = 1,
+        key: str = DEMO_KEY,
+        clock: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        thresholds: bool = True,
+        incidents: bool = True,
+        port: int = 0,
+    ) -> None:
+        self.key = key
+        self.clock = clock or SimulatedClock(time.time())
+        self.monotonic = monotonic
+        self.pace = Pace(dict(THRESHOLDS) if thresholds else {})
+        self.faults = Faults()
+        self.requests: deque[Asked] = deque(maxlen=LOG_SIZE)
+        self.accounts: dict[str, Account] = {}
+        self._by_key: dict[str, Account] = {}
+        self._incidents = incidents
+        self._port = port
+        self._server: BackgroundServer | None = None
+        self.app = build_app(self)
+        self.add_account(DEFAULT_ACCOUNT, key, size=size, seed=seed)
+
+    @property
+    def fleet(self) -> Fleet:
+        """The default account's fleet, at the present time."""
+        return self.fleet_of(DEFAULT_ACCOUNT)
+
+    @property
+    def url(self) -> str:
+        """Where it is served; RuntimeError when it isn't."""
+        if self._server is None:
+            raise RuntimeError("the simulator is not being served")
+        return self._server.url
+
+    def fleet_of(self, name: str) -> Fleet:
+        """An account's fleet, at the present time."""
+        fleet = self.accounts[name].fleet
+        fleet.advance(self.clock())
+        return fleet
+
+    def inject(self, kind: Kind, instance_id: int | None = None, duration: float = 900.0) -> Incident:
+        """Let something go wrong in the default account's fleet now; see `Fleet.inject`."""
+        return self.fleet.inject(kind, instance_id, duration)
+
+    def add_account(self, name: str, key: str, *, size: int = 60, seed: int = 1) -> Account:
+        """One more account with a fleet of its own."""
+        if name in self.accounts or key in self._by_key:
+            raise ValueError(f"account {name}: its name or its key is taken")
+        fleet = Fleet(seed, size, self.clock(), incidents=self._incidents)
+        account = Account(name, fleet, key)
+        self.accounts[name] = account
+        self._by_key[key] = account
+        return account
+
+    def account_of(self, key: str | None) -> Account | None:
+        """The account that a key opens."""
+        return None if key is None else self._by_key.get(key)
+
+    def revoke(self, name: str = DEFAULT_ACCOUNT) -> None:
+        """From now on no key opens the account."""
+        account = self.accounts[name]
+        if account.key is not None:
+            del self._by_key[account.key]
+            account.key = None
+
+    def rotate(self, key: str, name: str = DEFAULT_ACCOUNT) -> None:
+        """From now on only this key opens the account."""
+        self.revoke(name)
+        self.accounts[name].key = key
+        self._by_key[key] = self.accounts[name]
+        if name == DEFAULT_ACCOUNT:
+            self.key = key
+
+    def __enter__(self) -> Self:
+        self._server = BackgroundServer(self.app, listen(HOST, self._port))
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
