@@ -18,7 +18,7 @@ from isal import isal_zlib
 from exporter import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from exporter.collectors.base import Collector, Known
     from exporter.snapshot import Snapshot
@@ -46,14 +46,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A response body, in pieces, and its length in bytes."""
+    """A response body: its pieces, to be taken once, and its length in bytes."""
 
-    pieces: Sequence[bytes]
+    pieces: Iterable[bytes]
     length: int
 
 
 class Fleet:
-    """All lines of all sources at one moment.
+    """All lines of all sources at one moment, compressed: that takes a fifteenth of the text.
 
     Attributes:
         snapshots: what it was made of.
@@ -61,40 +61,41 @@ class Fleet:
 
     """
 
-    def __init__(self, chunks: list[bytes], snapshots: tuple[Snapshot[Any], ...], until: float) -> None:
+    def __init__(self, chunks: Iterable[bytes], snapshots: tuple[Snapshot[Any], ...], until: float) -> None:
         self.snapshots = snapshots
         self.until = until
-        self._chunks = chunks
-        self._length = sum(map(len, chunks))
-        self._lock = threading.Lock()
-        self._deflated: tuple[list[bytes], int] | None = None
-
-    def plain(self, tail: bytes) -> Body:
-        """Return the lines, and `tail` after them."""
-        return Body([*_joined(self._chunks), tail], self._length + len(tail))
-
-    def gzip(self, tail: bytes) -> Body:
-        """Return the lines, and `tail` after them, as one gzip stream."""
-        with self._lock:
-            if self._deflated is None:
-                self._deflated = self._deflate()
-        pieces, checksum = self._deflated
-        compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-        end = compressor.compress(tail) + compressor.flush()
-        end += struct.pack("<LL", zlib.crc32(tail, checksum), (self._length + len(tail)) & 0xFFFFFFFF)
-        body = [_GZIP_HEADER, *pieces, end]
-        return Body(body, sum(map(len, body)))
-
-    def _deflate(self) -> tuple[list[bytes], int]:
+        self._length = 0
+        self._checksum = 0
         compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -zlib.MAX_WBITS)
-        checksum = 0
         pieces: list[bytes] = []
-        for piece in _joined(self._chunks):
-            checksum = zlib.crc32(piece, checksum)
+        for piece in _joined(chunks):
+            self._length += len(piece)
+            self._checksum = zlib.crc32(piece, self._checksum)
             pieces.append(compressor.compress(piece))
         # Ends on a byte, and nothing behind it refers back: another compressor can go on.
         pieces.append(compressor.flush(isal_zlib.Z_FULL_FLUSH))
-        return list(_joined(pieces)), checksum
+        self._deflated = tuple(_joined(pieces))
+
+    def plain(self, tail: bytes) -> Body:
+        """Return the lines, and `tail` after them."""
+        return Body(self._plain(tail), self._length + len(tail))
+
+    def gzip(self, tail: bytes) -> Body:
+        """Return the lines, and `tail` after them, as one gzip stream."""
+        compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        end = compressor.compress(tail) + compressor.flush()
+        checksum = zlib.crc32(tail, self._checksum)
+        end += struct.pack("<LL", checksum, (self._length + len(tail)) & 0xFFFFFFFF)
+        body = (_GZIP_HEADER, *self._deflated, end)
+        return Body(body, sum(map(len, body)))
+
+    def _plain(self, tail: bytes) -> Iterator[bytes]:
+        decompressor = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+        for piece in self._deflated:
+            yield decompressor.decompress(piece, PIECE)
+            while left := decompressor.unconsumed_tail:
+                yield decompressor.decompress(left, PIECE)
+        yield tail
 
 
 class Exposition:
@@ -165,7 +166,7 @@ class Exposition:
             for part in fresh:
                 for name, chunk in part.lines.items():
                     found.setdefault(name, []).append(chunk)
-        return Fleet(list(_in_order(collectors, found)), snapshots, until)
+        return Fleet(_in_order(collectors, found), snapshots, until)
 
 
 def _in_order(collectors: dict[str, Collector], found: dict[str, list[bytes]]) -> Iterator[bytes]:
@@ -176,7 +177,7 @@ def _in_order(collectors: dict[str, Collector], found: dict[str, list[bytes]]) -
                 yield from chunks
 
 
-def _joined(chunks: Sequence[bytes]) -> Iterator[bytes]:
+def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the same bytes in pieces of about `PIECE`."""
     waiting: list[bytes] = []
     size = 0

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: No quantity of the API comes near it; it keeps a scaled value finite.
 LARGEST = 1e100
+#: Half a surrogate pair: JSON may hold it, UTF-8 may not.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
 
 
@@ -47,15 +49,16 @@ def flag(value: object) -> Number:
 
 
 def text(value: object) -> str:
-    """Return text as it is, and a number as its digits."""
+    """Return text as it can be written in UTF-8, and a number as its digits."""
     if isinstance(value, str):
-        return value
+        # Here and not where it is written: two texts that are written alike have to be counted as one.
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
     read = number(value)
     return str(int(read)) if read == int(read) else repr(read)
 
 
 def status(value: object) -> str | None:
-    """Return a status; any text is one, but for blanks around it; an empty one is absent."""
+    """Return a status; any text is one, but for blanks around it; a blank one is absent."""
     return text(value).strip() or None
 
 

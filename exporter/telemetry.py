@@ -177,11 +177,24 @@ class Runs:
 
 
 class Telemetry:
-    """Counts what happens; safe to use from every thread."""
+    """Counts what happens; safe to use from every thread.
 
-    def __init__(self, *, revision: str = "") -> None:
+    Args:
+        version: of this program.
+        revision: of its source.
+        python_version: what it runs on.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str = __version__,
+        revision: str = "",
+        python_version: str = platform.python_version(),
+    ) -> None:
         self._lock = threading.Lock()
-        self._revision = revision
+        self._build = (version, revision, python_version)
         self._runs: dict[tuple[str, str], Runs] = {}
         self._requests: Counter[tuple[str, ...]] = Counter()
         self._unreadable: Counter[tuple[str, ...]] = Counter()
@@ -256,7 +269,7 @@ class Telemetry:
         )
         put(REQUESTS, sorted(self._requests.items()))
         put(UNREADABLE, self._unreadable.items())
-        put(BUILD_INFO, [((__version__, self._revision, platform.python_version()), 1)])
+        put(BUILD_INFO, [(self._build, 1)])
         put(RELOAD_SUCCESSFUL, [((), int(self._reload[0]))])
         put(RELOAD_TIMESTAMP, [((), self._reload[1])])
         samples[REQUEST_DURATION.name] = [

@@ -33,13 +33,22 @@ OTHER = "_other"
 
 
 class Instance(NamedTuple):
-    """What the fleet's numbers need of one instance; `since` is when this status was first seen (epoch)."""
+    """What the fleet's numbers need of one instance.
 
-    status: str
+    Attributes:
+        status: as in its labels, or None where it can't be read.
+        since: when this status was first seen (epoch).
+        label: that its user gave it.
+        gpu_name: the model of its GPUs.
+        gpus: how many they are, or None where the API does not say.
+
+    """
+
+    status: str | None
     since: float
     label: str
     gpu_name: str
-    gpus: Number
+    gpus: Number | None
 
 
 INSTANCES = Metric(
@@ -78,9 +87,11 @@ def summarise(
     gpus: Counter[tuple[str, ...]] = Counter()
     for part in parts:
         for instance in part.items.values():
-            statuses[instance.status,] += 1
-            labels[instance.label, instance.status] += 1
-            gpus[instance.gpu_name, instance.status] += instance.gpus  # type: ignore[assignment]  # gpus may be halves
+            status = instance.status or UNREADABLE
+            statuses[status,] += 1
+            labels[instance.label, status] += 1
+            if instance.gpus is not None:
+                gpus[instance.gpu_name, status] += instance.gpus  # type: ignore[assignment]  # gpus may be halves
     total = {} if snapshot.total is None else {(): snapshot.total}
     return {
         INSTANCES.name: _lines(INSTANCES, account, statuses.items()),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter import lines
 from exporter.collectors.base import Collector, Progress, Run, reads
-from exporter.collectors.fleet import SUMMARIES, UNREADABLE, Instance, summarise
+from exporter.collectors.fleet import SUMMARIES, Instance, summarise
 from exporter.reading import UnreadableError, flag, number, part, record, status, text
 from exporter.rows import Gauge, Number, Reader, Record, scaled
 from exporter.snapshot import Part
@@ -103,7 +103,8 @@ def _rental(row: Record) -> str:
 
 INFO = Gauge(
     name="vastai_instance_info",
-    help="Always 1; what describes an instance, to be joined by account and instance_id.",
+    help="Always 1; what describes an instance (API fields label, gpu_name, image_uuid, template_name,"
+    " machine_id, host_id, geolocation, verification, is_bid, credit_balance).",
     labels=(
         *IDENTITY,
         "label",
@@ -116,7 +117,7 @@ INFO = Gauge(
         "verification",
         "rental",
     ),
-    reading="rental is interruptible if is_bid, else reserved if credit_balance is above 0, else on_demand",
+    reading="image is image_uuid and template is template_name; rental is interruptible if is_bid, else reserved if credit_balance is above 0, else on_demand",
     reads={
         "label": text,
         "gpu_name": text,
@@ -232,7 +233,7 @@ GAUGES = (
     ),
     _gauge(
         f"storage_total_cost_{_PER_HOUR}",
-        "Price of the disk, which is paid in every state",
+        "Price of the disk, which is paid in every state but offline",
         "storage_total_cost",
     ),
     _gauge(f"min_bid_{_PER_HOUR}", "Lowest bid that holds the GPUs at present", "min_bid"),
@@ -270,9 +271,10 @@ def collect(run: Run) -> Iterator[Progress]:
     started = run.clock()
     first = run.known.snapshot if not run.known.snapshot.parts else None
     held: list[Part[Instance]] = []
-    objects, total = 0, None
+    objects, total = 0, run.known.snapshot.total
     for page in walk(run.client, ENDPOINT, columns=COLUMNS, filters=run.filters):
-        part_, total = _part(run, page)
+        part_, said = _part(run, page)
+        total = total if said is None else said
         objects += len(part_.items)
         held.append(part_)
         if first is None:
@@ -310,7 +312,7 @@ def _values(
     """Return what a row says, and what follows from it: status, since and rental."""
     values = record(row, READS, unreadable)
     current = values["actual_status"]
-    if current is None and row.get("actual_status") is None:
+    if current is None and isinstance(row.get("actual_status"), str | None):  # a blank says as little as null
         current = "provisioning"
     values["status"] = current
     values["since"] = None
@@ -321,13 +323,13 @@ def _values(
 
 
 def _item(values: Mapping[str, Number | str | None]) -> Instance:
-    gpus = scaled("num_gpus")(values)
+    status_ = values["status"]
     return Instance(
-        status=str(values["status"] or UNREADABLE),
+        status=None if status_ is None else str(status_),
         since=float(scaled("since")(values) or 0.0),
         label=str(values["label"] or ""),
         gpu_name=str(values["gpu_name"] or ""),
-        gpus=0 if gpus is None else gpus,
+        gpus=scaled("num_gpus")(values),
     )
 
 

@@ -1,0 +1,235 @@
+"""docs/configuration.md and config.example.yaml, from the models of exporter.config."""
+
+from __future__ import annotations
+
+import textwrap
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
+
+from exporter.config import Config
+from exporter.durations import format_duration
+from exporter.loading import FLAGS
+from generator.markdown import NOTICE, code, notice, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+
+_WIDTH = 100
+#: The key of an account that config.example.yaml uses; the two others stand there as comments.
+_SHOWN = frozenset({"accounts.name", "accounts.api_key_file"})
+_TYPES: dict[object, str] = {
+    bool: "true or false",
+    int: "number",
+    str: "text",
+    float: "duration",
+    Path: "path",
+    SecretStr: "text, secret",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the file: where it is, what it says of itself, and the model of the keys below it, if any."""
+
+    path: str
+    info: FieldInfo
+    model: type[BaseModel] | None
+    is_list: bool
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def meaning(self) -> str:
+        """What the model says of it."""
+        return " ".join((self.info.description or "").split())
+
+    @property
+    def default(self) -> object:
+        """What it is without being set; None for nothing."""
+        value = self.info.get_default(call_default_factory=True)
+        return None if value is PydanticUndefined else value
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
+    """Yield the keys of `model`, not those below them."""
+    for name, info in model.model_fields.items():
+        kind = _without_none(info.annotation)
+        is_list = get_origin(kind) is tuple
+        inner = get_args(kind)[0] if is_list else kind
+        is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
+        yield Key(prefix + name, info, inner if is_model else None, is_list)
+
+
+def example() -> str:
+    """Return config.example.yaml."""
+    head = [
+        f"# {NOTICE}",
+        "#",
+        "# Every key of the configuration. What is set here is the default, but for the account.",
+        "# What stands behind a # without a space is not set: take the # away to set it.",
+        "# Durations are written as Prometheus does: 500ms, 90s, 5m, 1h30m.",
+    ]
+    return "\n".join([*head, *_lines(Config)]) + "\n"
+
+
+def page() -> str:
+    """Return docs/configuration.md."""
+    sections = [_section(key) for key in keys(Config)]
+    return "\n".join([notice(), "", _BEFORE, *sections, _flags()])
+
+
+def _lines(model: type[BaseModel], prefix: str = "", indent: str = "") -> Iterator[str]:
+    for key in keys(model, prefix):
+        if not indent:
+            yield ""
+        if key.model is None:
+            yield from _comment(key.meaning, indent)
+            yield from _setting(key, indent)
+            continue
+        yield from _comment(key.meaning if indent else _about(key), indent)
+        yield f"{indent}{key.name}:"
+        inner = list(_lines(key.model, f"{key.path}.", f"{indent}  "))
+        yield from _as_item(inner, f"{indent}  ") if key.is_list else inner
+
+
+def _as_item(lines: list[str], indent: str) -> Iterator[str]:
+    """Yield `lines` as the only item of a list."""
+    first = next(index for index, line in enumerate(lines) if not line.strip().startswith("#"))
+    yield from lines[:first]
+    yield f"{indent}- {lines[first].strip()}"
+    yield from (f"  {line}" for line in lines[first + 1 :])
+
+
+def _comment(text: str, indent: str) -> Iterator[str]:
+    start = f"{indent}# "
+    yield from textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=start)
+
+
+def _setting(key: Key, indent: str) -> Iterator[str]:
+    shown = key.default is not None and key.default != {}
+    value = key.default if shown else (key.info.examples or [""])[0]
+    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000).removesuffix("...\n").strip()
+    if text.startswith(":"):  # no need, but a colon at the beginning looks like a mistake
+        text = f'"{text}"'
+    yield f"{indent}{'' if shown or key.path in _SHOWN else '#'}{key.name}: {text}"
+
+
+def _about(section: Key) -> str:
+    """Return what is said over a section."""
+    texts = [section.model.__doc__ if section.model else "", section.meaning]
+    sentences = [f"{text[:1].upper()}{text[1:]}".rstrip(".") + "." for text in texts if text]
+    return " ".join(sentences)
+
+
+def _section(key: Key) -> str:
+    rows = [(code(row.path), _type(row), code(_default(row)), row.meaning) for row in _leaves(key)]
+    words = f"{_about(key)}{' A list, each item with these keys.' if key.is_list else ''}"
+    return f"## {code(key.path)}\n\n{words}\n\n{table(('key', 'type', 'default', 'meaning'), rows)}"
+
+
+def _leaves(key: Key) -> Iterator[Key]:
+    if key.model is None:
+        yield key
+        return
+    for inner in keys(key.model, f"{key.path}{'[]' if key.is_list else ''}."):
+        yield from _leaves(inner)
+
+
+def _type(key: Key) -> str:
+    kind = _without_none(key.info.annotation)
+    if get_origin(kind) is Literal:
+        return " or ".join(code(value) for value in get_args(kind))
+    if get_origin(kind) is dict:
+        return "filters"
+    bounds = {
+        name: getattr(item, name)
+        for item in key.info.metadata
+        for name in ("ge", "le")
+        if hasattr(item, name)
+    }
+    span = f", {bounds['ge']:,} to {bounds['le']:,}" if {"ge", "le"} <= bounds.keys() else ""
+    return _TYPES[kind] + span
+
+
+def _default(key: Key) -> str:
+    value = _plain(key.default)
+    if key.info.is_required():
+        return ""
+    return "true" if value is True else "" if value in (None, {}) else str(value)
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - what YAML can write
+    return format_duration(value) if isinstance(value, float) else value
+
+
+def _without_none(annotation: Any) -> Any:  # noqa: ANN401 - an annotation may be anything
+    if get_origin(annotation) in {Union, types.UnionType}:
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        annotation = kinds[0]
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+
+
+def _flags() -> str:
+    rows = [(code(flag), code(path)) for path, flag in FLAGS.items()]
+    return f"## Flags\n\n[The commands](cli.md) tell more.\n\n{table(('flag', 'key'), rows)}"
+
+
+_BEFORE = """\
+# Configuration
+
+The exporter works without a file. A file is given with `--config.file`; `config.example.yaml` has every key.
+Unknown keys, wrong types and impossible values are errors: one line each, with the key's path, what was given
+and what is allowed, and exit code 2. `vastai-exporter check-config FILE` says whether a file can be used.
+
+## What wins
+
+1. Flags win over the environment.
+2. The environment wins over the file.
+3. Accounts are the exception: accounts in the file win over `VAST_API_KEY` and `VAST_API_KEY_FILE`, which are
+   then said to be ignored.
+
+## Environment variables
+
+| variable | meaning |
+| --- | --- |
+| `VAST_API_KEY` | the key of one account, which is then called `default` |
+| `VAST_API_KEY_FILE` | a file that holds this key; not together with `VAST_API_KEY` |
+| `VAST_URL` | where the API is; wins over `api.url` |
+| the name in an account's `api_key_env` | the key of that account |
+| `XDG_CONFIG_HOME`, `HOME` | where the vendor's own client keeps its key |
+
+With neither accounts in the file nor `VAST_API_KEY` or `VAST_API_KEY_FILE`, the key file of the vendor's own
+client is used: `$XDG_CONFIG_HOME/vastai/vast_api_key`, else `~/.config/vastai/vast_api_key`.
+
+The requests to the API also obey `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE`.
+
+## Durations
+
+Durations are written as Prometheus does: a whole number and a unit, from large to small, without spaces:
+`500ms`, `90s`, `5m`, `1h30m`, `1d`, `0s`. Units are `y`, `w`, `d`, `h`, `m`, `s`, `ms`.
+
+## Keys and files
+
+A key file holds the key and nothing else; blanks and line ends around it are left out. A path that does not
+begin with `/` counts from the folder of the configuration file. A key file is read again before each request:
+a new key is used at once, without a restart. After a failed run the exporter looks at the file every second,
+and tries again as soon as it has changed.
+
+Two accounts with the same key share its pace.
+
+## What this version does not do
+
+- All but the key files is read once, at the start. To change it, restart the exporter; SIGHUP ends it.
+- `web.config_file` and `--web.config.file` are refused: it serves without TLS and users.
+"""
