@@ -59,7 +59,7 @@ def _lines_within(chunk: bytes, after: int, upto: int) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Snapshot(Generic[Item]):
     """All that one collector of one account knows.
 

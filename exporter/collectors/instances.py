@@ -117,7 +117,8 @@ INFO = Gauge(
         "verification",
         "rental",
     ),
-    reading="image is image_uuid and template is template_name; rental is interruptible if is_bid, else reserved if credit_balance is above 0, else on_demand",
+    reading="image is image_uuid and template is template_name;"
+    " rental is interruptible if is_bid, else reserved if credit_balance is above 0, else on_demand",
     reads={
         "label": text,
         "gpu_name": text,

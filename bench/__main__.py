@@ -1,0 +1,46 @@
+"""`python -m bench`: measure, print a table, and exit with 1 where a target is missed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from bench import cold, compression, memory, walk, warm
+from bench.figures import Figure, table
+
+PARTS = {
+    "warm": warm.measure,
+    "cold": cold.measure,
+    "memory": memory.measure,
+    "walk": walk.measure,
+    "compression": compression.measure,
+}
+
+
+@click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(tuple(PARTS)))
+@click.option(
+    "--instances", default=10_000, show_default=True, type=click.IntRange(100), help="In the fleet."
+)
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures too."
+)
+def main(parts: tuple[str, ...], instances: int, file: Path | None) -> None:
+    """Measure PARTS of the exporter, or all, each beside something real on this machine."""
+    figures: list[Figure] = []
+    for name in parts or PARTS:
+        click.echo(f"measuring {name} ...", err=True)
+        figures += PARTS[name](instances)
+    click.echo(table(figures))
+    if file is not None:
+        found = [asdict(figure) | {"good": figure.good} for figure in figures]
+        file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    sys.exit(0 if all(figure.good for figure in figures) else 1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

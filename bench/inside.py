@@ -1,0 +1,74 @@
+"""The exporter's inner parts in this process, on a simulated Vast.ai."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exporter.collectors import instances
+from exporter.collectors.base import Known, Run
+from exporter.exposition import Exposition, Source
+from exporter.telemetry import Telemetry
+from exporter.vast.client import Client, Options
+from exporter.vast.pace import Paces
+
+if TYPE_CHECKING:
+    from bench.processes import Simulator
+
+ACCOUNT = "bench"
+
+
+def run(simulated: Simulator) -> Run:
+    """Return what a run of the collector of instances needs; nothing is known yet."""
+    options = Options(
+        url=simulated.url,
+        timeout=30.0,
+        user_agent="bench",
+        paces=Paces(clock=time.monotonic, min_interval=0.0),
+        clock=time.monotonic,
+        wall_clock=time.time,
+        jitter=random.random,
+    )
+    return Run(
+        account=ACCOUNT,
+        client=Client(options, key=lambda: simulated.key, wait=time.sleep, observe=lambda _: None),
+        filters={},
+        known=Known(),
+        clock=time.monotonic,
+        wall_clock=time.time,
+        unreadable=lambda _: None,
+    )
+
+
+def walk(one: Run) -> int:
+    """Walk every page, and return how many instances there are."""
+    return [progress.objects for progress in instances.collect(one)][-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A fleet as a run has found it, and the exposition of it."""
+
+    run: Run
+    exposition: Exposition
+
+    def renew(self) -> None:
+        """Walk once more: all that is known is new then, if the same."""
+        walk(self.run)
+
+    def plain(self) -> bytes:
+        """Return the body of a scrape without compression."""
+        return b"".join(self.exposition.body(openmetrics=False, gzip=False).pieces)
+
+
+def served(simulated: Simulator) -> Served:
+    """Walk once, and return what a scrape gets it from."""
+    one = run(simulated)
+    walk(one)
+    telemetry = Telemetry()
+    telemetry.add(ACCOUNT, instances.COLLECTOR, 60.0)
+    source = Source(ACCOUNT, instances.COLLECTOR, one.known, 3600.0)
+    exposition = Exposition(lambda: [source], telemetry, clock=time.monotonic, most_labels=200)
+    return Served(one, exposition)

@@ -1,0 +1,163 @@
+"""The processes that are measured: the simulator, the exporter, nginx; and what the kernel says of them."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Seconds within which a process is there, or is gone after SIGTERM.
+PATIENCE = 10.0
+NGINX = "/usr/sbin/nginx"
+NGINX_CONFIG = """\
+daemon off;
+user root;
+worker_processes 1;
+pid nginx.pid;
+events {{ }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    keepalive_requests 1000000;
+    default_type "text/plain; version=0.0.4; charset=utf-8";
+    add_header Content-Encoding gzip;
+    server {{
+        listen 127.0.0.1:{port};
+        root {directory};
+    }}
+}}
+"""
+
+_libc = ctypes.CDLL(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A simulated Vast.ai: where it is, and the key that opens it."""
+
+    url: str
+    key: str
+
+
+@contextmanager
+def simulator(instances: int) -> Iterator[Simulator]:
+    """Run a simulated Vast.ai, frozen and without thresholds."""
+    command = ["-m", "exporter.simulator", "--no-thresholds", "--frozen", "--instances", str(instances)]
+    with _running(sys.executable, *command, stdout=subprocess.PIPE) as process:
+        url, key = (_line(process.stdout).split()[-1] for _ in range(2))
+        yield Simulator(url, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """The exporter's process, as `python -m exporter run` starts it, and its port."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that all its threads have used, to the nanosecond."""
+        clock = ctypes.c_int()
+        if _libc.clock_getcpuclockid(self.process.pid, ctypes.byref(clock)):
+            raise ProcessLookupError("the exporter is gone")
+        return time.clock_gettime(clock.value)
+
+    def memory(self, name: str) -> int:
+        """Return the bytes of `VmRSS` (now) or `VmHWM` (the most so far)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        return int(fields[name].split()[0]) * 1024
+
+    def wait_for_walk(self) -> dict[str, Any]:
+        """Wait until a walk of all instances ends, and return what the log says of it."""
+        return _event(self.process, "run finished")
+
+
+@contextmanager
+def exporter(simulated: Simulator, directory: Path, *, interval: str) -> Iterator[Exporter]:
+    """Run the exporter on a simulated Vast.ai, with no pause between two pages."""
+    config = {
+        "api": {"url": simulated.url, "min_interval": "0s"},
+        "accounts": [{"name": "bench", "api_key": simulated.key}],
+        "collectors": {
+            "instances": {"interval": interval, "stale_after": "2h"},
+            "account": {"enabled": False},
+        },
+        "web": {"listen_address": "127.0.0.1:0"},
+        "log": {"format": "json"},
+    }
+    file = directory / "config.yaml"
+    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    command = ["-m", "exporter", "run", "--config.file", str(file)]
+    with _running(sys.executable, *command, stderr=subprocess.PIPE) as process:
+        port = urlsplit(_event(process, "serving")["url"]).port
+        yield Exporter(port or 0, process)
+
+
+@contextmanager
+def nginx(body: bytes, directory: Path) -> Iterator[int]:
+    """Serve `body`, which is compressed, as /metrics from a file by nginx; gives the port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (directory / "metrics").write_bytes(body)
+    config = directory / "nginx.conf"
+    config.write_text(NGINX_CONFIG.format(port=port, directory=directory), encoding="utf-8")
+    with _running(NGINX, "-p", str(directory), "-c", str(config), "-e", "stderr"):
+        _wait_for(port)
+        yield port
+
+
+@contextmanager
+def _running(*command: str, **streams: int) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(command, text=True, **streams) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                print(f"did not stop on SIGTERM: {' '.join(command)}", file=sys.stderr)
+                process.kill()
+
+
+def _event(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
+    """Return the next line of the exporter's log that says `message`; a failed run ends the benchmark."""
+    while True:
+        event: dict[str, Any] = json.loads(_line(process.stderr))
+        if event["msg"] == message:
+            return event
+        if event["msg"] == "run failed":
+            raise RuntimeError(f"the exporter can't read the simulator: {event['error']}")
+
+
+def _line(stream: IO[str] | None) -> str:
+    line = stream.readline() if stream is not None else ""
+    if not line:
+        raise RuntimeError("a process that is measured has ended")
+    return line
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,142 @@
+"""The CPU of a walk: whether it grows with the fleet and no faster, and what it goes to."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench import inside
+from bench.figures import Figure
+from bench.processes import exporter, simulator
+from exporter import lines, reading
+from exporter.collectors.instances import COLUMNS, ENDPOINT, GAUGES, IDENTITY, READS
+from exporter.vast.walk import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from exporter.collectors.base import Run
+    from exporter.rows import Record
+    from exporter.vast.walk import Page
+
+#: How many times the small fleet's instances the large one has.
+STEP = 10
+TARGET = 1.25
+#: Microseconds of CPU that a row may cost one day (design.md 8); told, not held to.
+GOAL = 60.0
+#: Exporters started for each size, by turns; walks of each.
+TURNS = 2
+WALKS = 4
+#: How often each step is repeated in this process.
+ROUNDS = 3
+
+
+def measure(instances: int) -> Iterator[Figure]:
+    """Walk a small and a large fleet by turns; then the large one in this process, step by step."""
+    small, large = max(1, instances // STEP), instances
+    costs = [(_cost_of_row(small), _cost_of_row(large)) for _ in range(TURNS)]
+    low, high = (min(column) for column in zip(*costs, strict=True))
+    yield Figure(
+        part="walk",
+        what=f"CPU a row: {large:,} instances beside {small:,}",
+        ours=_micro(high),
+        beside=_micro(low),
+        ratio=high / low,
+        target=TARGET,
+    )
+    yield Figure(
+        part="walk",
+        what="CPU a row: process, beside the goal",
+        ours=_micro(high),
+        beside=f"{GOAL:g} us",
+        ratio=high * 1e6 / GOAL,
+    )
+    yield from _steps(large)
+
+
+def _cost_of_row(instances: int) -> float:
+    """Return the seconds of CPU a row that the exporter's process uses in a walk: the middle one of some."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        simulator(instances) as simulated,
+        exporter(simulated, Path(name), interval="1s") as ours,
+    ):
+        costs: list[float] = []
+        ours.wait_for_walk()  # start-up and connecting are no part of a walk
+        before = ours.cpu()
+        for _ in range(WALKS):
+            rows = ours.wait_for_walk()["instances"]
+            now = ours.cpu()
+            costs.append((now - before) / rows)
+            before = now
+    return median(costs)
+
+
+def _steps(instances: int) -> Iterator[Figure]:
+    """Measure each step on its own: a profiler would make what calls many functions look dear."""
+    with simulator(instances) as simulated:
+        run = inside.run(simulated)
+        inside.walk(run)
+        whole = _cpu(lambda: inside.walk(run))
+        read = _cpu(lambda: _pages(run))
+        pages = _pages(run)
+    replies = [json.dumps({"instances": [row for _, row in page.rows]}) for page in pages]
+    rows = sum(len(page.rows) for page in pages)
+    parsing = _cpu(lambda: [json.loads(reply) for reply in replies])
+    reading_ = _cpu(lambda: [_records(page) for page in pages])
+    objects = [_objects(page) for page in pages]
+    writing = _cpu(lambda: [lines.of_objects(GAUGES, some) for some in objects])
+    steps = {
+        "all of it": whole,
+        "requests: urllib3, pace, sockets": read - parsing,
+        "JSON": parsing,
+        "reading values": reading_,
+        "lines": writing,
+        "the rest": whole - read - reading_ - writing,
+    }
+    for name, seconds in steps.items():
+        yield Figure(
+            part="walk",
+            what=f"CPU a row, in this process: {name}",
+            ours=_micro(seconds / rows),
+            beside=f"all {_micro(whole / rows)}",
+            ratio=seconds / whole,
+        )
+
+
+def _cpu(step: Callable[[], object]) -> float:
+    """Return the least seconds of CPU that `step` takes."""
+    times = []
+    for _ in range(ROUNDS):
+        before = time.process_time()
+        step()
+        times.append(time.process_time() - before)
+    return min(times)
+
+
+def _pages(run: Run) -> list[Page]:
+    return list(walk(run.client, ENDPOINT, columns=COLUMNS, filters=run.filters))
+
+
+def _records(page: Page) -> list[dict[str, float | str | None]]:
+    return [reading.record(row, READS, Counter()) for _, row in page.rows]
+
+
+def _objects(page: Page) -> list[tuple[str, Record]]:
+    """Return what the lines of a page are made of; as the collector has it."""
+    return [
+        (
+            lines.labels(IDENTITY, (inside.ACCOUNT, str(key))),
+            record | {"status": record["actual_status"], "since": 0.0, "rental": "on_demand"},
+        )
+        for (key, _), record in zip(page.rows, _records(page), strict=True)
+    ]
+
+
+def _micro(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} us"
