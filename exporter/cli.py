@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +17,7 @@ from exporter import __version__, logs
 from exporter.config import PORT, split_address
 from exporter.daemon import Daemon
 from exporter.durations import format_duration
+from exporter.events import Events
 from exporter.loading import ConfigError, Loaded, load
 from exporter.once import Once, ProgressLine, write_atomically
 from exporter.simulator import SimulatedClock, SimulatedVast
@@ -24,7 +25,7 @@ from exporter.web.app import create_app
 from exporter.web.server import BackgroundServer, listen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Command = Callable[..., Any]
 
@@ -33,7 +34,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CANNOT_SERVE = 1
 FAILED = 1
 BAD_CONFIGURATION = 2
-#: Of the demo, so that something happens while one looks.
+#: Of the demo: for this machine only, and so that something happens while one looks.
+DEMO_ADDRESS = f"127.0.0.1:{PORT}"
 DEMO_INTERVALS = {"instances": 15.0, "account": 15.0}
 
 _log = logging.getLogger(__name__)
@@ -46,7 +48,22 @@ class _RunByDefault(click.Group):
         own = {name for param in self.get_params(ctx) for name in param.opts}
         if not args or (args[0].startswith("-") and args[0].partition("=")[0] not in own):
             args = ["run", *args]
-        return super().parse_args(ctx, args)
+        with _one_line():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Let a wrong use be said in one line."""
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = None  # whose usage would be shown as well
+        raise
 
 
 def _config_flag(command: Command) -> Command:
@@ -94,11 +111,11 @@ def cli() -> None:
 @_web_flags
 @_log_flags
 def run(config_file: Path | None, **flags: str | None) -> NoReturn:
-    """Serve metrics until a signal ends it (the command that may be left out)."""
+    """Serve metrics until a signal ends it (may be left out)."""
     sys.exit(_serve(_load(config_file, flags)))
 
 
-@cli.command()
+@cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
 @click.option(
     "--instances", default=60, show_default=True, type=click.IntRange(0, 100_000), help="About how many."
 )
@@ -113,8 +130,8 @@ def run(config_file: Path | None, **flags: str | None) -> NoReturn:
 @_listen_flag
 @_log_flags
 def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoReturn:
-    """Serve metrics of a simulated Vast.ai: no key, no file, no cost."""
-    flags["listen_address"] = flags["listen_address"] or f"127.0.0.1:{PORT}"
+    """Serve a simulated Vast.ai's metrics, without a key."""
+    flags["listen_address"] = flags["listen_address"] or DEMO_ADDRESS
     clock = SimulatedClock(time.time(), speed)
     with SimulatedVast(size=instances, seed=seed, clock=clock) as vast:
         loaded = _load(None, flags, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url})
@@ -130,16 +147,20 @@ def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoRetu
 )
 @_log_flags
 def once(config_file: Path | None, output: Path | None, **flags: str | None) -> NoReturn:
-    """Collect once and write the metrics to standard output or, in one step, to a file."""
+    """Collect once and write the metrics to standard output.
+
+    With --output they replace a file in one step, as node_exporter's textfile collector needs it. The exit
+    code is 1 when something could not be collected; the metrics that are written say what.
+    """
     loaded = _load(config_file, flags)
-    redact = _set_up_logs(loaded)
-    events = _events()
-    progress = ProgressLine(sys.stderr, min_interval=loaded.config.api.min_interval)
-    run_once = Once(
-        loaded, redact=redact, ended=lambda: events.put(None), progress=progress, revision=_revision()
-    )
+    progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
+    redact = _set_up_logs(loaded, progress)
+    events = Events(STOP_SIGNALS)
+    run_once = Once(loaded, redact=redact, ended=events.end, progress=progress, revision=_revision())
     run_once.start()
-    if events.get() is not None:
+    event = events.wait()
+    progress.clear()
+    if event is not None:
         run_once.stop()
         click.echo("interrupted", err=True)
         sys.exit(FAILED)
@@ -158,7 +179,10 @@ def once(config_file: Path | None, output: Path | None, **flags: str | None) -> 
 @cli.command("check-config")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def check_config(file: Path | None) -> None:
-    """Say whether a configuration (F, or the environment's) can be used, and what it means."""
+    """Say whether a configuration can be used, and what it means.
+
+    FILE is the configuration; without it the environment's is looked at.
+    """
     loaded = _load(file, {})
     for note in loaded.notes:
         click.echo(note, err=True)
@@ -191,20 +215,13 @@ def _load(file: Path | None, flags: dict[str, str | None], environ: dict[str, st
         sys.exit(BAD_CONFIGURATION)
 
 
-def _set_up_logs(loaded: Loaded) -> logs.Redactor:
+def _set_up_logs(loaded: Loaded, stream: logs.Sink) -> logs.Redactor:
     redact = logs.Redactor()
-    logs.set_up(loaded.config.log.level, loaded.config.log.format, redact, sys.stderr)
+    logs.set_up(loaded.config.log.level, loaded.config.log.format, redact, stream)
+    logs.log_uncaught()
     for note in loaded.notes:
         _log.warning(note)
     return redact
-
-
-def _events() -> queue.SimpleQueue[int | None]:
-    """Return a queue that each stop signal is put into; `put` of a SimpleQueue may interrupt itself."""
-    events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda received, _frame: events.put(received))
-    return events
 
 
 def _revision() -> str:
@@ -214,17 +231,18 @@ def _revision() -> str:
 
 def _serve(loaded: Loaded, intervals: dict[str, float] | None = None) -> int:
     """Serve until a signal comes, and return the exit code."""
-    redact = _set_up_logs(loaded)
+    redact = _set_up_logs(loaded, sys.stderr)
     address = loaded.config.web.listen_address
     try:
         sock = listen(*split_address(address))
     except OSError as error:
-        click.echo(f"can't listen on {address}: {error.strerror or error}", err=True)
+        reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which we have
+        click.echo(f"can't listen on {address}: {reason}", err=True)
         return CANNOT_SERVE
-    events = _events()
+    events = Events(STOP_SIGNALS)
     daemon = Daemon(loaded, redact=redact, revision=_revision(), intervals=intervals)
     app = create_app(daemon, telemetry_path=loaded.config.web.telemetry_path, wall_clock=time.time)
-    server = BackgroundServer(app, sock, stopped=lambda: events.put(None))
+    server = BackgroundServer(app, sock, stopped=events.end)
     server.start()
     daemon.start()
     _log.info(
@@ -238,11 +256,12 @@ def _serve(loaded: Loaded, intervals: dict[str, float] | None = None) -> int:
             }
         },
     )
-    event = events.get()
+    event = events.wait()
+    events.ignore()
     daemon.stop()
     server.stop()
     if event is None:
         _log.error("the web server has ended")
         return CANNOT_SERVE
-    _log.info("stopped", extra={"fields": {"signal": signal.Signals(event).name}})
+    _log.info("stopped", extra={"fields": {"signal": event.name}})
     return 0

@@ -31,12 +31,24 @@ RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/read
 
 #: What the API can compare with in select_filters.
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
+#: Seconds; no wait of this program is meant to be longer, and Python's own can't be.
+LONGEST_DURATION = 365 * 86400.0
+#: Whole numbers in select_filters; JSON readers differ on larger ones.
+LARGEST_NUMBER = 2**53
+
+_NAME = "[A-Za-z0-9_-]{1,63}"
+_ADDRESS = re.compile(
+    rf"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>(?:{_NAME}(?:\.{_NAME})*)?)):(?P<port>[0-9]{{1,5}})"
+)
 
 
 def _duration(value: object) -> float:
     if not isinstance(value, str):
         raise ValueError("a duration such as 500ms, 90s, 5m or 1h30m")
-    return parse_duration(value)
+    seconds = parse_duration(value)
+    if seconds > LONGEST_DURATION:
+        raise ValueError("at most 1y")
+    return seconds
 
 
 def _at_least_a_second(seconds: float) -> float:
@@ -52,9 +64,14 @@ def _above_zero(seconds: float) -> float:
 
 
 def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("a URL such as https://console.vast.ai")
+    expected = "a URL such as https://console.vast.ai"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(expected) from None
+    if not usable or not value.isprintable() or " " in value:
+        raise ValueError(expected)
     if parts.query or parts.fragment or parts.username or parts.password:
         raise ValueError("a URL without user, password, query and fragment")
     return value.rstrip("/")
@@ -81,8 +98,26 @@ def _filters(value: dict[str, Any]) -> dict[str, Any]:
             if isinstance(operand, list) != (operator in {"in", "notin"}):
                 raise ValueError(f"a list with in and notin, one value with the others, for {column!r}")
             for scalar in operand if isinstance(operand, list) else [operand]:
-                if not isinstance(scalar, str | int | float | None):
+                if not _is_scalar(scalar):
                     raise ValueError(f"texts, numbers, true, false or null as values for {column!r}")
+    return value
+
+
+def _is_scalar(value: object) -> bool:
+    if isinstance(value, int | float):
+        return abs(value) <= LARGEST_NUMBER  # which NaN is not
+    return value is None or isinstance(value, str)
+
+
+def _file_path(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("the path of a file")
+    return value
+
+
+def _variable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value):
+        raise ValueError("the name of an environment variable, such as RESEARCH_KEY")
     return value
 
 
@@ -93,14 +128,18 @@ def split_address(address: str) -> tuple[str, int]:
         ValueError: it is none.
 
     """
-    found = re.fullmatch(
-        r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s\[\]:/]*)):(?P<port>[0-9]{1,5})", address
-    )
-    if not found or int(found["port"]) > 65535:  # noqa: PLR2004 - the largest port
+    found = _ADDRESS.fullmatch(address)
+    if not found or int(found["port"]) > 65535 or not _is_ipv6(found["v6"] or "::"):  # noqa: PLR2004
         raise ValueError("an address such as :10622, 127.0.0.1:10622 or [::1]:10622")
-    if found["v6"]:
-        ipaddress.IPv6Address(found["v6"])
     return found["v6"] or found["host"] or "", int(found["port"])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 Duration = Annotated[float, BeforeValidator(_duration)]
@@ -108,13 +147,23 @@ Interval = Annotated[Duration, AfterValidator(_at_least_a_second)]
 Timeout = Annotated[Duration, AfterValidator(_above_zero)]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
-FilePath = Annotated[Path, Field(strict=False)]
+FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
+Variable = Annotated[str, AfterValidator(_variable)]
 
 
 class Model(BaseModel):
     """What every part of the configuration has in common: nothing unknown, nothing converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_key_without_value_is_not_given(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        return {
+            key: value for key, value in values.items() if value is not None or key not in cls.model_fields
+        }
 
 
 class Api(Model):
@@ -146,7 +195,7 @@ class Account(Model):
         description="a file that holds just the key; read again when it changes",
         examples=["/run/secrets/research"],
     )
-    api_key_env: str | None = Field(
+    api_key_env: Variable | None = Field(
         None, description="the name of an environment variable that holds the key", examples=["RESEARCH_KEY"]
     )
     select_filters: Filters = Field(

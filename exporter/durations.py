@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-_UNITS = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+#: In milliseconds: whole numbers, so that nothing is rounded on the way.
+_UNITS = {
+    "y": 365 * 86_400_000,
+    "w": 7 * 86_400_000,
+    "d": 86_400_000,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1_000,
+    "ms": 1,
+}
 _DURATION = re.compile("".join(f"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS), re.ASCII)
 
 
@@ -23,9 +32,8 @@ def parse_duration(text: str) -> float:
         return 0.0
     if not found or not text:
         raise ValueError("a duration such as 500ms, 90s, 5m or 1h30m")
-    return sum(
-        int(count) * unit for count, unit in zip(found.groups(), _UNITS.values(), strict=True) if count
-    )
+    counts = (int(count or 0) for count in found.groups())
+    return sum(count * unit for count, unit in zip(counts, _UNITS.values(), strict=True)) / 1000
 
 
 def format_duration(seconds: float) -> str:
@@ -37,7 +45,7 @@ def format_duration(seconds: float) -> str:
     left = round(seconds * 1000)
     words = []
     for unit in ("d", "h", "m", "s", "ms"):
-        count, left = divmod(left, round(_UNITS[unit] * 1000))
+        count, left = divmod(left, _UNITS[unit])
         if count:
             words.append(f"{count}{unit}")
     return "".join(words) or "0s"

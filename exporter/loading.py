@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +32,33 @@ FLAGS = {
 #: The account that the environment or the vendor's key file gives.
 DEFAULT_ACCOUNT = "default"
 _LONGEST_GIVEN = 80
+#: Vast.ai's keys look like this; in a wrong place of the file one is still not for the terminal.
+_LIKE_A_KEY = re.compile(r"[0-9a-fA-F]{32,}")
+#: What a misspelt key of an account may look like; anything else may be a secret.
+_LIKE_A_NAME = re.compile(r"[A-Za-z_-]{1,30}")
+#: Where in a location the keys of an account stand.
+_ACCOUNT_KEY_DEPTH = 2
+_LARGEST_GIVEN = 10**20
+_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+#: What pydantic calls it, and what the reader of an error should.
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "keys and values",
+    "int_type": "a whole number",
+    "string_pattern_mismatch": "1 to 64 characters without line breaks",
+    "string_type": "text; quotes make a number one",
+    "tuple_type": "a list, each item with name and a key",
+}
 
 
 class ConfigError(Exception):
     """A configuration that can't be used: one line for each mistake, none with a secret."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
+        self.lines = tuple(
+            "".join(c if c.isprintable() else " " for c in _LIKE_A_KEY.sub("<secret>", line))
+            for line in lines
+        )
         super().__init__("\n".join(self.lines))
 
 
@@ -96,23 +119,31 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str 
         ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
         notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
         return Loaded(config, _accounts(config.accounts, folder, environ, str(path)), tuple(notes))
-    return Loaded(config, (_default_account(environ),), ())
+    return Loaded(config, (_default_account(path, environ),), ())
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not a silent loss of the first."""
+    """YAML whose keys are texts, each there once (PyYAML takes the last), and whose errors say where."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", key_node.start_mark
-                )
-            if isinstance(key, str | int | float):
-                seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as the base class
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag not in _KEY_TAGS:
+                raise yaml.composer.ComposerError(None, None, "a key has to be text", key.start_mark)
+            if key.value in seen:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, TypeError):
+            # What PyYAML lets out for a date such as 2020-13-45, for "!!bool maybe", and the like.
+            problem = "not the number or date that it looks like or is tagged as; quotes make it text"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,14 +159,15 @@ def _read(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError([f"{path}: {where}{error.problem or 'not YAML'}"]) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        words = " ".join(str(error).split())[:_LONGEST_GIVEN]
-        raise ConfigError([f"{path}: not YAML: {words}"]) from None
+    except yaml.YAMLError:
+        raise ConfigError([f"{path}: not YAML: it holds a control character"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: not YAML: nested too deep"]) from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):
-        raise ConfigError([f"{path}: {type(settings).__name__}: expected keys and values, such as accounts:"])
-    return {key: value for key, value in settings.items() if value is not None}
+        raise ConfigError([f"{path}: expected keys and values: {', '.join(Config.model_fields)}"])
+    return settings
 
 
 def _put(settings: dict[str, Any], key: str, value: str) -> None:
@@ -157,8 +189,11 @@ def _line(path: Path | None, origins: Mapping[str, str], detail: ErrorDetails) -
 
 def _dotted(location: Sequence[int | str]) -> str:
     text = ""
-    for step in location:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+    for depth, step in enumerate(location):
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif location[0] != "accounts" or depth != _ACCOUNT_KEY_DEPTH or _LIKE_A_NAME.fullmatch(step):
+            text += f".{step}"
     return text.lstrip(".")
 
 
@@ -169,14 +204,11 @@ def _complaint(detail: ErrorDetails) -> str:
     if kind == "missing":
         return "missing; a value is needed"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = _EXPECTED.get(kind, message)
     if kind == "value_error" and _keys_at(location):
         return message  # a check of several keys together says itself what was given
     if kind == "model_type":
         message = f"keys and values: {', '.join(_keys_at(location))}"
-    if kind == "tuple_type":
-        message = "a list, each item with name and a key"
-    if kind == "string_pattern_mismatch":
-        message = "1 to 64 characters without line breaks"
     given = _given(location, detail["input"])
     return f"{given}expected {message[:1].lower()}{message[1:]}"
 
@@ -185,9 +217,11 @@ def _given(location: Sequence[int | str], value: object) -> str:
     """Return what was given, unless it might be a key."""
     if location[:1] == ("accounts",) and location[2:3] not in {("name",), ("select_filters",)}:
         return ""
-    if not isinstance(value, str | int | float | None) or "@" in str(value):
-        return ""  # too much to show, or a URL with a password
-    return f"{repr(value)[:_LONGEST_GIVEN]}: "
+    if isinstance(value, str) and len(value) <= _LONGEST_GIVEN and "@" not in value:
+        return f"{value!r}: "  # no URL with a password, and no name that ran into the key below it
+    if value is None or (isinstance(value, int | float) and abs(value) < _LARGEST_GIVEN):
+        return f"{json.dumps(value)}: "
+    return ""
 
 
 def _keys_at(location: Sequence[int | str]) -> list[str]:
@@ -209,7 +243,7 @@ def _accounts(
     for index, account in enumerate(accounts):
         field, key = _key(account, folder, environ)
         if key is None:
-            missing = f"the environment variable {account.api_key_env} is not set"
+            missing = f"the environment variable {account.api_key_env} is not set or empty"
             mistakes.append(f"{source}: accounts[{index}].{field}: {missing}")
             continue
         try:
@@ -223,33 +257,32 @@ def _accounts(
 
 
 def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key | None]:
-    """Return the field that names the key, and the key; None for a variable that is not set."""
+    """Return the field that names the key, and the key; None for a variable that is not set or empty."""
     if account.api_key is not None:
         return "api_key", Key(value=account.api_key.get_secret_value())
     if account.api_key_file is not None:
         return "api_key_file", Key(path=folder / account.api_key_file)
     value = environ.get(account.api_key_env or "")
-    return "api_key_env", None if value is None else Key(value=value)
+    return "api_key_env", Key(value=value) if value else None
 
 
-def _default_account(environ: Mapping[str, str]) -> AccountKey:
+def _default_account(path: Path | None, environ: Mapping[str, str]) -> AccountKey:
     """Return the account of a configuration without accounts, as the vendor's own client finds it."""
     value, file = environ.get("VAST_API_KEY"), environ.get("VAST_API_KEY_FILE")
     if value and file:
         raise ConfigError(["VAST_API_KEY and VAST_API_KEY_FILE: both are set, only one of them is allowed"])
     vendor = Path(
-        environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config", "vastai/vast_api_key"
+        environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/", ".config"), "vastai/vast_api_key"
     )
     if value:
         origin, key = "VAST_API_KEY", Key(value=value)
     elif file:
         origin, key = "VAST_API_KEY_FILE", Key(path=Path(file))
-    elif vendor.exists():
+    elif os.access(vendor, os.F_OK):  # Path.exists raises where the home is another user's
         origin, key = str(vendor), Key(path=vendor)
     else:
-        raise ConfigError(
-            [f"no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or {vendor}"]
-        )
+        missing = f"no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or {vendor}"
+        raise ConfigError([missing if path is None else f"{path}: {missing}"])
     try:
         key.read()
     except AuthError as error:

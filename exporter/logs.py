@@ -8,15 +8,31 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import Protocol
+
+    class Sink(Protocol):
+        """Where lines go."""
+
+        def write(self, text: str, /) -> object:
+            """Take some text."""
+
+        def flush(self) -> object:
+            """Pass it on."""
+
+
+_log = logging.getLogger(__name__)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-_QUERY = re.compile(r"(/[^\s?\"'\\]*)\?[^\s\"'\\]*=[^\s\"'\\]*")
+_QUERY = re.compile(r"(/[^\s?\"'\\]*)\?[^\s\"'\\]+")
+#: What a value is when it has become harmless.
+Shown = str | int | float | bool | None
 _BARE = re.compile(r"[^\s\"=\\]+")
 
 
@@ -25,13 +41,14 @@ class Redactor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._secrets: frozenset[str] = frozenset()
+        self._secrets: tuple[str, ...] = ()
 
     def learn(self, secret: str) -> None:
         """Leave `secret` out from now on."""
         if secret and secret not in self._secrets:
             with self._lock:
-                self._secrets |= {secret}
+                # The longest first: none may leave the rest of another that it begins.
+                self._secrets = tuple(sorted({*self._secrets, secret}, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         """Return `text` without what must not be shown."""
@@ -60,22 +77,34 @@ class Formatter(logging.Formatter):
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         # Before the quoting, which could hide a secret behind its backslashes.
-        shown = {name: self._redact(v) if isinstance(v, str) else v for name, v in fields.items()}
+        shown = {name: self._shown(value) for name, value in fields.items()}
         if self._form == "json":
-            return json.dumps(shown, ensure_ascii=False, default=str)
+            return _json(shown)
         return " ".join(f"{name}={_logfmt(value)}" for name, value in shown.items())
 
+    def _shown(self, value: object) -> Shown:
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float) and isfinite(value):
+            return float(f"{value:.6g}")
+        return self._redact(str(value))
 
-def _logfmt(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+def _logfmt(value: Shown) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value) and value.isprintable():
+        return value
+    return _json(value)
 
 
-def set_up(level: str, form: Literal["logfmt", "json"], redact: Redactor, stream: TextIO) -> None:
+def _json(value: object) -> str:
+    """Return JSON on one line; emoji stay as they are, what a terminal would obey does not."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
+
+
+def set_up(level: str, form: Literal["logfmt", "json"], redact: Redactor, stream: Sink) -> None:
     """Send all logs to `stream`; may be called again with other settings."""
-    handler = logging.StreamHandler(stream)
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(stream)
     handler.setFormatter(Formatter(form, redact))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -84,4 +113,14 @@ def set_up(level: str, form: Literal["logfmt", "json"], redact: Redactor, stream
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     # What they say at INFO is said better here.
     for name in ("asyncio", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
+
+
+def log_uncaught() -> None:
+    """Log what nobody has caught, in any thread, instead of printing it as it is."""
+
+    def log(thread: str, error: BaseException | None) -> None:
+        _log.error("unexpected error", exc_info=error, extra={"fields": {"thread": thread}})
+
+    sys.excepthook = lambda _kind, error, _trace: log("main", error)
+    threading.excepthook = lambda args: log(args.thread.name if args.thread else "", args.exc_value)

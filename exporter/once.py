@@ -6,7 +6,6 @@ import contextlib
 import os
 import tempfile
 import threading
-import time
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from exporter.loading import Loaded
     from exporter.logs import Redactor
     from exporter.scheduler import Job, Loop
+
+#: Begins a terminal's line anew.
+CLEAR = "\r\x1b[K"
 
 
 class Once:
@@ -81,35 +83,63 @@ class Once:
 
 
 class ProgressLine:
-    """Says on a terminal, in one line that is written over, how far the walk of the instances is."""
+    """A stream that keeps a last line on a terminal: how far the walk of the instances is.
 
-    def __init__(self, stream: TextIO, *, min_interval: float | None) -> None:
+    Args:
+        stream: where it writes; where that is no terminal it only passes text on.
+        clock: monotonic seconds.
+        min_interval: seconds between two requests, or None for the endpoint's usual ones.
+
+    """
+
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float], min_interval: float | None) -> None:
         self._stream = stream
-        self._shown = stream.isatty()
+        self._terminal = stream.isatty()
+        self._clock = clock
         self._min_interval = min_interval
-        self._started = time.monotonic()
+        self._started = clock()
         self._lock = threading.Lock()
+        self._line = ""
 
     def __call__(self, job: Job, progress: Progress) -> None:
-        """Show `progress` of `job`, or clear the line where it is at its end."""
-        if not self._shown or progress.total is None:
+        """Show `progress` of `job`, or nothing where it is at its end."""
+        if not self._terminal or progress.total is None:
             return
         pages = max(1, ceil(progress.total / LIMIT))
         if progress.pages >= pages:
-            text = ""
-        else:
-            interval = self._min_interval
-            if interval is None:
-                interval = job.collector.endpoint.threshold * MARGIN
-            page = max(interval, (time.monotonic() - self._started) / progress.pages)
-            left = format_duration(ceil((pages - progress.pages) * page))
-            text = (
-                f"{job.account}: page {progress.pages} of {pages}, {progress.objects} of {progress.total}"
-                f" {job.collector.objects}, {left} left"
-            )
+            self.clear()
+            return
+        left = format_duration(ceil((pages - progress.pages) * self._page_seconds(job, progress)))
+        self._show(
+            f"{job.account}: page {progress.pages} of {pages}, {progress.objects} of {progress.total}"
+            f" {job.collector.objects}, {left} left"
+        )
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._terminal:
+            self._show("")
+
+    def write(self, text: str, /) -> None:
+        """Write whole lines above the line."""
         with self._lock:
-            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.write(f"{CLEAR}{text}{self._line}" if self._terminal else text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._stream.flush()
+
+    def _show(self, line: str) -> None:
+        with self._lock:
+            self._line = line
+            self._stream.write(CLEAR + line)
             self._stream.flush()
+
+    def _page_seconds(self, job: Job, progress: Progress) -> float:
+        interval = self._min_interval
+        if interval is None:
+            interval = job.collector.endpoint.threshold * MARGIN
+        return max(interval, (self._clock() - self._started) / progress.pages)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -59,7 +59,7 @@ def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], 
         waiting = [loop for loop in served.loops if not loop.runs.ended]
         return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting])
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", landing),
             Route(telemetry_path, Metrics(served), methods=["GET", "HEAD"]),
@@ -67,6 +67,8 @@ def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], 
             *(Route(path, ready) for path in ("/-/ready", "/readyz")),
         ]
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class Metrics:
@@ -95,13 +97,13 @@ class Metrics:
             }
         )
         # Piece by piece, so that a slow reader holds one piece in its buffer and not the whole.
-        for piece in body.pieces if scope["method"] == "GET" else ():
+        for piece in body.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _body(self, *, openmetrics: bool, gzip: bool) -> Body:
         exposition = self._served.exposition
-        if gzip and exposition.is_ready():
+        if exposition.is_ready():
             return exposition.body(openmetrics=openmetrics, gzip=gzip)
         # Rendering takes its time; other requests are answered meanwhile.
         return await run_in_threadpool(exposition.body, openmetrics=openmetrics, gzip=gzip)

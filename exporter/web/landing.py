@@ -27,14 +27,21 @@ _PAGE = Template("""<!DOCTYPE html>
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; }
 p { margin: .4rem 0 1.2rem; }
-.scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .4rem .8rem .4rem 0; }
 th, td { text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.name { overflow-wrap: anywhere; min-width: 6rem; }
+th, td.time { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
 .good, .bad, .wait { font-weight: 600; white-space: nowrap; }
+@media (max-width: 55rem) { /* too narrow for a table: a block for each row */
+  table, tbody, tr, td, td.number { display: block; text-align: left; }
+  thead, td:empty { display: none; }
+  tr { border-bottom: 1px solid var(--line); padding: .6rem 0; }
+  td, td.name { border: 0; padding: .1rem 0 .1rem 8rem; }
+  td::before { content: attr(data-name); float: left; margin-left: -8rem; opacity: .7; }
+}
 </style>
 </head>
 <body>
@@ -42,19 +49,30 @@ td.name { overflow-wrap: anywhere; min-width: 6rem; }
 <p>Version $version. Prometheus metrics of what is rented on Vast.ai.</p>
 <p><a href="$metrics">Metrics</a> &middot; <a href="/-/healthy">Health</a> &middot;
 <a href="/-/ready">Readiness</a></p>
-<div class="scroll">
 <table>
-<thead><tr><th>Account</th><th>Collector</th><th>State</th><th>Last success</th>
-<th class="number">Took</th><th class="number">Every</th><th class="number">Pages</th>
-<th class="number">Objects</th><th>Last error</th></tr></thead>
+<thead>
+$head
+</thead>
 <tbody>
 $rows
 </tbody>
 </table>
-</div>
 </body>
 </html>
 """)
+
+#: Each column's heading and the class of its cells.
+_COLUMNS = (
+    ("Account", "name"),
+    ("Collector", ""),
+    ("State", ""),
+    ("Last success", "time"),
+    ("Took", "number"),
+    ("Every", "number"),
+    ("Pages", "number"),
+    ("Objects", "number"),
+    ("Last error", "name"),
+)
 
 
 def page(loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
@@ -62,6 +80,7 @@ def page(loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
     return _PAGE.substitute(
         version=escape(__version__),
         metrics=escape(telemetry_path),
+        head=_tag("tr", "".join(_tag("th", name, kind) for name, kind in _COLUMNS)),
         rows="\n".join(_row(loop, now) for loop in loops),
     )
 
@@ -70,17 +89,23 @@ def _row(loop: Loop, now: float) -> str:
     runs = loop.runs
     found = runs.last_success > 0
     cells = [
-        ("name", escape(loop.job.account)),
-        ("", escape(loop.job.collector.name)),
-        ("", _state(loop)),
-        ("", f"{_rough(now - runs.last_success)} ago" if found else "never"),
-        ("number", _rough(runs.duration) if found else ""),
-        ("number", format_duration(runs.interval)),
-        ("number", str(runs.pages) if found else ""),
-        ("number", str(runs.objects) if found else ""),
-        ("name", escape(runs.error)),
+        escape(loop.job.account),
+        escape(loop.job.collector.name),
+        _state(loop),
+        f"{_rough(now - runs.last_success)} ago" if found else "never",
+        _rough(runs.duration) if found else "",
+        format_duration(runs.interval),
+        str(runs.pages) if found else "",
+        str(runs.objects) if found else "",
+        escape(runs.error),
     ]
-    return "<tr>" + "".join(f'<td class="{kind}">{text}</td>' for kind, text in cells) + "</tr>"
+    named = zip(cells, _COLUMNS, strict=True)
+    return _tag("tr", "".join(_tag("td", cell, kind, name) for cell, (name, kind) in named))
+
+
+def _tag(tag: str, content: str, kind: str = "", name: str = "") -> str:
+    attributes = f' class="{kind}"' * bool(kind) + f' data-name="{name}"' * bool(name)
+    return f"<{tag}{attributes}>{content}</{tag}>"
 
 
 def _state(loop: Loop) -> str:
@@ -95,4 +120,6 @@ def _state(loop: Loop) -> str:
 
 def _rough(seconds: float) -> str:
     """Return a duration as a person wants to read it: tenths below 10 s, whole seconds above."""
-    return f"{max(seconds, 0.0):.1f}s" if seconds < 10 else format_duration(round(seconds))  # noqa: PLR2004
+    if seconds < 0.05:  # noqa: PLR2004 - what tenths would call 0
+        return "&lt;0.1s"
+    return f"{seconds:.1f}s" if seconds < 10 else format_duration(round(seconds))  # noqa: PLR2004

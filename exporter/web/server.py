@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from typing import TYPE_CHECKING, Self
@@ -14,8 +15,12 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-#: Seconds that open connections get to finish when the server stops.
-GRACE_SECONDS = 1
+#: Seconds that open connections get to finish when the server stops; then they are cut off.
+GRACE_SECONDS = 0.5
+#: Seconds after which requests are cancelled that have not even then ended; uvicorn wants a whole number.
+CANCEL_SECONDS = 1
+#: Seconds for which an idle connection is kept: longer than usual scrape intervals, so that each finds it open.
+KEEP_ALIVE_SECONDS = 75
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -41,6 +46,18 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+class _Server(uvicorn.Server):
+    """Cuts off who is still reading after `GRACE_SECONDS`, so that no request has to be cancelled."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
+        await super().shutdown(sockets)
+
+    def _cut_off(self) -> None:
+        for connection in self.server_state.connections:
+            connection.transport.abort()
+
+
 class BackgroundServer:
     """Serves `app` on `sock` from `start` to `stop`; `stop` closes the socket.
 
@@ -54,7 +71,7 @@ class BackgroundServer:
         host, self.port = sock.getsockname()[:2]
         self.host: str = host
         self._stopped = stopped
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 app,
                 lifespan="off",
@@ -62,7 +79,9 @@ class BackgroundServer:
                 access_log=False,
                 server_header=False,
                 ws="none",
-                timeout_graceful_shutdown=GRACE_SECONDS,
+                http="httptools",
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=CANCEL_SECONDS,
             )
         )
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -80,7 +99,7 @@ class BackgroundServer:
     def stop(self) -> None:
         """Stop serving; open connections have `GRACE_SECONDS` to finish."""
         self._server.should_exit = True
-        self._thread.join(GRACE_SECONDS + 1)
+        self._thread.join(GRACE_SECONDS + CANCEL_SECONDS)
 
     def _run(self) -> None:
         try:
