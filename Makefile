@@ -1,7 +1,8 @@
 # The two that matter: `make demo` and `make test`. Both install what they need (.ci/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench lock clean
+.PHONY: help setup demo stack test check docs bench lock clean
 DEMO ?=
+STACK ?=
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -9,6 +10,9 @@ help: ## Say what there is
 demo: ## Serve a simulated fleet on http://127.0.0.1:10622 (DEMO="--instances 500 --seed 2")
 	@.ci/setup run
 	@.venv/bin/python -m exporter demo $(DEMO)
+
+stack: setup ## The demo with Prometheus, the rules, Alertmanager and a webhook (STACK="--instances 500")
+	@.venv/bin/python deploy/stack/stack.py $(STACK)
 
 setup: ## Install all that development needs
 	@.ci/setup dev
@@ -18,11 +22,14 @@ check: setup ## The fast part: lint, types, generated files
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/python docs/generate.py --check
+	.venv/bin/python -m grafana --check
 
 test: check ## All tests, with a real Prometheus and against the built wheel
 	.ci/test
 
 docs: setup ## Generate what is generated
+	.venv/bin/python deploy/prometheus/generate.py
+	.venv/bin/python -m grafana
 	.venv/bin/python docs/generate.py
 
 bench: setup ## Measure speed and memory (bench/README.md)

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import sys
-import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from exporter import __version__, logs
-from exporter.config import PORT, split_address
-from exporter.daemon import Daemon
+from exporter import __version__
+from exporter.config import PORT
 from exporter.durations import format_duration
-from exporter.events import Events
-from exporter.loading import ConfigError, Loaded, load
-from exporter.once import Once, ProgressLine, write_atomically
-from exporter.simulator import SimulatedClock, SimulatedVast
-from exporter.web.app import create_app
-from exporter.web.server import BackgroundServer, listen
+from exporter.loading import ConfigError, Shard, load, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Command = Callable[..., Any]
 
-#: What a supervisor or Ctrl-C sends; each ends the program, with exit code 0 where it serves.
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-CANNOT_SERVE = 1
+# What serves and what collects is imported by the commands that need it: `health` runs every 30 s, and
+# needs none of it.
+
+Value = TypeVar("Value")
+
 FAILED = 1
 BAD_CONFIGURATION = 2
+#: Seconds in which a health check has to be answered.
+HEALTH_TIMEOUT = 3.0
 #: Of the demo: for this machine only, and so that something happens while one looks.
 DEMO_ADDRESS = f"127.0.0.1:{PORT}"
 DEMO_INTERVALS = {"instances": 15.0, "account": 15.0}
-
-_log = logging.getLogger(__name__)
+#: Flags by the name of their parameter: the key's path in the configuration.
+_KEYS = {
+    "listen_address": "web.listen_address",
+    "telemetry_path": "web.telemetry_path",
+    "web_config_file": "web.config_file",
+    "log_level": "log.level",
+    "log_format": "log.format",
+}
 
 
 class _RunByDefault(click.Group):
@@ -70,31 +72,62 @@ def _config_flag(command: Command) -> Command:
     return click.option(
         "--config.file",
         "config_file",
+        envvar="VASTAI_EXPORTER_CONFIG_FILE",
         type=click.Path(path_type=Path),
         metavar="F",
         help="Configuration file.",
     )(command)
 
 
+def _shard_flags(command: Command) -> Command:
+    for name, target, least, text in (
+        ("--total-shards", "total_shards", 1, "Exporters that share the accounts."),
+        ("--shard", "shard", 0, "Which of them this is, from 0 on."),
+    ):
+        command = click.option(
+            name,
+            target,
+            envvar=f"VASTAI_EXPORTER_{target.upper()}",
+            type=click.IntRange(min=least),
+            metavar="N",
+            help=text,
+        )(command)
+    return command
+
+
 def _listen_flag(command: Command) -> Command:
     return click.option(
-        "--web.listen-address", "listen_address", metavar="A", help="Host and port to serve on."
+        "--web.listen-address",
+        "listen_address",
+        envvar="VASTAI_EXPORTER_LISTEN_ADDRESS",
+        metavar="A",
+        help=f"Host and port to serve on (default :{PORT}).",
     )(command)
 
 
-def _web_flags(command: Command) -> Command:
-    for name, target, text in (
-        ("--web.config.file", "web_config_file", "TLS and users, in the exporter-toolkit's format."),
-        ("--web.telemetry-path", "telemetry_path", "Where the metrics are."),
-    ):
-        command = click.option(name, target, metavar="P", help=text)(command)
-    return _listen_flag(command)
+def _web_config_flag(command: Command) -> Command:
+    return click.option(
+        "--web.config.file",
+        "web_config_file",
+        envvar="VASTAI_EXPORTER_WEB_CONFIG_FILE",
+        metavar="F",
+        help="TLS and users, in the exporter-toolkit's format.",
+    )(command)
+
+
+def _telemetry_flag(command: Command) -> Command:
+    return click.option(
+        "--web.telemetry-path",
+        "telemetry_path",
+        metavar="P",
+        help="Where the metrics are (default /metrics).",
+    )(command)
 
 
 def _log_flags(command: Command) -> Command:
     for name, target, values in (
-        ("--log.format", "log_format", "logfmt or json"),
-        ("--log.level", "log_level", "debug, info, warn or error"),
+        ("--log.format", "log_format", "logfmt (default) or json"),
+        ("--log.level", "log_level", "debug, info (default), warn or error"),
     ):
         command = click.option(name, target, metavar="L", help=f"{values}.")(command)
     return command
@@ -108,16 +141,28 @@ def cli() -> None:
 
 @cli.command()
 @_config_flag
-@_web_flags
+@_listen_flag
+@_telemetry_flag
+@_web_config_flag
+@_shard_flags
 @_log_flags
-def run(config_file: Path | None, **flags: str | None) -> NoReturn:
+def run(
+    config_file: Path | None, shard: int | None, total_shards: int | None, **flags: str | None
+) -> NoReturn:
     """Serve metrics until a signal ends it (may be left out)."""
-    sys.exit(_serve(_load(config_file, flags)))
+    from exporter.serving import serve  # noqa: PLC0415
+
+    read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
+    sys.exit(serve(_or_exit(read), read, environ=os.environ, intervals={}))
 
 
 @cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
 @click.option(
-    "--instances", default=60, show_default=True, type=click.IntRange(0, 100_000), help="About how many."
+    "--instances",
+    default=60,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Instances in the simulated fleet, about.",
 )
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same fleet.")
 @click.option(
@@ -131,12 +176,18 @@ def run(config_file: Path | None, **flags: str | None) -> NoReturn:
 @_log_flags
 def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoReturn:
     """Serve a simulated Vast.ai's metrics, without a key."""
+    import time  # noqa: PLC0415
+
+    from exporter.serving import serve  # noqa: PLC0415
+    from exporter.simulator import SimulatedClock, SimulatedVast  # noqa: PLC0415
+
     flags["listen_address"] = flags["listen_address"] or DEMO_ADDRESS
     clock = SimulatedClock(time.time(), speed)
     with SimulatedVast(size=instances, seed=seed, clock=clock) as vast:
-        loaded = _load(None, flags, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url})
+        read = partial(load, None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, _by_key(flags))
+        loaded = _or_exit(read)
         click.echo(f"A simulated Vast.ai with about {instances} instances is on {vast.url}", err=True)
-        code = _serve(loaded, DEMO_INTERVALS)
+        code = serve(loaded, read, environ=os.environ, intervals=DEMO_INTERVALS)
     sys.exit(code)
 
 
@@ -145,45 +196,39 @@ def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoRetu
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="File to replace."
 )
+@_shard_flags
 @_log_flags
-def once(config_file: Path | None, output: Path | None, **flags: str | None) -> NoReturn:
+def once(
+    config_file: Path | None,
+    output: Path | None,
+    shard: int | None,
+    total_shards: int | None,
+    **flags: str | None,
+) -> NoReturn:
     """Collect once and write the metrics to standard output.
 
     With --output they replace a file in one step, as node_exporter's textfile collector needs it. The exit
     code is 1 when something could not be collected; the metrics that are written say what.
     """
-    loaded = _load(config_file, flags)
-    progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
-    redact = _set_up_logs(loaded, progress)
-    events = Events(STOP_SIGNALS)
-    run_once = Once(loaded, redact=redact, ended=events.end, progress=progress, revision=_revision())
-    run_once.start()
-    event = events.wait()
-    progress.clear()
-    if event is not None:
-        run_once.stop()
-        click.echo("interrupted", err=True)
-        sys.exit(FAILED)
-    try:
-        if output is not None:
-            write_atomically(output, run_once.text())
-        else:
-            sys.stdout.buffer.write(run_once.text())
-            sys.stdout.buffer.flush()
-    except OSError as error:
-        click.echo(f"{output or 'standard output'}: can't be written: {error.strerror}", err=True)
-        sys.exit(FAILED)
-    sys.exit(0 if run_once.succeeded() else FAILED)
+    from exporter.once import run_once  # noqa: PLC0415
+
+    read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
+    sys.exit(run_once(_or_exit(read), output, environ=os.environ))
 
 
 @cli.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
-def check_config(file: Path | None) -> None:
+@click.argument("file", envvar="VASTAI_EXPORTER_CONFIG_FILE", type=click.Path(path_type=Path), required=False)
+@_web_config_flag
+@_shard_flags
+def check_config(
+    file: Path | None, shard: int | None, total_shards: int | None, web_config_file: str | None
+) -> None:
     """Say whether a configuration can be used, and what it means.
 
     FILE is the configuration; without it the environment's is looked at.
     """
-    loaded = _load(file, {})
+    flags = _by_key({"web_config_file": web_config_file})
+    loaded = _or_exit(partial(load, file, dict(os.environ), flags, _shard(shard, total_shards)))
     for note in loaded.notes:
         click.echo(note, err=True)
     config = loaded.config
@@ -198,70 +243,42 @@ def check_config(file: Path | None) -> None:
     click.echo(f"metrics: {config.web.listen_address}{config.web.telemetry_path}")
 
 
-def _load(file: Path | None, flags: dict[str, str | None], environ: dict[str, str] | None = None) -> Loaded:
-    keys = {
-        "listen_address": "web.listen_address",
-        "telemetry_path": "web.telemetry_path",
-        "web_config_file": "web.config_file",
-        "log_level": "log.level",
-        "log_format": "log.format",
-    }
-    given = {keys[name]: value for name, value in flags.items()}
+@cli.command()
+@_config_flag
+@_listen_flag
+@_web_config_flag
+def health(config_file: Path | None, **flags: str | None) -> NoReturn:
+    """Ask a running exporter on this machine whether it is healthy.
+
+    It is looked for where these settings would let it serve. The exit code is 0 if it is, else 1.
+    """
+    from exporter.health import ask  # noqa: PLC0415
+
+    config = _or_exit(partial(load_config, config_file, dict(os.environ), _by_key(flags)))
+    healthy, text = ask(config.web, timeout=HEALTH_TIMEOUT)
+    click.echo(text)
+    sys.exit(0 if healthy else FAILED)
+
+
+def _by_key(flags: dict[str, str | None]) -> dict[str, str | None]:
+    return {_KEYS[name]: value for name, value in flags.items()}
+
+
+def _shard(index: int | None, total: int | None) -> Shard:
+    if index is None and total is None:
+        return Shard()
+    if index is None or total is None:
+        raise click.UsageError("--shard and --total-shards are only allowed together")
+    if index >= total:
+        raise click.UsageError(f"--shard {index}: expected 0 to {total - 1}, as --total-shards is {total}")
+    return Shard(index, total)
+
+
+def _or_exit(read: Callable[[], Value]) -> Value:
+    """Return what `read` does, or say what is wrong with the configuration and exit."""
     try:
-        return load(file, dict(os.environ) if environ is None else environ, given)
+        return read()
     except ConfigError as error:
         for line in error.lines:
             click.echo(line, err=True)
         sys.exit(BAD_CONFIGURATION)
-
-
-def _set_up_logs(loaded: Loaded, stream: logs.Sink) -> logs.Redactor:
-    redact = logs.Redactor()
-    logs.set_up(loaded.config.log.level, loaded.config.log.format, redact, stream)
-    logs.log_uncaught()
-    for note in loaded.notes:
-        _log.warning(note)
-    return redact
-
-
-def _revision() -> str:
-    """Return the source's revision, which the image's build puts into the environment."""
-    return os.environ.get("VASTAI_EXPORTER_REVISION", "")
-
-
-def _serve(loaded: Loaded, intervals: dict[str, float] | None = None) -> int:
-    """Serve until a signal comes, and return the exit code."""
-    redact = _set_up_logs(loaded, sys.stderr)
-    address = loaded.config.web.listen_address
-    try:
-        sock = listen(*split_address(address))
-    except OSError as error:
-        reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which we have
-        click.echo(f"can't listen on {address}: {reason}", err=True)
-        return CANNOT_SERVE
-    events = Events(STOP_SIGNALS)
-    daemon = Daemon(loaded, redact=redact, revision=_revision(), intervals=intervals)
-    app = create_app(daemon, telemetry_path=loaded.config.web.telemetry_path, wall_clock=time.time)
-    server = BackgroundServer(app, sock, stopped=events.end)
-    server.start()
-    daemon.start()
-    _log.info(
-        "serving",
-        extra={
-            "fields": {
-                "url": f"{server.url}{loaded.config.web.telemetry_path}",
-                "version": __version__,
-                "accounts": len(loaded.accounts),
-                "api": loaded.config.api.url,
-            }
-        },
-    )
-    event = events.wait()
-    events.ignore()
-    daemon.stop()
-    server.stop()
-    if event is None:
-        _log.error("the web server has ended")
-        return CANNOT_SERVE
-    _log.info("stopped", extra={"fields": {"signal": event.name}})
-    return 0

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: What a supervisor or Ctrl-C sends to end the program.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: Written by `end`; no signal has this number.
 _END = 0
 

@@ -44,6 +44,8 @@ class Key:
                 text = file.read(_LONGEST + 1)
         except OSError as error:
             raise AuthError(f"the key file {self.path} can't be read: {error.strerror}") from None
+        except ValueError:  # a null byte
+            raise AuthError("the name of the key file can't be one") from None
         return _checked(text.decode("ascii", "replace"), f"the key file {self.path}")
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from exporter.config import Account, Config
 from exporter.keys import Key
+from exporter.shards import owner
 from exporter.vast.errors import AuthError
 
 if TYPE_CHECKING:
@@ -63,6 +64,21 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of the accounts is ours: shard `index` of `total`."""
+
+    index: int = 0
+    total: int = 1
+
+    def holds(self, account: str) -> bool:
+        """Return whether an account is ours."""
+        return owner(account, self.total) == self.index
+
+
+ONLY_SHARD = Shard()
+
+
+@dataclass(frozen=True, slots=True)
 class AccountKey:
     """An account: its label, its key, and which of its instances are asked for."""
 
@@ -87,18 +103,35 @@ class Loaded:
     notes: tuple[str, ...]
 
 
-def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Loaded:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    shard: Shard = ONLY_SHARD,
+) -> Loaded:
     """Read and check everything. Flags win over the environment, which wins over the file.
 
     Args:
         path: config.yaml, or None to do without.
         environ: the environment.
         flags: values by path of a key (`FLAGS`); None is a flag that was not given.
+        shard: whose accounts are wanted; keys of others are not read.
 
     Raises:
         ConfigError: it can't be used.
 
     """
+    config = load_config(path, environ, flags)
+    if config.accounts:
+        ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
+        notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
+        return Loaded(config, _accounts(config.accounts, path, environ, shard), tuple(notes))
+    accounts = (_default_account(path, environ),) if shard.holds(DEFAULT_ACCOUNT) else ()
+    return Loaded(config, accounts, ())
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
+    """Read and check everything but the keys; see `load`."""
     settings = _read(path) if path is not None else {}
     origins = {key: FLAGS[key] for key, value in flags.items() if value is not None}
     for key, value in flags.items():
@@ -114,12 +147,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str 
     if config.web.config_file is not None:
         where = origins.get("web.config_file", f"{path}: web.config_file")
         raise ConfigError([f"{where}: this version serves without TLS and users; leave it out"])
-    folder = path.parent if path is not None else Path()
-    if config.accounts:
-        ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
-        notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
-        return Loaded(config, _accounts(config.accounts, folder, environ, str(path)), tuple(notes))
-    return Loaded(config, (_default_account(path, environ),), ())
+    return config
 
 
 class _Loader(yaml.SafeLoader):
@@ -236,11 +264,14 @@ def _keys_at(location: Sequence[int | str]) -> list[str]:
 
 
 def _accounts(
-    accounts: Iterable[Account], folder: Path, environ: Mapping[str, str], source: str
+    accounts: Iterable[Account], source: Path | None, environ: Mapping[str, str], shard: Shard
 ) -> tuple[AccountKey, ...]:
     found: list[AccountKey] = []
     mistakes: list[str] = []
+    folder = source.parent if source is not None else Path()
     for index, account in enumerate(accounts):
+        if not shard.holds(account.name):
+            continue
         field, key = _key(account, folder, environ)
         if key is None:
             missing = f"the environment variable {account.api_key_env} is not set or empty"

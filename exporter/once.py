@@ -4,28 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import threading
+import time
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from exporter.daemon import Daemon
 from exporter.durations import format_duration
+from exporter.events import STOP_SIGNALS, Events
+from exporter.logs import Redactor
+from exporter.serving import set_up_logs
 from exporter.vast.errors import Stopped
 from exporter.vast.pace import MARGIN
 from exporter.vast.walk import LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from exporter.collectors.base import Progress
     from exporter.loading import Loaded
-    from exporter.logs import Redactor
     from exporter.scheduler import Job, Loop
 
+FAILED = 1
 #: Begins a terminal's line anew.
 CLEAR = "\r\x1b[K"
+
+
+def run_once(loaded: Loaded, output: Path | None, *, environ: Mapping[str, str]) -> int:
+    """Collect once, write what was found to `output` or standard output, and return the exit code."""
+    progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
+    redact = Redactor()
+    set_up_logs(loaded, redact, progress)
+    events = Events(STOP_SIGNALS)
+    revision = environ.get("VASTAI_EXPORTER_REVISION", "")
+    once = Once(loaded, redact=redact, ended=events.end, progress=progress, revision=revision)
+    once.start()
+    event = events.wait()
+    progress.clear()
+    if event is not None:
+        once.stop()
+        sys.stderr.write("interrupted\n")
+        return FAILED
+    try:
+        if output is not None:
+            write_atomically(output, once.text())
+        else:
+            sys.stdout.buffer.write(once.text())
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        sys.stderr.write(f"{output or 'standard output'}: can't be written: {error.strerror}\n")
+        return FAILED
+    return 0 if once.succeeded() else FAILED
 
 
 class Once:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,10 @@ class Job:
     interval: float
     stale_after: float
 
+    def asks_the_same(self, other: Job) -> bool:
+        """Return whether `other` differs at most in when it asks, so that what is known stays true."""
+        return replace(other, interval=self.interval, stale_after=self.stale_after) == self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -66,6 +70,7 @@ class World:
         telemetry: where runs, requests and unreadable values are counted.
         learn_secret: told of each key before it is used.
         progress: told after each reply how far a run is.
+        event: makes what a loop waits on until it is stopped.
 
     """
 
@@ -73,6 +78,7 @@ class World:
     telemetry: Telemetry
     learn_secret: Callable[[str], None]
     progress: Callable[[Job, Progress], None]
+    event: Callable[[], threading.Event] = threading.Event
 
 
 class Loop:
@@ -91,13 +97,12 @@ class Loop:
         self.known = Known()
         self._world = world
         self._clock = world.options.clock
-        self._stop = threading.Event()
+        self._stop = world.event()
+        self._changed = world.event()
         self._requests: Counter[str] = Counter()
-        self._client = Client(
-            world.options, key=reader(job.key, world.learn_secret), wait=self._wait, observe=self._observe
-        )
+        self._client = self._new_client()
         self._thread = threading.Thread(
-            target=self._keep_running, name=f"{job.collector.name} {job.account}", daemon=True
+            target=self.run, name=f"{job.collector.name} {job.account}", daemon=True
         )
         self._sign_until = 0.0
         self._alive(0)
@@ -109,6 +114,16 @@ class Loop:
     def stop(self) -> None:
         """End the loop at its next wait; a request that is under way is not waited for."""
         self._stop.set()
+        self._changed.set()
+
+    def update(self, job: Job, world: World) -> None:
+        """Go on with a job that asks the same, and what is known; another interval counts at once."""
+        if job == self.job and world.options == self._world.options:
+            return
+        self.job, self._world = job, world
+        self.runs.interval = job.interval
+        self._client = self._new_client()
+        self._changed.set()
 
     def trouble(self) -> str:
         """Return what is wrong with the loop itself, not with what it asks; "" if nothing is."""
@@ -142,31 +157,38 @@ class Loop:
         self._succeeded(started, last)
         return True
 
-    def _keep_running(self) -> None:
+    def run(self) -> None:
+        """Run the job again and again, until the loop is stopped."""
         try:
             while True:
                 started = self._clock()
+                watch = KeyWatch(self.job.key)  # before the run, as the key may change while that fails
                 if self.run_once():
-                    self._pause(started + self.job.interval - self._clock())
+                    self._pause(started)
                 else:
-                    self._pause_after_failure()
+                    self._pause_after_failure(watch)
         except Stopped:
             return
 
-    def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            self._wait(seconds)
-        elif self._stop.is_set():
+    def _pause(self, started: float) -> None:
+        """Wait until an interval has passed since the last run `started`."""
+        while (left := started + self.job.interval - self._clock()) > 0 and not self._stop.is_set():
+            self._alive(left)
+            self._changed.wait(left)
+            self._changed.clear()
+        if self._stop.is_set():
             raise Stopped
 
-    def _pause_after_failure(self) -> None:
-        """Wait ever longer, but no longer than until the key changes."""
-        watch = KeyWatch(self.job.key)
+    def _pause_after_failure(self, watch: KeyWatch) -> None:
+        """Wait ever longer, but no longer than until the key or the configuration changes."""
         until = self._clock() + self._failure_pause()
         while (left := until - self._clock()) > 0:
-            self._wait(min(left, KEY_LOOK))
             if watch.changed():
                 _log.info("the key has changed, trying again", extra={"fields": self._fields()})
+                return
+            self._wait(min(left, KEY_LOOK))
+            if self._changed.is_set():
+                self._changed.clear()
                 return
 
     def _failure_pause(self) -> float:
@@ -175,6 +197,10 @@ class Loop:
         if self.runs.refused:
             intervals = LONGEST_PAUSE
         return self.job.interval * intervals * (0.75 + self._world.options.jitter() / 4)
+
+    def _new_client(self) -> Client:
+        key = reader(self.job.key, self._world.learn_secret)
+        return Client(self._world.options, key=key, wait=self._wait, observe=self._observe)
 
     def _run(self) -> Run:
         account = self.job.account

@@ -215,10 +215,21 @@ class Telemetry:
                 self._unreadable[account, name] += 0
         return runs
 
+    def remove(self, account: str, collector: str, *, last: bool) -> None:
+        """End the series of one collector of one account; of all of the account if it was the `last`."""
+        with self._lock:
+            del self._runs[account, collector]
+            if last:
+                for counter in (self._requests, self._unreadable):
+                    for key in [key for key in counter if key[0] == account]:
+                        del counter[key]
+
     def request(self, account: str, attempt: Attempt) -> None:
         """Count one request."""
         path = attempt.endpoint.path
         with self._lock:
+            if (account, path, "200") not in self._requests:
+                return  # a request that was under way when its account was removed
             self._requests[account, path, attempt.code] += 1
             self._durations[path].observe(attempt.seconds)
 
@@ -226,11 +237,16 @@ class Telemetry:
         """Count values that could not be read."""
         with self._lock:
             for name, count in fields.items():
-                self._unreadable[account, name] += count
+                if (account, name) in self._unreadable:  # not so when the account was just removed
+                    self._unreadable[account, name] += count
 
     def reloaded(self, *, at: float) -> None:
         """Note that a configuration was accepted at `at` (epoch)."""
         self._reload = (True, at)
+
+    def reload_failed(self) -> None:
+        """Note that a configuration was refused; the one before stays in force."""
+        self._reload = (False, self._reload[1])
 
     def lines(self, *, openmetrics: bool, process: bool = True) -> bytes:
         """Return the whole of the exporter's own metrics; `process` adds process_* and python_info."""

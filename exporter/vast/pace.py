@@ -28,15 +28,16 @@ class Pace:
     """The pace of one key; shared by every account that uses it, and safe to share between threads."""
 
     def __init__(self, *, clock: Callable[[], float], min_interval: float | None = None) -> None:
+        self.min_interval = min_interval
         self._clock = clock
-        self._min_interval = min_interval
         self._lock = threading.Lock()
         self._raised: dict[str, float] = {}
-        self._free_at: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._shut_until: dict[str, float] = {}
 
     def interval(self, endpoint: Endpoint) -> float:
         """Return the seconds between two requests to `endpoint`."""
-        usual = endpoint.threshold * MARGIN if self._min_interval is None else self._min_interval
+        usual = endpoint.threshold * MARGIN if self.min_interval is None else self.min_interval
         return max(usual, self._raised.get(endpoint.path, 0.0))
 
     def turn(self, endpoint: Endpoint, wait: Callable[[float], None]) -> None:
@@ -49,23 +50,39 @@ class Pace:
         while True:
             with self._lock:
                 now = self._clock()
-                delay = self._free_at.get(endpoint.path, now) - now
+                delay = self._free_at(endpoint, now) - now
                 if delay <= 0:
-                    self._free_at[endpoint.path] = now + self.interval(endpoint)
+                    self._last[endpoint.path] = now
                     return
             wait(delay)
 
-    def sent(self, endpoint: Endpoint, at: float) -> None:
-        """Note that a request left at `at`: later than its turn, where a connection had to be made first."""
+    def leaving(self, endpoint: Endpoint) -> None:
+        """Note that a request leaves now: later than its turn, where a connection had to be made first."""
         with self._lock:
-            free_at = at + self.interval(endpoint)
-            self._free_at[endpoint.path] = max(self._free_at.get(endpoint.path, free_at), free_at)
+            self._last[endpoint.path] = self._clock()
 
-    def slow_down(self, endpoint: Endpoint, threshold: float) -> None:
-        """Keep `endpoint` to the threshold (seconds) that a 429 named, from now on."""
+    def refused(self, endpoint: Endpoint, *, threshold: float | None, retry_after: float | None) -> None:
+        """Heed a 429, for all that use the key.
+
+        Args:
+            endpoint: what was asked.
+            threshold: seconds between requests that the reply names, kept from now on.
+            retry_after: seconds that it asks to wait for.
+
+        """
+        path = endpoint.path
         with self._lock:
-            raised = min(threshold * MARGIN, LONGEST_WAIT)
-            self._raised[endpoint.path] = max(self._raised.get(endpoint.path, 0.0), raised)
+            if threshold is not None:
+                raised = min(threshold * MARGIN, LONGEST_WAIT)
+                self._raised[path] = max(self._raised.get(path, 0.0), raised)
+            if retry_after is not None:
+                until = self._clock() + min(retry_after, LONGEST_WAIT)
+                self._shut_until[path] = max(self._shut_until.get(path, until), until)
+
+    def _free_at(self, endpoint: Endpoint, now: float) -> float:
+        last = self._last.get(endpoint.path)
+        shut_until = self._shut_until.get(endpoint.path, now)
+        return shut_until if last is None else max(shut_until, last + self.interval(endpoint))
 
 
 class Paces:
@@ -84,3 +101,10 @@ class Paces:
             if digest not in self._paces:
                 self._paces[digest] = Pace(clock=self._clock, min_interval=self._min_interval)
             return self._paces[digest]
+
+    def set_min_interval(self, seconds: float | None) -> None:
+        """Replace what is configured as the least interval; what the past asks for stays in force."""
+        with self._lock:
+            self._min_interval = seconds
+            for pace in self._paces.values():
+                pace.min_interval = seconds

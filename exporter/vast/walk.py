@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from exporter.vast.errors import BadReplyError, IncompleteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from exporter.vast.client import Client
     from exporter.vast.pace import Endpoint
 
 #: Rows a page, the most that the API gives.
@@ -46,8 +45,15 @@ class Page:
     total: object
 
 
+class Asks(Protocol):
+    """What a walk needs of a client."""
+
+    def get(self, endpoint: Endpoint, params: Mapping[str, str], /) -> Mapping[str, Any]:
+        """Return the object that `endpoint` answers."""
+
+
 def walk(
-    client: Client,
+    client: Asks,
     endpoint: Endpoint,
     *,
     columns: Sequence[str],
@@ -86,8 +92,8 @@ def _token(reply: Mapping[str, Any]) -> str | None:
     token = reply.get("next_token")
     if token is None or token == "":
         return None
-    if not isinstance(token, str):
-        raise BadReplyError(f"next_token is not text but {type(token).__name__}")
+    if not isinstance(token, str) or not token.isprintable():  # half a surrogate pair fits in no URL
+        raise BadReplyError("next_token is not text")
     return token
 
 
@@ -99,8 +105,8 @@ def _page(reply: Mapping[str, Any], *, number: int, after: int, last: bool) -> P
         raise IncompleteError(f"page {number} is empty and names a next one")
     known = [(key, row) for row in rows if isinstance(row, dict) and (key := _usable_id(row)) is not None]
     usable = [(key, row) for key, row in known if key > after]
-    if known and not usable:
-        raise IncompleteError(f"page {number} has only rows of the pages before it")
+    if not usable and any(key < after for key, _ in known):
+        raise IncompleteError(f"page {number} has only rows that belong before it")
     # The API puts the last row's id into the token: what lies beyond it belongs to the next page.
     upto = END if last else usable[-1][0] if usable else after
     kept = {key: row for key, row in reversed(usable) if key <= upto}
@@ -119,7 +125,7 @@ def _rows(reply: Mapping[str, Any]) -> list[object]:
     if rows is None and "instances" in reply and reply.get("total_instances") == 0:
         return []  # how the API may write an empty list; with rows promised, null is a fault
     if not isinstance(rows, list):
-        raise BadReplyError(f"instances is not a list but {type(rows).__name__}")
+        raise BadReplyError("a reply without a list of instances")
     return rows
 
 

@@ -42,6 +42,9 @@ class Served(Protocol):
     def loops(self) -> Sequence[Loop]:
         """All loops, for health, readiness and the landing page."""
 
+    def reload(self) -> tuple[str, ...]:
+        """Go on with what the configuration says now; return what is wrong with it."""
+
 
 def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], float]) -> Starlette:
     """Return the web application of `served`."""
@@ -59,10 +62,17 @@ def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], 
         waiting = [loop for loop in served.loops if not loop.runs.ended]
         return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting])
 
+    async def reload(_: Request) -> Response:
+        mistakes = await run_in_threadpool(served.reload)
+        if mistakes:
+            return PlainTextResponse("".join(f"{line}\n" for line in mistakes), status_code=500)
+        return PlainTextResponse("reloaded\n")
+
     app = Starlette(
         routes=[
             Route("/", landing),
             Route(telemetry_path, Metrics(served), methods=["GET", "HEAD"]),
+            Route("/-/reload", reload, methods=["POST"]),
             *(Route(path, healthy) for path in ("/-/healthy", "/healthz")),
             *(Route(path, ready) for path in ("/-/ready", "/readyz")),
         ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 0.5
 #: Seconds after which requests are cancelled that have not even then ended; uvicorn wants a whole number.
 CANCEL_SECONDS = 1
-#: Seconds for which an idle connection is kept: longer than usual scrape intervals, so that each finds it open.
+#: Seconds for which an idle connection is kept: longer than usual scrape intervals.
 KEEP_ALIVE_SECONDS = 75
 
 

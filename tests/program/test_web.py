@@ -78,6 +78,9 @@ class Site:
         for loop in self.loops:
             loop.run_once()
 
+    def reload(self) -> tuple[str, ...]:
+        return ()
+
     def get(self, path: str, **headers: str) -> requests.Response:
         plain = {"Accept-Encoding": "identity"}
         named = {name.replace("_", "-"): value for name, value in headers.items()}

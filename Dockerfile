@@ -1,0 +1,42 @@
+# The exporter and its locked dependencies, in a virtual environment on Debian's slim Python image.
+#
+#   docker build -t vastai-exporter --build-arg REVISION="$(git rev-parse HEAD)" .
+#
+# The hashes in the lock file keep the packages the same in every build. Behind a proxy with an authority of its own:
+#   --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
+ARG PYTHON=3.13
+FROM python:${PYTHON}-slim AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /opt/exporter
+RUN python -m venv --without-pip . && python -m venv /opt/pip
+COPY requirements.lock ./
+RUN --mount=type=secret,id=ca,required=false \
+    if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+    && /opt/pip/bin/pip --python bin/python install --no-compile --require-hashes --only-binary=:all: -r requirements.lock
+# The package is pure Python: its folder in the right place is all that installing it would do.
+COPY exporter /tmp/exporter
+# Byte code that doesn't look at its source file's time is the same in each build, and is never written again.
+RUN mv /tmp/exporter lib/python*/site-packages/ \
+    && printf '%s\n' '#!/opt/exporter/bin/python' 'from exporter.__main__ import main' '' 'main()' >bin/vastai-exporter \
+    && chmod 755 bin/vastai-exporter \
+    && bin/python -m compileall -q --invalidation-mode unchecked-hash lib
+COPY LICENSE ./
+
+FROM python:${PYTHON}-slim
+ARG VERSION=""
+ARG REVISION=""
+LABEL org.opencontainers.image.title="vastai-exporter" \
+      org.opencontainers.image.description="Prometheus exporter for people who rent GPUs on Vast.ai" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /opt/exporter /opt/exporter
+ENV PATH=/opt/exporter/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    VASTAI_EXPORTER_REVISION=${REVISION}
+# A number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+EXPOSE 10622
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["vastai-exporter", "health"]
+ENTRYPOINT ["vastai-exporter"]

@@ -1,0 +1,78 @@
+"""Why there was no reply, in words for an operator: never a URL, which is what `requests` would say."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import TYPE_CHECKING
+
+from requests.exceptions import InvalidSchema
+from urllib3.exceptions import DecodeError, InvalidHeader, ProtocolError, ProxyError
+
+from exporter.vast.errors import ApiError, BadReplyError, NetworkError, SlowError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+_BROKE_OFF = (IncompleteRead, ProtocolError)
+_ENDED = (*_BROKE_OFF, RemoteDisconnected)
+
+
+def too_late(timeout: float) -> SlowError:
+    """Return the error of a request that took longer than `timeout` seconds."""
+    return SlowError(f"no whole reply within {timeout:g} s")
+
+
+def failure(error: Exception, *, late: bool, timeout: float) -> ApiError:
+    """Return the error that an exception of the connection means.
+
+    Args:
+        error: what was raised.
+        late: whether the connection was cut at its deadline, which may show as any error.
+        timeout: seconds that a request may take.
+
+    """
+    causes = list(_causes(error))
+    last = causes[-1]
+    if late or any(isinstance(cause, TimeoutError) for cause in causes):
+        return too_late(timeout)
+    if any(isinstance(cause, DecodeError) for cause in causes):
+        return BadReplyError("a reply that can't be decompressed")
+    if isinstance(last, HTTPException | InvalidHeader) and not isinstance(last, _ENDED):
+        return BadReplyError("a reply that is not HTTP")
+    where = " to the proxy" if any(isinstance(cause, ProxyError) for cause in causes) else ""
+    return NetworkError(f"the connection{where} failed: {_words(last)}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it was made of, down to the first that was raised."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        context = None if cause.__suppress_context__ else cause.__context__
+        inner = (getattr(cause, "reason", None), *cause.args, cause.__cause__, context)
+        cause = next((each for each in inner if isinstance(each, BaseException)), None)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or 'no handshake'}"
+    if isinstance(error, RemoteDisconnected):
+        return "closed without a reply"
+    if isinstance(error, _BROKE_OFF):
+        return "the reply broke off"
+    if isinstance(error, InvalidSchema):
+        return "a SOCKS proxy needs the Python package PySocks"
+    if isinstance(error, OSError):
+        # What a proxy says to CONNECT has no strerror, but it is a status and a phrase.
+        return error.strerror or plain(str(error))
+    return type(error).__name__
+
+
+def plain(text: str) -> str:
+    """Return text from outside as one short line."""
+    return re.sub(r"[^\x20-\x7e]+", " ", text).strip()[:200]

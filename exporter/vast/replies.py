@@ -1,0 +1,129 @@
+"""What a reply of the API means: the object that was asked for, or an error in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from exporter.vast.errors import AuthError, BadReplyError, ClientError, RateLimitedError, ServerError
+from exporter.vast.failures import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_THRESHOLD = re.compile(r"threshold\s*=\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)")
+_QUERY = re.compile(r"\?\S*=\S*")
+#: Integers with more digits are read as floats: Python refuses thousands of them, and no field has so many.
+_MOST_DIGITS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole HTTP reply: its status, headers and decoded body; the body is never shown."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def redirect(self, url: str) -> str | None:
+        """Return the URL that this reply to a request for `url` leads to, or None.
+
+        Raises:
+            BadReplyError: it leads to another scheme, host or port, where the key must not go.
+
+        """
+        location = self.headers.get("Location")
+        if location is None or not HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST:
+            return None
+        here = urlsplit(url)
+        try:
+            there = urlsplit(urljoin(url, location))
+        except ValueError:
+            raise BadReplyError(f"HTTP {self.status} with an address that can't be read") from None
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            where = plain(f"{there.scheme}://{there.hostname}")
+            raise BadReplyError(f"HTTP {self.status}, a redirect to another address ({where}), not followed")
+        # Without its query the request would be for something else, secrets of the rows included.
+        return there._replace(query=there.query or here.query, fragment="").geturl()
+
+    def content(self, *, key: str, now: float) -> dict[str, Any]:
+        """Return the object of a successful reply.
+
+        Args:
+            key: what was asked with, so that no error repeats it.
+            now: seconds since the epoch.
+
+        Raises:
+            ApiError: what an unsuccessful reply means.
+
+        """
+        found = _json_object(self.body)
+        message = f"HTTP {self.status}{self._says(found, key)}"
+        # The status alone does not tell: an unknown key is answered with 404.
+        refused = found is not None and found.get("error") == "auth_error"
+        if refused or self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise AuthError(message)
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise self._rate_limited(message, now)
+        if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ServerError(message)
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            raise ClientError(message)
+        if self.status != HTTPStatus.OK or found is None or found.get("success") is False:
+            raise BadReplyError(message)
+        return found
+
+    def _says(self, found: dict[str, Any] | None, key: str) -> str:
+        """Return what the reply says of itself, in one short line; never its rows."""
+        if found is None:
+            kind = "of HTML" if self.body.lstrip()[:1] == b"<" else "that are no JSON object"
+            return f", {len(self.body)} bytes {kind}" if self.body else ", an empty reply"
+        words = [found[name] for name in ("error", "msg", "message", "detail") if name in found]
+        text = ": ".join(word for word in words if isinstance(word, str))
+        text = plain(_QUERY.sub("", text.replace(key, "<key>")))
+        return f" ({text})" if text else ""
+
+    def _rate_limited(self, message: str, now: float) -> RateLimitedError:
+        found = _THRESHOLD.search(self.body[:4096].decode("utf-8", "replace"))
+        return RateLimitedError(
+            f"too many requests, threshold {found[1]} s: HTTP 429"
+            if found
+            else f"too many requests: {message}",
+            threshold=float(found[1]) if found else None,
+            retry_after=_retry_after(self.headers.get("Retry-After", ""), now),
+        )
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        reply = json.loads(body)
+    except RecursionError:  # brackets without end
+        return None
+    except ValueError:  # no JSON, not UTF-8, or a number with more digits than Python converts
+        reply = _json_with_huge_numbers(body)
+    return reply if isinstance(reply, dict) else None
+
+
+def _json_with_huge_numbers(body: bytes) -> object:
+    """Read JSON whose integers may have thousands of digits, so that just their samples are lost."""
+    try:
+        return json.loads(
+            body, parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(value: str, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for; it holds seconds or a date."""
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip(), re.ASCII):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

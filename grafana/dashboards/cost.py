@@ -1,0 +1,367 @@
+"""What was spent, on what, for nothing, and for how long the money lasts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.board import Board, alerts, instance_link
+from grafana.lib.palette import CRITICAL, GOOD, NEUTRAL, OFF, STATUS_WORDS, WARNING, WASTE, WATCH
+from grafana.lib.panels import (
+    DOLLARS,
+    DOLLARS_PER_HOUR,
+    DURATION,
+    RATIO,
+    SECONDS,
+    Column,
+    Query,
+    bars,
+    lines,
+    rows,
+    stacked,
+    stat,
+    without_values,
+)
+from grafana.lib.promql import (
+    ACCOUNT,
+    BURN,
+    CHOSEN_INFO,
+    GPU_PRICE,
+    IDLE_BURN,
+    MEDIAN_GPU_PRICE,
+    PREPAID,
+    REMAINING,
+    RUNWAY,
+    SPENT_24H,
+    SPENT_30D,
+    STOPPED_BURN,
+    chosen,
+    described,
+    named,
+    series,
+    spent,
+    with_status,
+)
+from grafana.lib.thresholds import duration, threshold, why
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+#: Whatever was chosen at any time of the range: what is gone by now was paid for too.
+CHOSEN_EVER = f"last_over_time({CHOSEN_INFO}[$__range])"
+SPENT = chosen(spent(series(BURN)), CHOSEN_EVER)
+#: Vast.ai's own month, by which it prices disks.
+MONTH_HOURS = 720
+STEPS = 500
+NOT_KNOWN = "Nothing was spent, or nothing is known of the chosen range. The dashboard Exporter says why."
+
+KNOWN_HOURS = f"(count_over_time(sum({chosen(series(BURN))})[$__range:$__interval]) * $__interval_ms / 3.6e6)"
+IN_RANGE = f"In the chosen time range, in {STEPS} steps; bandwidth is in none of it."
+
+
+def build() -> Board:
+    """Return the dashboard."""
+    board = Board("vastai-cost", "Vast.ai / Cost", "What was spent, on what, and for nothing.", span="24h")
+    board.annotate(alerts())
+    _sums(board)
+    board.section("What is it spent on")
+    _burn(board)
+    board.section("What was spent in the chosen time range")
+    _spenders(board)
+    board.section("Do I pay too much")
+    board.row(9, (10, _waste()), (14, _prices()))
+    board.section("How long does it last")
+    board.row(5, (24, _accounts())).row(8, (12, _contracts()), (12, _prepaid()))
+    return board
+
+
+def _dollars(title: str, about: str, expression: str, color: str = NEUTRAL) -> Panel:
+    panel = stat(title, about, Query(expression), unit=DOLLARS, decimals=2, steps=((None, color),))
+    return panel.max_data_points(STEPS)
+
+
+def _sums(board: Board) -> None:
+    board.row(
+        4,
+        (4, _spent()),
+        (4, _that_is_a_month()),
+        (4, _i_pay_an_hour()),
+        (4, _idle_waste()),
+        (4, _stopped_disks()),
+        (4, _credit_lasts()),
+    )
+
+
+def _spent() -> Panel:
+    return _dollars(
+        "Spent",
+        f"{IN_RANGE} Times of which nothing is known count as nothing.",
+        f"sum({SPENT})",
+    )
+
+
+def _that_is_a_month() -> Panel:
+    return _dollars(
+        "That is a month",
+        f"What {MONTH_HOURS} hours cost at the average of the chosen time range, of the hours that are"
+        " known. Choose a range that is typical, such as a week.",
+        f"{MONTH_HOURS} * sum({SPENT}) / {KNOWN_HOURS}",
+    )
+
+
+def _i_pay_an_hour() -> Panel:
+    return _dollars(
+        "I pay an hour",
+        "What all chosen instances cost at this moment.",
+        f"sum({chosen(series(BURN))})",
+    )
+
+
+def _idle_waste() -> Panel:
+    return _dollars(
+        "Idle waste",
+        f"{IN_RANGE} An instance counts as idle where its GPU stayed below"
+        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')}, or where it is frozen.",
+        f"sum({chosen(spent(series(IDLE_BURN)), CHOSEN_EVER)}) or 0 * sum({SPENT})",
+        WASTE,
+    )
+
+
+def _stopped_disks() -> Panel:
+    return _dollars(
+        "Stopped disks",
+        f"{IN_RANGE} The disk of a stopped instance is paid for until the instance is destroyed.",
+        f"sum({chosen(spent(series(STOPPED_BURN)), CHOSEN_EVER)}) or 0 * sum({SPENT})",
+        OFF,
+    )
+
+
+def _credit_lasts() -> Panel:
+    return stat(
+        "Credit lasts",
+        "At the present burn; of several accounts, the first to run out. Orange below a day"
+        f" ({why('credit_warning_seconds')}), red below 6 hours ({why('credit_critical_seconds')}).",
+        Query(f"min({RUNWAY}{{{ACCOUNT}}})"),
+        unit=SECONDS,
+        decimals=1,
+        steps=RUNWAY_STEPS,
+        no_value="Not known",
+    )
+
+
+def _burn(board: Board) -> None:
+    board.row(
+        10,
+        (8, _over_time("label", "By label")),
+        (8, _over_time("gpu_name", "By GPU model")),
+        (8, _over_time("account", "By account")),
+    )
+
+
+def _over_time(label: str, title: str) -> Panel:
+    """Return the burn by a label: those that cost most in the whole range, and the others together."""
+    level = "account" if label == "account" else f"account_{label}"
+    recorded = f"{level}:vastai_instance_burn_dollars_per_hour:sum{{{ACCOUNT}}}"
+    dearest = f"topk(7, sum by ({label}) (sum_over_time({recorded}[$__range:$__interval] @ end())))"
+    each = chosen(series(BURN)) if label == "account" else described(series(BURN), label)
+    burn = f"sum by ({label}) ({each})"
+    top = f"{burn} and on ({label}) {dearest}"
+    return stacked(
+        without_values(
+            lines(
+                title,
+                "Dollars an hour at each moment. The seven that cost most in the whole of the chosen range"
+                " have a colour of their own; all others are added up.",
+                Query(named(top) if label == "label" else top, f"{{{{{label}}}}}"),
+                Query(f"sum({burn} unless on ({label}) {dearest})", "others"),
+                unit=DOLLARS_PER_HOUR,
+                colors={"others": OFF},
+                no_value=NOT_KNOWN,
+            )
+        )
+    )
+
+
+def _spenders(board: Board) -> None:
+    ever = described(spent(series(BURN)), "label", "gpu_name", info=CHOSEN_EVER)
+
+    def dearest(label: str) -> str:
+        total = f"sum by ({label}) ({ever})"
+        return f"sort_desc(topk(10, {named(total) if label == 'label' else total}))"
+
+    by_label = bars(
+        "By label",
+        "The ten that cost most. An instance whose label was changed counts for one of them only.",
+        Query(dearest("label"), "{{label}}"),
+        unit=DOLLARS,
+        color=NEUTRAL,
+        decimals=2,
+    )
+    by_model = bars(
+        "By GPU model",
+        "The ten that cost most.",
+        Query(dearest("gpu_name"), "{{gpu_name}}"),
+        unit=DOLLARS,
+        color=NEUTRAL,
+        decimals=2,
+    )
+    instances = rows(
+        "Which instances cost most",
+        "The 50 that cost most in the chosen time range, destroyed ones too. Click on one to see it.",
+        Query(f"topk(50, {ever})"),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label"),
+            Column(field="gpu_name", title="GPU model", width=100),
+            Column(field="account", title="account", width=95),
+            Column(field="Value", title="spent", unit=DOLLARS, decimals=2, width=85),
+        ),
+        worst_first="Value",
+        no_value=NOT_KNOWN,
+    )
+    board.row(
+        9,
+        (6, by_label.max_data_points(STEPS)),
+        (6, by_model.max_data_points(STEPS)),
+        (12, instances.max_data_points(STEPS)),
+    )
+
+
+def _waste() -> Panel:
+    return stacked(
+        lines(
+            "What is paid for nothing",
+            "Idle: running, but the GPU does nothing, or frozen. Stopped: the disk, until the instance is"
+            f" destroyed. An alert begins at {threshold('idle_waste_dollars_per_hour'):.0f} $/h of idle GPUs"
+            f" ({why('idle_waste_dollars_per_hour')}).",
+            Query(f"sum({chosen(series(IDLE_BURN))}) or 0 * count({CHOSEN_INFO})", "idle GPUs"),
+            Query(
+                f"sum({chosen(series(STOPPED_BURN))}) or 0 * count({CHOSEN_INFO})",
+                "disks of stopped instances",
+            ),
+            unit=DOLLARS_PER_HOUR,
+            colors={"idle GPUs": WASTE, "disks of stopped instances": OFF},
+            no_value=NOT_KNOWN,
+        )
+    )
+
+
+def _prices() -> Panel:
+    price = described(series(GPU_PRICE), "label", "rental")
+    return rows(
+        "Who pays more for a GPU than is usual",
+        "The price of one GPU for an hour, disk included, against the median of the own instances of the"
+        " same model, all accounts together; dearest first. Yellow from 1.2 times, orange from 1.5 times"
+        " the median: there is likely a cheaper offer of the same model. Interruptible and reserved ones"
+        " are cheaper by nature.",
+        Query(f"topk(50, {price} / on (gpu_name) group_left () {MEDIAN_GPU_PRICE})"),
+        Query(
+            f"{price} and on (account, instance_id) topk(50, {price} / on (gpu_name) group_left ()"
+            f" {MEDIAN_GPU_PRICE})"
+        ),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=80),
+            Column(field="gpu_name", title="GPU model", width=95),
+            Column(field="label", title="label"),
+            Column(field="rental", title="rental", width=95),
+            Column(field="Value #B", title="a GPU", unit=DOLLARS_PER_HOUR, decimals=3, width=85),
+            Column(
+                field="Value #A",
+                title="of median",
+                unit=RATIO,
+                decimals=0,
+                width=75,
+                steps=((None, GOOD), (1.2, WATCH), (1.5, WARNING)),
+            ),
+            Column(field="account", title="account", width=90),
+        ),
+        worst_first="Value #A",
+    )
+
+
+RUNWAY_STEPS = (
+    (None, CRITICAL),
+    (threshold("credit_critical_seconds"), WARNING),
+    (threshold("credit_warning_seconds"), WATCH),
+    (threshold("credit_info_seconds"), GOOD),
+)
+CONTRACT_STEPS = (
+    (None, CRITICAL),
+    (threshold("contract_critical_seconds"), WARNING),
+    (threshold("contract_warning_seconds"), WATCH),
+    (threshold("contract_info_seconds"), GOOD),
+)
+PREPAID_STEPS = (
+    (None, WARNING),
+    (threshold("prepaid_warning_seconds"), WATCH),
+    (threshold("prepaid_info_seconds"), GOOD),
+)
+
+
+def _accounts() -> Panel:
+    return rows(
+        "Accounts",
+        "The shortest-lived first. What was spent in 24 hours and in 30 days, as far back as is known, and"
+        " the credit. An account of which the exporter may not read the credit has none here.",
+        Query(f"min by (account) ({RUNWAY}{{{ACCOUNT}}})"),
+        Query(f"min by (account) (vastai_account_credit_dollars{{{ACCOUNT}}})"),
+        Query(f"max by (account) ({SPENT_24H}{{{ACCOUNT}}})"),
+        Query(f"max by (account) ({SPENT_30D}{{{ACCOUNT}}})"),
+        columns=(
+            Column(field="account", title="account"),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
+            Column(field="Value #A", title="lasts", unit=SECONDS, decimals=1, width=90, steps=RUNWAY_STEPS),
+            Column(field="Value #C", title="24 hours", unit=DOLLARS, decimals=2, width=90),
+            Column(field="Value #D", title="30 days", unit=DOLLARS, decimals=2, width=90),
+        ),
+        worst_first="Value #A",
+        ascending=True,
+    )
+
+
+def _contracts() -> Panel:
+    return rows(
+        "Whose contract ends next",
+        f"The next 50. Yellow below 7 days ({why('contract_info_seconds')}), orange below 2"
+        f" ({why('contract_warning_seconds')}), red below 6 hours ({why('contract_critical_seconds')}).",
+        Query(f"bottomk(50, {described(with_status(series(REMAINING)), 'label', 'gpu_name')})"),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label"),
+            Column(field="status", title="status", mappings=STATUS_WORDS, width=75),
+            Column(
+                field="Value", title="ends in", unit=DURATION, decimals=0, width=115, steps=CONTRACT_STEPS
+            ),
+            Column(field="account", title="account", width=95),
+        ),
+        worst_first="Value",
+        ascending=True,
+        no_value="No contract has an end that is known",
+    )
+
+
+def _prepaid() -> Panel:
+    return rows(
+        "Whose prepaid credit ends next",
+        "Reserved instances, the next 50. When it is used up the discount lapses, and the account pays the"
+        f" full price. Yellow below 7 days ({why('prepaid_info_seconds')}), orange below 3.",
+        Query(f"bottomk(50, {described(series(PREPAID), 'label', 'gpu_name')})"),
+        Query(
+            described(
+                f"max by (account, instance_id) ({series('vastai_instance_credit_balance_dollars')})",
+                "label",
+                "gpu_name",
+            )
+        ),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label"),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
+            Column(
+                field="Value #A", title="lasts", unit=DURATION, decimals=0, width=110, steps=PREPAID_STEPS
+            ),
+            Column(field="account", title="account", width=95),
+        ),
+        worst_first="Value #A",
+        ascending=True,
+        no_value="No instance has prepaid credit",
+    )

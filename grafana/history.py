@@ -1,0 +1,246 @@
+"""Hours of a simulated fleet in a Prometheus database, for pictures and tests of the dashboards.
+
+    python -m grafana.history FOLDER [--instances N] [--hours H] [--calm] [--port P]
+
+Simulator, collectors and exposition run here by clocks that are moved by hand, so the same arguments give
+the same history, which ends at 2026-01-15 18:00 UTC. promtool puts it into FOLDER and evaluates the
+recording rules over it; then a Prometheus serves it until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from exporter.collectors import COLLECTORS
+from exporter.exposition import Exposition, Source
+from exporter.keys import Key
+from exporter.scheduler import Job, Loop, World
+from exporter.simulator import INSTANCES, Kind, ManualClock, Reply, SimulatedVast
+from exporter.telemetry import Telemetry
+from exporter.vast.client import Options
+from exporter.vast.pace import Paces
+from grafana import tsdb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+RULES = Path(__file__).resolve().parent.parent / "deploy/prometheus/recording.rules.yml"
+#: Every history ends here, so that the instances' ids and ages don't depend on its length.
+END = 1_768_500_000.0  # 2026-01-15 18:00 UTC
+HOUR = 3600.0
+TARGET = 'job="vastai-exporter",instance="localhost:10622"'
+STALE_AFTER = {"instances": 300.0, "account": 1800.0}
+#: The fleet is divided between these; the first is the simulator's own.
+SHARES = {"research": 0.7, "production": 0.3}
+_SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What history is wanted.
+
+    Attributes:
+        instances: how many, over all accounts.
+        hours: from the first scrape to the last.
+        step: seconds between two scrapes, and between two evaluations of rules.
+        calm: nothing goes wrong.
+        seed: of everything that looks random.
+
+    """
+
+    instances: int = 60
+    hours: float = 6.0
+    step: float = 60.0
+    calm: bool = False
+    seed: int = 1
+
+
+class Exporter:
+    """The exporter, run by hand: all of its loops one after another, on a clock that waiting moves on."""
+
+    def __init__(self, vast: SimulatedVast, keys: Mapping[str, str], wall_clock: ManualClock) -> None:
+        self._clock = _Busy(Random("requests"))
+        self._telemetry = Telemetry(version="1.0.0", revision="4f2c1d9")
+        self._telemetry.reloaded(at=wall_clock())
+        options = Options(
+            url=vast.url,
+            timeout=30.0,
+            user_agent="history",
+            paces=Paces(clock=self._clock, min_interval=None),
+            clock=self._clock,
+            wall_clock=wall_clock,
+            jitter=Random("jitter").random,
+        )
+        world = World(
+            options=options,
+            telemetry=self._telemetry,
+            learn_secret=lambda _: None,
+            progress=lambda _job, _progress: None,
+            event=lambda: _Moves(self._clock),
+        )
+        self.loops = [
+            Loop(
+                Job(
+                    account=account,
+                    key=Key(value=key),
+                    filters={},
+                    collector=collector,
+                    interval=60.0,
+                    stale_after=STALE_AFTER[collector.name],
+                ),
+                world,
+            )
+            for account, key in keys.items()
+            for collector in COLLECTORS
+        ]
+        sources = [
+            Source(loop.job.account, loop.job.collector, loop.known, loop.job.stale_after)
+            for loop in self.loops
+        ]
+        self._exposition = Exposition(lambda: sources, self._telemetry, clock=self._clock, most_labels=200)
+
+    def step(self, seconds: float) -> None:
+        """Let every loop run once, and the rest of `seconds` pass."""
+        until = self._clock.time + seconds
+        for loop in self.loops:
+            loop.run_once()
+        self._clock.time = max(until, self._clock.time)
+
+    def scrape(self) -> bytes:
+        """Return what Prometheus gets."""
+        return b"".join(self._exposition.body(openmetrics=False, gzip=False).pieces)
+
+
+class _Busy(ManualClock):
+    """Some time passes whenever it is looked at, as if a request were under way."""
+
+    def __init__(self, rng: Random) -> None:
+        super().__init__(1000.0)
+        self._rng = rng
+
+    def __call__(self) -> float:
+        self.time += 0.3 * self._rng.random() ** 3
+        return self.time
+
+
+class _Moves(threading.Event):
+    """Moves a clock on instead of waiting."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.advance(timeout or 0.0)
+        return self.is_set()
+
+
+def exposition(plan: Plan) -> Iterator[bytes]:
+    """Yield the samples of every scrape, with timestamps, in the text that promtool reads."""
+    begin = END - plan.hours * HOUR
+    clock = ManualClock(begin)
+    first, *others = SHARES
+    keys = {name: f"key-of-{name}" for name in SHARES}
+    sizes = {name: round(plan.instances * share) for name, share in SHARES.items()}
+    vast = SimulatedVast(
+        size=sizes[first],
+        seed=plan.seed,
+        key=keys[first],
+        clock=clock,
+        thresholds=False,
+        incidents=not plan.calm,
+    )
+    for name in others:
+        vast.add_account(name, keys[name], size=sizes[name], seed=plan.seed + 1)
+    with vast:
+        exporter = Exporter(vast, keys, clock)
+        steps = round(plan.hours * HOUR / plan.step)
+        troubles = {} if plan.calm else _troubles(vast)
+        due = {round(share * steps): act for share, act in troubles.items()}
+        for number in range(steps + 1):
+            clock.time = begin + number * plan.step
+            due.get(number, lambda: None)()
+            exporter.step(plan.step)
+            yield _dated(exporter.scrape(), clock.time)
+    yield b"# EOF\n"
+
+
+def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
+    """Return what every picture should show beside what happens by itself, by the share of the history."""
+
+    def begin(*kinds: Kind) -> None:
+        for kind in kinds:
+            with suppress(LookupError):  # a small fleet has not always one to which it can happen
+                vast.inject(kind, duration=5 * HOUR)
+
+    def fail(*replies: Reply) -> None:
+        vast.faults.add(INSTANCES, *replies)
+
+    def show(**fields: object) -> None:
+        vast.fleet.override(vast.fleet.ids()[0], **fields)
+
+    return {
+        0.30: lambda: fail(*[Reply(500)] * 9),
+        0.45: lambda: fail(Reply(429, b"endpoint threshold=1.0")),
+        0.50: lambda: show(reliability2="good"),
+        0.55: lambda: vast.fleet.restore(vast.fleet.ids()[0]),
+        0.60: lambda: fail(*[Reply(drop=True)] * 6),
+        0.65: lambda: begin(Kind.IDLE, Kind.HOST_OFFLINE, Kind.STUCK_LOADING),
+        0.85: lambda: begin(Kind.DISK_FILLING, Kind.OVERHEATING, Kind.OUTBID, Kind.CONTRACT_ENDING),
+        0.98: lambda: show(label="renamed"),
+    }
+
+
+def _dated(scrape: bytes, now: float) -> bytes:
+    """Return a scrape's samples as Prometheus would store them: with the target's labels and the time."""
+    stamp = f" {now:.3f}".encode()
+    dated = [
+        b"up{%s} 1%s" % (TARGET.encode(), stamp),
+        b"scrape_duration_seconds{%s} 0.004%s" % (TARGET.encode(), stamp),
+        b"scrape_samples_scraped{%s} %d%s" % (TARGET.encode(), scrape.count(b"\n"), stamp),
+    ]
+    for line in scrape.split(b"\n"):
+        if found := _SAMPLE.match(line):
+            name, labels, value = found.groups()
+            own = b"," + labels if labels else b""
+            dated.append(b"%s{%s%s} %s%s" % (name, TARGET.encode(), own, value, stamp))
+    return b"\n".join(dated) + b"\n"
+
+
+def write(folder: Path, plan: Plan) -> None:
+    """Put the history and what the recording rules make of it into `folder`."""
+    tsdb.write(folder, exposition(plan))
+    tsdb.evaluate(folder, RULES, END - plan.hours * HOUR, END, plan.step)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--instances", default=60, show_default=True, help="How many, over all accounts.")
+@click.option("--hours", default=6.0, show_default=True, help="How long.")
+@click.option("--step", default=60.0, show_default=True, help="Seconds between two scrapes.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same history.")
+@click.option("--calm", is_flag=True, help="Nothing goes wrong.")
+@click.option("--port", default=9090, show_default=True, help="Where Prometheus serves it.")
+def main(folder: Path, port: int, **wanted: Any) -> None:  # noqa: ANN401 - the fields of Plan
+    """Make a history, unless FOLDER has one, and serve it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Prometheus ends with this
+    plan = Plan(**wanted)
+    if not (folder / "data").exists():
+        write(folder, plan)
+    with tsdb.served(folder, plan.step, port) as url:
+        click.echo(f"{url} has the hours before {END:.0f}")
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

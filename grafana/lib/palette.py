@@ -1,0 +1,54 @@
+"""The few colours, and what each means on every dashboard.
+
+Grafana's own names, which have a shade for the dark and one for the light theme; grey has none there.
+"""
+
+from __future__ import annotations
+
+GOOD = "green"
+#: Known, and neither good nor bad: money spent, work done.
+NEUTRAL = "blue"
+#: Soon.
+WATCH = "yellow"
+#: Now, at leisure.
+WARNING = "orange"
+#: Now.
+CRITICAL = "red"
+#: Paid for nothing.
+WASTE = "purple"
+#: Off, by its user's wish.
+OFF = "#808080"
+#: Not coloured.
+PLAIN = "text"
+
+#: Every status that the API documents, in the order in which an instance passes through them.
+STATUSES = {
+    "running": GOOD,
+    "provisioning": "super-light-blue",
+    "created": "light-blue",
+    "loading": NEUTRAL,
+    "rebooting": "dark-blue",
+    "frozen": WASTE,
+    "stopped": "#8f8f8f",
+    "exited": OFF,
+    "unknown": WARNING,
+    "offline": CRITICAL,
+}
+STATUS_WORDS = {status: (status, color) for status, color in STATUSES.items()}
+
+#: account_instance_reason:vastai_instance_trouble:rank, the reasons in words; the worst stands first.
+REASONS = {
+    "expired": ("contract has ended", CRITICAL),
+    "offline": ("host is offline", CRITICAL),
+    "down": ("should run, does not", CRITICAL),
+    "outbid": ("was outbid", CRITICAL),
+    "hot": ("GPU too hot", CRITICAL),
+    "full": ("disk nearly full", WARNING),
+    "stuck": ("stuck while starting", WARNING),
+    "ending": ("contract ends soon", WARNING),
+    "memory": ("memory nearly full", WARNING),
+    "outbid_risk": ("may be outbid", WATCH),
+    "idle": ("paid for, but idle", WASTE),
+}
+#: From this rank on it is something that is lost, or does no work: red.
+CRITICAL_RANK = 7

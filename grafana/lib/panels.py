@@ -1,0 +1,339 @@
+"""Panels as all dashboards draw them: one function a kind, so that equal things look equal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from grafana_foundation_sdk.builders import bargauge, common, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import prometheus as query_builder
+from grafana_foundation_sdk.builders import stat as stat_builder
+from grafana_foundation_sdk.models import common as options
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models import prometheus as query_model
+
+from grafana.lib.palette import OFF, PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    #: From which value on which colour; the first is for all below, and stands at None.
+    Steps = Sequence[tuple[float | None, str]]
+    Panel = stat_builder.Panel | timeseries.Panel | table.Panel | bargauge.Panel | statetimeline.Panel
+
+#: Pixels of a column that has no width of its own: Grafana's 150 are too many for half a small screen.
+NARROWEST = 95
+#: Of a line at most: a point more than the eye can tell apart is a query that takes longer.
+POINTS = 240
+#: Below every number that there is.
+LEAST = -1e12
+SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+NOTHING_KNOWN = "No data. The dashboard Exporter says why."
+
+# Units, as Grafana spells them.
+DOLLARS = "currencyUSD"
+DOLLARS_PER_HOUR = "suffix: $/h"
+RATIO = "percentunit"
+SECONDS = "s"
+DURATION = "dtdurations"
+CELSIUS = "celsius"
+BYTES = "bytes"
+BYTES_PER_SECOND = "Bps"
+COUNT = "none"
+TEXT = "string"
+TIME = "dateTimeFromNow"
+
+_P = TypeVar("_P", stat_builder.Panel, timeseries.Panel, table.Panel, bargauge.Panel, statetimeline.Panel)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query, and what its series are called."""
+
+    expression: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        field: the name of a label, or `Value #A` for the value of the first query.
+        title: what stands above it.
+        unit: of its values.
+        decimals: digits behind the point.
+        width: in pixels; None takes what is left, NARROWEST at least.
+        mappings: words and colours instead of values.
+        steps: colours by value.
+        link: where a click leads to.
+
+    """
+
+    field: str
+    title: str
+    unit: str = TEXT
+    decimals: float | None = None
+    width: int | None = None
+    mappings: Mapping[str, tuple[str, str]] | None = None
+    steps: Steps | None = None
+    link: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a number is called, and its unit."""
+
+    title: str
+    unit: str = "none"
+
+
+def _common(panel: _P, title: str, why: str, queries: Sequence[Query], unit: str, *, instant: bool) -> _P:
+    panel.title(title).description(why).datasource(SOURCE).unit(unit).no_value(NOTHING_KNOWN)
+    panel.interval("1m")  # new data come once a minute
+    for letter, query in zip("ABCD", queries, strict=False):
+        target = query_builder.Dataquery().datasource(SOURCE).ref_id(letter).expr(query.expression)
+        target.editor_mode(query_model.QueryEditorMode.CODE)
+        target.instant() if instant else target.range()
+        if isinstance(panel, table.Panel):
+            target.format(query_model.PromQueryFormat.TABLE)
+        else:
+            target.legend_format(query.legend or "__auto")
+        panel.with_target(target)
+    return panel
+
+
+def thresholds(steps: Steps) -> build.ThresholdsConfig:
+    """Return colours by value."""
+    found = [model.Threshold(value, color) for value, color in steps]
+    return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)
+
+
+def fixed(color: str) -> build.FieldColor:
+    """Return one colour for everything."""
+    return build.FieldColor().mode(model.FieldColorModeId.FIXED).fixed_color(color)
+
+
+def by_threshold() -> build.FieldColor:
+    """Return the colours of the thresholds."""
+    return build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS)
+
+
+def by_turns() -> build.FieldColor:
+    """Return another colour for each series of a panel; they have no meaning."""
+    return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
+
+
+def words(mappings: Mapping[str, tuple[str, str]]) -> list[model.ValueMapping]:
+    """Return value mappings: what is shown, and its colour, for each value."""
+    return [
+        model.ValueMap(
+            {
+                value: model.ValueMappingResult(text=shown, color=color, index=index)
+                for index, (value, (shown, color)) in enumerate(mappings.items())
+            }
+        )
+    ]
+
+
+def stat(
+    title: str,
+    why: str,
+    *queries: Query,
+    unit: str,
+    steps: Steps = ((None, PLAIN),),
+    decimals: float | None = None,
+    mappings: Mapping[str, tuple[str, str]] | None = None,
+    graph: bool = False,
+    no_value: str = "No data",
+) -> stat_builder.Panel:
+    """Return big numbers; `graph` draws their past behind them."""
+    panel = _common(stat_builder.Panel(), title, why, queries, unit, instant=not graph).no_value(no_value)
+    panel.color_mode(options.BigValueColorMode.VALUE)
+    panel.graph_mode(options.BigValueGraphMode.AREA if graph else options.BigValueGraphMode.NONE)
+    panel.text_mode(options.BigValueTextMode.VALUE)
+    if len(queries) > 1:
+        panel.text_mode(options.BigValueTextMode.VALUE_AND_NAME)
+        panel.orientation(options.VizOrientation.HORIZONTAL)
+        panel.text(common.VizTextDisplayOptions().title_size(14).value_size(28))
+    (_, lowest), *others = steps
+    known = [(None, PLAIN), (LEAST, lowest), *others]  # what is missing is neither good nor bad
+    panel.reduce_options(_last()).color_scheme(by_threshold()).thresholds(thresholds(known))
+    if decimals is not None:
+        panel.decimals(decimals)
+    return panel.mappings(words(mappings)) if mappings else panel
+
+
+def filled(panel: stat_builder.Panel) -> stat_builder.Panel:
+    """Colour the whole tile; it is grey where nothing is known."""
+    panel.thresholds(thresholds([(None, OFF)]))
+    panel.justify_mode(options.BigValueJustifyMode.CENTER)
+    return panel.color_mode(options.BigValueColorMode.BACKGROUND_SOLID)
+
+
+def lines(
+    title: str,
+    why: str,
+    *queries: Query,
+    unit: str,
+    colors: Mapping[str, str] | None = None,
+    decimals: float | None = None,
+    least: float | None = 0,
+    most: float | None = None,
+    no_value: str = NOTHING_KNOWN,
+) -> timeseries.Panel:
+    """Return lines over time; `colors` are by name of the series."""
+    panel = _common(timeseries.Panel(), title, why, queries, unit, instant=False).no_value(no_value)
+    panel.legend(_legend().calcs(["last"])).color_scheme(by_turns())
+    panel.tooltip(
+        common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING)
+    )
+    panel.max_data_points(POINTS).line_width(2).fill_opacity(0).show_points(options.VisibilityMode.AUTO)
+    if least is not None:
+        panel.min(least)
+    if most is not None:
+        panel.max(most)
+    if decimals is not None:
+        panel.decimals(decimals)
+    for name, color in (colors or {}).items():
+        panel.override_by_name(name, [model.DynamicConfigValue("color", fixed(color).build())])
+    return panel
+
+
+def stacked(panel: timeseries.Panel) -> timeseries.Panel:
+    """Put the series on top of each other."""
+    panel.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL).group("A"))
+    return panel.line_width(0).fill_opacity(75)
+
+
+def as_bars(panel: timeseries.Panel) -> timeseries.Panel:
+    """Draw bars, for what is counted now and then."""
+    return panel.draw_style(options.GraphDrawStyle.BARS).fill_opacity(75)
+
+
+def without_values(panel: timeseries.Panel) -> timeseries.Panel:
+    """Leave the last values out of the legend, where there are many series and little room."""
+    return panel.legend(_legend())
+
+
+def limited(
+    panel: timeseries.Panel, *, steps: Steps | None = None, reach: float | None = None
+) -> timeseries.Panel:
+    """Draw dashed lines at `steps`; the axis goes to `reach` at least."""
+    if steps:
+        dashed = common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode.DASHED)
+        panel.thresholds(thresholds(steps)).thresholds_style(dashed)
+    return panel if reach is None else panel.axis_soft_max(reach)
+
+
+def _last() -> common.ReduceDataOptions:
+    return common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields("")
+
+
+def _legend() -> common.VizLegendOptions:
+    return (
+        common.VizLegendOptions()
+        .display_mode(options.LegendDisplayMode.LIST)
+        .placement(options.LegendPlacement.BOTTOM)
+        .show_legend(True)
+    )
+
+
+def bars(
+    title: str, why: str, query: Query, *, unit: str, color: str, decimals: float | None = None
+) -> bargauge.Panel:
+    """Return horizontal bars, one a series, in the order of the query."""
+    panel = _common(bargauge.Panel(), title, why, [query], unit, instant=True)
+    panel.orientation(options.VizOrientation.HORIZONTAL).display_mode(options.BarGaugeDisplayMode.BASIC)
+    panel.value_mode(options.BarGaugeValueMode.TEXT).show_unfilled(False).min(0)
+    panel.name_placement(options.BarGaugeNamePlacement.LEFT)
+    panel.sizing(options.BarGaugeSizing.MANUAL).min_viz_height(16).max_viz_height(22)
+    panel.reduce_options(_last())
+    panel.color_scheme(fixed(color))
+    return panel.decimals(decimals) if decimals is not None else panel
+
+
+def facts(title: str, why: str, *queries: Query, names: Mapping[str, Fact]) -> stat_builder.Panel:
+    """Return a row of small numbers with a unit each; `names` are by name of the series."""
+    panel = stat(title, why, *queries, unit=COUNT, no_value=NOTHING_KNOWN)
+    panel.text_mode(options.BigValueTextMode.VALUE_AND_NAME).text(
+        common.VizTextDisplayOptions().title_size(12).value_size(16)
+    ).orientation(options.VizOrientation.AUTO)
+    for name, fact in names.items():
+        found = [("displayName", fact.title), ("unit", fact.unit)]
+        panel.override_by_name(name, [model.DynamicConfigValue(key, value) for key, value in found])
+    return panel
+
+
+def timeline(
+    title: str, why: str, query: Query, *, mappings: Mapping[str, tuple[str, str]]
+) -> statetimeline.Panel:
+    """Return states over time, in the words and colours of `mappings`."""
+    panel = _common(statetimeline.Panel(), title, why, [query], TEXT, instant=False)
+    panel.mappings(words(mappings)).color_scheme(fixed(PLAIN)).fill_opacity(85).line_width(0)
+    panel.show_value(options.VisibilityMode.AUTO).merge_values(True).row_height(0.9)
+    panel.legend(_legend())
+    return panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.SINGLE))
+
+
+def rows(
+    title: str,
+    why: str,
+    *queries: Query,
+    columns: Sequence[Column],
+    unit: str = TEXT,
+    worst_first: str | None = None,
+    ascending: bool = False,
+    most: int = 200,
+    no_value: str = NOTHING_KNOWN,
+) -> table.Panel:
+    """Return a table: the instant results of all queries, those with the same labels in one row.
+
+    `worst_first` is the field that it is sorted by, which needs no column of its own.
+    """
+    panel = _common(table.Panel(), title, why, queries, unit, instant=True).no_value(no_value)
+    panel.cell_height(options.TableCellHeight.SM).show_header(True)
+    panel.color_scheme(fixed(PLAIN))
+    shown = [column.field for column in columns]
+    sort = [worst_first] if worst_first else []
+    hidden = [field for field in sort if field not in shown]
+    steps: list[tuple[str, object]] = [
+        ("merge", {}),
+        ("filterFieldsByName", {"include": {"names": shown + hidden}}),
+        *[("sortBy", {"sort": [{"field": field, "desc": not ascending}]}) for field in sort],
+        ("limit", {"limitField": most}),
+        (
+            "organize",
+            {
+                "excludeByName": dict.fromkeys(hidden, True),
+                "indexByName": {field: index for index, field in enumerate(shown)},
+                "renameByName": {column.field: column.title for column in columns},
+            },
+        ),
+    ]
+    for name, settings in steps:
+        panel.with_transformation(model.DataTransformerConfig(id_val=name, options=settings))
+    for column in columns:
+        panel.override_by_name(column.title, list(_looks(column)))
+    return panel
+
+
+def _looks(column: Column) -> Sequence[model.DynamicConfigValue]:
+    found: dict[str, object] = {"unit": column.unit, "noValue": "\u2013"}
+    if column.decimals is not None:
+        found["decimals"] = column.decimals
+    found["custom.minWidth" if column.width is None else "custom.width"] = column.width or NARROWEST
+    if column.unit != TEXT:
+        found["custom.align"] = "right"
+    if column.mappings:
+        found["mappings"] = words(column.mappings)
+    if column.steps:
+        found["thresholds"] = thresholds(column.steps).build()
+        found["color"] = by_threshold().build()
+    if column.mappings or column.steps:
+        found["custom.cellOptions"] = options.TableColorTextCellOptions()
+    if column.link:
+        title, url = column.link
+        found["links"] = [{"title": title, "url": url, "targetBlank": False}]
+    return [model.DynamicConfigValue(name, value) for name, value in found.items()]

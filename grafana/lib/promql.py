@@ -1,0 +1,90 @@
+"""Queries that honour the variables.
+
+Series of an instance carry (account, instance_id) only; what else the variables ask for stands on INFO, of
+which there is one an instance (deploy/prometheus/recording.rules.yml). After a restart of Prometheus, or in
+data without staleness markers, an old and a new one may be seen together for some minutes: where a join
+takes labels from it, `unique` keeps it from being many-to-many, whatever happens to labels and statuses.
+"""
+
+from __future__ import annotations
+
+from grafana.lib.thresholds import threshold
+
+INFO = "account_instance:vastai_instance_info:topk"
+STATUS = "account_instance:vastai_instance_status:topk"
+STATUS_AGE = "account_instance:vastai_instance_status_age_seconds:max"
+BURN = "account_instance:vastai_instance_burn_dollars_per_hour:max"
+IDLE_BURN = "account_instance:vastai_instance_idle_dollars_per_hour:max"
+STOPPED_BURN = "account_instance:vastai_instance_stopped_storage_dollars_per_hour:max"
+GPU_PRICE = "account_instance_gpu_name:vastai_instance_gpu_price_dollars_per_hour:max"
+MEDIAN_GPU_PRICE = "gpu_name:vastai_instance_gpu_price_dollars_per_hour:median"
+DISK_USED = "account_instance:vastai_instance_disk_used:ratio"
+MEMORY_USED = "account_instance:vastai_instance_mem_used:ratio"
+MIN_BID = "account_instance:vastai_instance_min_bid:ratio"
+REMAINING = "account_instance:vastai_instance_remaining_seconds:min"
+PREPAID = "account_instance:vastai_instance_credit_runway_seconds:min"
+TROUBLE = "account_instance_reason:vastai_instance_trouble:rank"
+RUNWAY = "account:vastai_account_credit_runway_seconds:min"
+SPENT_24H = "account:vastai_instance_spend_dollars:sum_24h"
+SPENT_30D = "account:vastai_instance_spend_dollars:sum_30d"
+AGE = "account_collector:vastai_collector_age_seconds:min"
+
+ACCOUNT = 'account=~"$account"'
+ONE = f'{ACCOUNT},instance_id=~"$instance"'
+CHOICE = f'{ONE},label=~"$label",gpu_name=~"$gpu_name"'
+CHOSEN_INFO = f"{INFO}{{{CHOICE}}}"
+#: The states in which the GPU is paid for.
+PAID = 'status=~"running|frozen|rebooting|unknown"'
+NO_LABEL = "(no label)"
+
+
+def series(name: str, *matchers: str) -> str:
+    """Return a selector of a series that has the labels account and instance_id."""
+    return f"{name}{{{','.join((ONE, *matchers))}}}"
+
+
+def one(metric: str) -> str:
+    """Return a metric once an instance, however many exporters tell of it."""
+    return f"max by (account, instance_id) ({series(metric)})"
+
+
+def chosen(expression: str, info: str = CHOSEN_INFO) -> str:
+    """Return those instances of `expression` that the variables choose."""
+    return f"({expression} and on (account, instance_id) {info})"
+
+
+def unique(expression: str) -> str:
+    """Return one series an instance."""
+    return f"topk by (account, instance_id) (1, {expression})"
+
+
+def described(expression: str, *labels: str, info: str = CHOSEN_INFO) -> str:
+    """Return the chosen instances of `expression`, with labels that describe them."""
+    return f"({expression} * on (account, instance_id) group_left ({', '.join(labels)}) {unique(info)})"
+
+
+def with_status(expression: str) -> str:
+    """Return `expression` with the label status."""
+    return f"({expression} * on (account, instance_id) group_left (status) {unique(series(STATUS))})"
+
+
+def named(expression: str) -> str:
+    """Return `expression` with a word where the user gave no label."""
+    return f'label_replace({expression}, "label", "{NO_LABEL}", "label", "")'
+
+
+def stale(collectors: str) -> str:
+    """Return the collectors that have found nothing new for too long, or never: as the alert has it."""
+    age = f"max by (account, collector) ({AGE}{{{collectors}}})"
+    interval = f"max by (account, collector) (vastai_collector_interval_seconds{{{collectors}}})"
+    duration = f"max by (account, collector) (vastai_collector_duration_seconds{{{collectors}}})"
+    fresh = f"{age} <= {threshold('stale_intervals'):.0f} * {interval} or {age} <= 2 * {duration}"
+    return f"(vastai_collector_success{{{collectors}}} unless on (account, collector) ({fresh}))"
+
+
+def spent(burn: str) -> str:
+    """Return the dollars that `burn` came to in the chosen time range, by sums of equal steps.
+
+    Its panel's max_data_points says how many steps: what lived for less than one is met by chance.
+    """
+    return f"sum_over_time({burn}[$__range:$__interval]) * $__interval_ms / 3.6e6"

@@ -1,0 +1,32 @@
+"""The alerts' thresholds, so that a panel turns orange where an alert fires, and for the same reason."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE = Path(__file__).resolve().parents[2] / "deploy/prometheus/thresholds.yml"
+
+
+@cache
+def _all() -> dict[str, dict[str, Any]]:
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return loaded
+
+
+def threshold(name: str) -> float:
+    """Return a threshold that is a number."""
+    return float(_all()[name]["value"])
+
+
+def duration(name: str) -> str:
+    """Return a threshold that is a duration, as Prometheus writes it."""
+    return str(_all()[name]["value"])
+
+
+def why(name: str) -> str:
+    """Return the reason of a threshold."""
+    return str(_all()[name]["why"])

@@ -1,0 +1,122 @@
+"""A Prometheus database that is written from text, with the results of recording rules, and its server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+_NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
+
+def write(folder: Path, text: Iterable[bytes]) -> None:
+    """Put the samples of an OpenMetrics text into the database of `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "history.txt"
+    with source.open("wb") as file:
+        file.writelines(text)
+    _promtool("tsdb", "create-blocks-from", "openmetrics", str(source), str(folder / "data"))
+    source.unlink()
+
+
+def evaluate(folder: Path, rules: Path, start: float, end: float, step: float) -> None:
+    """Add what recording rules make of the database of `folder`."""
+    level = folder / "level.yml"
+    for content in levels(yaml.safe_load(rules.read_text(encoding="utf-8"))):
+        level.write_text(json.dumps(content), encoding="utf-8")
+        with served(folder, step) as url:
+            _promtool(
+                "tsdb",
+                "create-blocks-from",
+                "rules",
+                f"--start={start:.0f}",
+                f"--end={end:.0f}",
+                f"--eval-interval={step:.0f}s",
+                f"--output-dir={folder / 'data'}",
+                f"--url={url}",
+                str(level),
+            )
+
+
+def levels(rules: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield files of rules, each of which needs only what the ones before it have recorded.
+
+    promtool evaluates the rules of a file apart from each other, so that none sees what another records.
+    """
+    waiting = [rule for group in rules["groups"] for rule in group["rules"]]
+    while waiting:
+        names = {rule["record"] for rule in waiting}
+        ready = [rule for rule in waiting if not names & set(_NAMES.findall(rule["expr"]))]
+        if not ready:
+            raise ValueError(f"rules that need each other: {sorted(names)}")
+        yield {"groups": [{"name": "history", "rules": ready}]}
+        waiting = [rule for rule in waiting if rule not in ready]
+
+
+@contextmanager
+def served(folder: Path, step: float = 60.0, port: int = 0) -> Iterator[str]:
+    """Serve the history of `folder` while the context lasts; gives the address of Prometheus."""
+    config = folder / "prometheus.yml"
+    config.write_text("{}\n")
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [
+            _program("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            "--storage.tsdb.retention.time=100y",
+            f"--web.listen-address=127.0.0.1:{port}",
+            f"--query.lookback-delta={step - 1:.0f}s",  # written data have no marker where a series ends
+            "--log.level=error",
+        ],
+    )
+    try:
+        _wait_for(f"{url}/-/ready", process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        with suppress(OSError), urlopen(address, timeout=5):  # noqa: S310 - http, on this machine
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError("Prometheus does not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _program(name: str) -> str:
+    """Return the path of a program; VASTAI_PROMETHEUS and VASTAI_PROMTOOL name others than PATH's."""
+    found = os.environ.get(f"VASTAI_{name.upper()}") or shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed: it comes with Debian's package prometheus")
+    return found
+
+
+def _promtool(*arguments: str) -> None:
+    done = subprocess.run([_program("promtool"), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"promtool {' '.join(arguments)}: {done.stdout}{done.stderr}")

@@ -1,0 +1,473 @@
+"""The Helm chart, rendered by a real helm, and read as Kubernetes, the operator and Prometheus will."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from cloudcoil.models.prometheus_operator import v1 as operator
+
+import exporter
+from exporter.config import Config
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    Objects = list[dict[str, Any]]
+    Helm = Callable[..., subprocess.CompletedProcess[str]]
+    Render = Callable[..., Objects]
+    One = Callable[[Iterable[dict[str, Any]], str], dict[str, Any]]
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+ACCOUNT = {"name": "research", "existingSecret": "vast-research"}
+#: Every feature in at least one of them.
+COMBINATIONS: dict[str, dict[str, Any]] = {
+    "demo": {"demo": True},
+    "one account": {"accounts": [ACCOUNT]},
+    "accounts and configuration": {
+        "accounts": [
+            ACCOUNT,
+            {"name": "R & D", "existingSecret": "vast-research", "key": "second"},
+            {**ACCOUNT, "name": "filtered", "select_filters": {"gpu_name": {"in": ["RTX 4090"]}}},
+        ],
+        "config": {
+            "api": {"url": "https://vast.example", "timeout": "10s", "min_interval": "2s"},
+            "collectors": {
+                "instances": {"interval": "2m", "stale_after": "10m"},
+                "account": {"enabled": False},
+            },
+            "limits": {"labels": 50},
+            "log": {"level": "debug", "format": "json"},
+        },
+        "commonLabels": {"team": "ml"},
+        "commonAnnotations": {"owner": "ml"},
+    },
+    "shards": {"accounts": [ACCOUNT], "shards": 4, "podMonitor": {"enabled": True}},
+    "operator": {
+        "accounts": [ACCOUNT],
+        "serviceMonitor": {
+            "enabled": True,
+            "labels": {"release": "kube-prometheus-stack"},
+            "interval": "15s",
+            "relabelings": [{"targetLabel": "cluster", "replacement": "example"}],
+            "metricRelabelings": [{"action": "drop", "sourceLabels": ["__name__"], "regex": "python_info"}],
+        },
+        "prometheusRule": {"enabled": True, "ruleLabels": {"team": "ml"}, "labels": {"role": "rules"}},
+        "dashboards": {"enabled": True},
+    },
+    "TLS and users": {
+        "accounts": [ACCOUNT],
+        "web": {"existingSecret": "vast-web", "tls": True},
+        "podMonitor": {
+            "enabled": True,
+            "tlsConfig": {"ca": {"secret": {"name": "vast-web", "key": "ca.crt"}}, "serverName": "vast"},
+            "basicAuth": {
+                "username": {"name": "vast-scrape", "key": "user"},
+                "password": {"name": "vast-scrape", "key": "password"},
+            },
+        },
+    },
+    "client certificates": {
+        "accounts": [ACCOUNT],
+        "web": {"existingSecret": "vast-web", "tls": True, "clientCertificates": True},
+        "shards": 2,
+    },
+    "network policy": {
+        "accounts": [ACCOUNT],
+        "networkPolicy": {
+            "enabled": True,
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "apiPorts": [443, 3128],
+            "extraEgress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
+        },
+    },
+    "open network policy": {"demo": True, "networkPolicy": {"enabled": True}},
+    "all knobs": {
+        "accounts": [ACCOUNT],
+        "nameOverride": "gpu-exporter",
+        "fullnameOverride": "gpus",
+        "image": {
+            "repository": "registry.example/exporter",
+            "digest": f"sha256:{'a' * 64}",
+            "pullPolicy": "Always",
+        },
+        "imagePullSecrets": [{"name": "registry"}],
+        "service": {"type": "NodePort", "port": 80, "labels": {"a": "b"}, "annotations": {"c": "d"}},
+        "serviceAccount": {"create": False, "name": "theirs"},
+        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
+        "podLabels": {"tier": "monitoring"},
+        "podAnnotations": {"note": "a"},
+        "nodeSelector": {"kubernetes.io/arch": "arm64"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}
+        ],
+        "priorityClassName": "system-cluster-critical",
+        "extraArgs": ["--log.level=debug"],
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"}],
+        "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+        "extraVolumes": [{"name": "tmp", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - in a pod
+        "extraContainers": [{"name": "beside", "image": "beside"}],
+        "extraInitContainers": [{"name": "before", "image": "before"}],
+        "extraObjects": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "{{ .Release.Name }}-more"},
+                "data": {},
+            }
+        ],
+    },
+}
+#: The oldest that the chart allows, and the newest that is known here.
+KUBERNETES = ("1.28", "1.37")
+OPERATED = {"ServiceMonitor": operator.ServiceMonitor, "PodMonitor": operator.PodMonitor}
+
+combinations = pytest.mark.parametrize("values", COMBINATIONS.values(), ids=COMBINATIONS)
+
+
+def pod_of(objects: Objects) -> dict[str, Any]:
+    """Return the pod template of the exporter."""
+    (found,) = (item for item in objects if item["kind"] in {"Deployment", "StatefulSet"})
+    template: dict[str, Any] = found["spec"]["template"]
+    return template
+
+
+def container_of(objects: Objects) -> dict[str, Any]:
+    """Return the exporter's container."""
+    (found,) = (item for item in pod_of(objects)["spec"]["containers"] if item["name"] == "exporter")
+    return dict(found)
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    """Return whether labels are what a selector asks for."""
+    return selector.items() <= labels.items()
+
+
+def unknown_keys(given: object, read: object, path: str = "") -> list[str]:
+    """Return the paths of what was given and not read back."""
+    if isinstance(given, dict) and isinstance(read, dict):
+        return [
+            line
+            for key, value in given.items()
+            for line in (
+                unknown_keys(value, read[key], f"{path}.{key}") if key in read else [f"{path}.{key}"]
+            )
+        ]
+    if isinstance(given, list) and isinstance(read, list):
+        return [
+            line
+            for index, (one, other) in enumerate(zip(given, read, strict=True))
+            for line in unknown_keys(one, other, f"{path}[{index}]")
+        ]
+    return []
+
+
+@combinations
+def test_helm_finds_nothing_to_complain_about(helm: Helm, values: dict[str, Any]) -> None:
+    linted = helm("lint", values, "--strict")
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+@combinations
+def test_kubernetes_old_and_new_accepts_every_object(objects: Render, values: dict[str, Any]) -> None:
+    for item in objects(values):
+        if not item["apiVersion"].startswith("monitoring.coreos.com/"):
+            for version in KUBERNETES:
+                kubernetes_validate.validate(item, version, strict=True)
+
+
+@pytest.mark.parametrize("name", [name for name, values in COMBINATIONS.items() if "Monitor" in str(values)])
+def test_the_operator_reads_every_key_of_a_monitor(objects: Render, name: str) -> None:
+    monitors = [item for item in objects(COMBINATIONS[name]) if item["kind"] in OPERATED]
+    assert monitors
+    for item in monitors:
+        read = OPERATED[item["kind"]].model_validate(item)
+        assert unknown_keys(item, read.model_dump(by_alias=True, exclude_none=True)) == []
+
+
+def test_an_unknown_key_of_a_monitor_is_found() -> None:
+    item = {"spec": {"selector": {}, "endpoints": [{"port": "metrics", "intervall": "30s"}]}}
+    read = operator.ServiceMonitor.model_validate(item)
+    found = unknown_keys(item, read.model_dump(by_alias=True, exclude_none=True))
+    assert found == [".spec.endpoints[0].intervall"]
+
+
+def test_the_operator_reads_every_key_of_the_rules(objects: Render, one: One) -> None:
+    item = one(objects(COMBINATIONS["operator"]), "PrometheusRule")
+    read = operator.PrometheusRule.model_validate(item)
+    assert unknown_keys(item, read.model_dump(by_alias=True, exclude_none=True)) == []
+
+
+def test_prometheus_accepts_the_rendered_rules(
+    objects: Render, one: One, run: Run, promtool: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump(one(objects(COMBINATIONS["operator"]), "PrometheusRule")["spec"]))
+    checked = run(promtool, "check", "rules", file)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_rules_are_those_of_the_rule_files(objects: Render, one: One, root: Path) -> None:
+    rendered = one(objects({"demo": True, "prometheusRule": {"enabled": True}}), "PrometheusRule")
+    files = sorted((root / "deploy/prometheus").glob("*.rules.yml"))
+    assert [path.name for path in files] == ["alerts.rules.yml", "recording.rules.yml"]
+    groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
+    assert rendered["spec"]["groups"] == groups
+
+
+def test_rules_can_be_left_out_labelled_and_replaced(objects: Render, one: One) -> None:
+    own = {
+        "groups": [
+            {
+                "name": "a",
+                "interval": "1m",
+                "rules": [{"alert": "A", "expr": "1"}, {"record": "r", "expr": "1"}],
+            },
+            {
+                "name": "b",
+                "rules": [{"alert": "B", "expr": "1", "labels": {"severity": "info", "team": "x"}}],
+            },
+        ]
+    }
+    settings = {
+        "enabled": True,
+        "files": {"own": yaml.safe_dump(own)},
+        "disable": ["A"],
+        "ruleLabels": {"team": "ml"},
+    }
+    rule = one(objects({"demo": True, "prometheusRule": settings}), "PrometheusRule")
+    assert rule["spec"]["groups"] == [
+        {"name": "a", "interval": "1m", "rules": [{"record": "r", "expr": "1"}]},
+        {"name": "b", "rules": [{"alert": "B", "expr": "1", "labels": {"severity": "info", "team": "ml"}}]},
+    ]
+
+
+def test_each_dashboard_is_a_config_map_for_the_sidecar(objects: Render, root: Path) -> None:
+    maps = [
+        item
+        for item in objects({"demo": True, "dashboards": {"enabled": True}})
+        if item["metadata"]["labels"].get("grafana_dashboard") == "1"
+    ]
+    found = {name: json.loads(text) for item in maps for name, text in item["data"].items()}
+    files = sorted((root / "grafana/dashboards").glob("*.json"))
+    assert files
+    assert found == {path.name: json.loads(path.read_text()) for path in files}
+    assert all(len(json.dumps(item)) < 1_000_000 for item in maps), "a config map holds a megabyte"
+
+
+@combinations
+def test_the_exporter_accepts_its_configuration(objects: Render, values: dict[str, Any]) -> None:
+    maps = [item for item in objects(values) if "config.yaml" in item.get("data", {})]
+    assert len(maps) == (0 if values.get("demo") else 1)
+    for item in maps:
+        config = Config.model_validate(yaml.safe_load(item["data"]["config.yaml"]))
+        assert [account.name for account in config.accounts] == [
+            given["name"] for given in values["accounts"]
+        ]
+
+
+@combinations
+def test_every_key_file_is_mounted_where_the_configuration_names_it(
+    objects: Render, values: dict[str, Any]
+) -> None:
+    rendered = objects(values)
+    for item in rendered:
+        if "config.yaml" in item.get("data", {}):
+            volumes = {volume["name"]: volume for volume in pod_of(rendered)["spec"]["volumes"]}
+            (mount,) = (each for each in container_of(rendered)["volumeMounts"] if each["name"] == "config")
+            mounted = {
+                f"{mount['mountPath']}/{file['path']}": (source["secret"]["name"], file["key"])
+                for source in volumes["config"]["projected"]["sources"]
+                if "secret" in source
+                for file in source["secret"]["items"]
+            }
+            config = yaml.safe_load(item["data"]["config.yaml"])
+            assert {account["api_key_file"] for account in config["accounts"]} == set(mounted)
+            asked = {(each["existingSecret"], each.get("key", "api-key")) for each in values["accounts"]}
+            assert set(mounted.values()) == asked
+
+
+def test_the_schema_knows_every_key_of_the_configuration(root: Path) -> None:
+    schema = json.loads((root / "deploy/helm/vastai-exporter/values.schema.json").read_text())
+
+    def known(node: dict[str, Any]) -> dict[str, Any]:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        return {name: known(child) for name, child in node.get("properties", {}).items()}
+
+    def modelled(model: Any) -> dict[str, Any]:  # noqa: ANN401 - a pydantic model or the type of a value
+        fields = getattr(model, "model_fields", {})
+        return {name: modelled(field.annotation) for name, field in fields.items()}
+
+    expected = modelled(Config)
+    del expected["accounts"]  # made of the value `accounts`
+    del expected["web"]  # the chart's own
+    assert known(schema["properties"]["config"]) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"shrads": 2},
+        {"shards": 0},
+        {"shards": "2"},
+        {"image": {"tga": "1"}},
+        {"accounts": [{"name": "research"}]},
+        {"accounts": [{**ACCOUNT, "api_key": "secret"}]},
+        {"config": {"collectors": {"instances": {"intervall": "1m"}}}},
+        {"config": {"collectors": {"instances": {"interval": "1 minute"}}}},
+        {"config": {"accounts": []}},
+        {"serviceMonitor": {"enabled": "yes"}},
+        {"networkPolicy": {"apiPorts": ["https"]}},
+        {"livenessProbe": {"httpGet": {"path": "/"}}},
+        {"resources": {"request": {}}},
+    ],
+    ids=str,
+)
+def test_values_that_mean_nothing_are_refused(helm: Helm, values: dict[str, Any]) -> None:
+    rendered = helm("template", {"demo": True, **values})
+    assert rendered.returncode != 0
+    assert "don't meet the specifications of the schema" in rendered.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, "accounts: at least one account is needed"),
+        ({"demo": True, "accounts": [ACCOUNT]}, "demo: a simulated Vast.ai takes no accounts"),
+        ({"demo": True, "shards": 2}, "shards: a simulated Vast.ai has one account"),
+        (
+            {"demo": True, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "podMonitor: with serviceMonitor too",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(helm: Helm, values: dict[str, Any], told: str) -> None:
+    rendered = helm("template", values)
+    assert rendered.returncode != 0
+    assert told in rendered.stderr
+
+
+@combinations
+def test_pods_are_restricted_and_know_nothing_of_the_cluster(objects: Render, values: dict[str, Any]) -> None:
+    rendered = objects(values)
+    pods = [pod_of(rendered)["spec"], *(item["spec"] for item in rendered if item["kind"] == "Pod")]
+    assert len(pods) == 2, "the exporter and helm's test"
+    for pod in pods:
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = (each for each in pod["containers"] if each["name"] in {"exporter", "scrape"})
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["limits"]["memory"]
+
+
+@combinations
+def test_selectors_find_the_exporter_and_not_the_test_of_it(objects: Render, values: dict[str, Any]) -> None:
+    rendered = objects(values)
+    exporter_labels = pod_of(rendered)["metadata"]["labels"]
+    (test_labels,) = (item["metadata"]["labels"] for item in rendered if item["kind"] == "Pod")
+    selectors = []
+    for item in rendered:
+        spec = item.get("spec", {})
+        match item["kind"]:
+            case "Service":
+                selectors.append(spec["selector"])
+            case "Deployment" | "StatefulSet" | "PodMonitor":
+                selectors.append(spec["selector"]["matchLabels"])
+            case "NetworkPolicy":
+                selectors.append(spec["podSelector"]["matchLabels"])
+            case "ServiceMonitor":
+                (service,) = (each for each in rendered if each["kind"] == "Service")
+                assert selects(spec["selector"]["matchLabels"], service["metadata"]["labels"])
+    assert len(selectors) > 1
+    for selector in selectors:
+        assert selects(selector, exporter_labels)
+        assert not selects(selector, test_labels)
+
+
+@pytest.mark.parametrize("name", ["operator", "shards", "TLS and users"])
+def test_what_is_scraped_keeps_its_labels_over_restarts(objects: Render, name: str) -> None:
+    values = COMBINATIONS[name]
+    (monitor,) = (item for item in objects(values) if item["kind"] in OPERATED)
+    (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+    rules = {rule.get("targetLabel", rule.get("action")): rule for rule in endpoint["relabelings"]}
+    assert rules["job"]["replacement"] == "vastai-exporter"
+    if values.get("shards", 1) > 1:
+        assert rules["instance"]["sourceLabels"] == ["__meta_kubernetes_pod_name"]
+    else:
+        assert rules["instance"]["replacement"] == "vast-vastai-exporter"
+    assert rules["labeldrop"]["regex"] == "pod|container|endpoint"
+    assert endpoint.get("scheme", "http") == ("https" if values.get("web", {}).get("tls") else "http")
+
+
+def test_one_shard_is_a_deployment_that_never_runs_twice(objects: Render, one: One) -> None:
+    deployment = one(objects({"accounts": [ACCOUNT]}), "Deployment")
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_shards_are_a_stateful_set_whose_pods_know_their_number(objects: Render, one: One) -> None:
+    rendered = objects({"accounts": [ACCOUNT], "shards": 4})
+    spec = one(rendered, "StatefulSet")["spec"]
+    assert spec["replicas"] == 4
+    assert spec["podManagementPolicy"] == "Parallel"
+    service = one(rendered, "Service")
+    assert spec["serviceName"] == service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None"
+    env = {each["name"]: each for each in container_of(rendered)["env"]}
+    assert env["VASTAI_EXPORTER_TOTAL_SHARDS"]["value"] == "4"
+    number = env["VASTAI_EXPORTER_SHARD"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert number == "metadata.labels['apps.kubernetes.io/pod-index']"
+
+
+def test_a_changed_configuration_starts_a_new_pod_and_another_change_does_not(objects: Render) -> None:
+    def checksum(**values: object) -> str:
+        rendered = objects({"accounts": [ACCOUNT], **values})
+        return str(pod_of(rendered)["metadata"]["annotations"]["checksum/config"])
+
+    assert checksum() == checksum(service={"port": 80})
+    assert checksum() != checksum(config={"limits": {"labels": 50}})
+    assert checksum() != checksum(accounts=[{**ACCOUNT, "name": "other"}])
+
+
+@pytest.mark.parametrize(
+    ("name", "probe"),
+    [
+        ("one account", {"httpGet": {"path": "/-/ready", "port": "metrics"}}),
+        ("TLS and users", {"httpGet": {"path": "/-/ready", "port": "metrics", "scheme": "HTTPS"}}),
+        ("client certificates", {"tcpSocket": {"port": "metrics"}}),
+    ],
+)
+def test_probes_speak_as_the_exporter_does(objects: Render, name: str, probe: dict[str, Any]) -> None:
+    container = container_of(objects(COMBINATIONS[name]))
+    assert probe.items() <= container["readinessProbe"].items()
+
+
+def test_a_digest_wins_over_the_tag(objects: Render) -> None:
+    digest = f"sha256:{'a' * 64}"
+    container = container_of(objects({"demo": True, "image": {"tag": "1", "digest": digest}}))
+    assert container["image"] == f"vastai-exporter@{digest}"
+
+
+def test_names_of_any_length_stay_within_what_kubernetes_allows(objects: Render) -> None:
+    rendered = objects({"demo": True, "dashboards": {"enabled": True}}, release="r" * 53)
+    assert all(len(item["metadata"]["name"]) <= 63 for item in rendered if item["kind"] != "ConfigMap")
+
+
+def test_the_chart_has_the_version_of_the_exporter(root: Path) -> None:
+    chart = yaml.safe_load((root / "deploy/helm/vastai-exporter/Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == exporter.__version__

@@ -1,0 +1,93 @@
+"""What a release is made of, built by its script."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import exporter
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Run = Callable[..., subprocess.CompletedProcess[str]]
+
+VERSION = exporter.__version__
+WHEEL = f"vastai_exporter-{VERSION}-py3-none-any.whl"
+SDIST = f"vastai_exporter-{VERSION}.tar.gz"
+CHART = f"vastai-exporter-{VERSION}.tgz"
+SBOM = f"vastai-exporter-{VERSION}.cdx.json"
+
+
+@pytest.fixture(scope="module")
+def release(run: Run, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Build a release in a folder of that name."""
+
+    def release(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        done = run(root / ".ci/release", "--no-image", folder, PYTHON=sys.executable)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return release
+
+
+@pytest.fixture(scope="module")
+def built(release: Callable[[str], Path]) -> Path:
+    """A release."""
+    return release("built")
+
+
+def test_it_has_everything_with_its_checksum(built: Path) -> None:
+    lines = (built / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert set(sums) == {WHEEL, SDIST, CHART, SBOM}
+    assert {path.name for path in built.iterdir()} == {*sums, "SHA256SUMS"}
+    for name, digest in sums.items():
+        assert hashlib.sha256((built / name).read_bytes()).hexdigest() == digest
+
+
+def test_built_again_it_is_the_same_bytes(built: Path, release: Callable[[str], Path]) -> None:
+    again = release("again")
+    assert (again / "SHA256SUMS").read_text() == (built / "SHA256SUMS").read_text()
+
+
+def test_the_chart_holds_the_rules_and_the_dashboards_themselves(built: Path, root: Path) -> None:
+    with tarfile.open(built / CHART) as archive:
+        members = {member.name: member for member in archive.getmembers()}
+        assert not any(member.issym() for member in members.values())
+        files = "vastai-exporter/files"
+        for name in ("recording.rules.yml", "alerts.rules.yml"):
+            file = archive.extractfile(members[f"{files}/{name}"])
+            assert file is not None
+            assert file.read() == (root / "deploy/prometheus" / name).read_bytes()
+        packed = {Path(name).name for name in members if name.startswith(f"{files}/dashboards/")}
+    assert packed == {path.name for path in (root / "grafana/dashboards").glob("*.json")}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
+    with zipfile.ZipFile(built / WHEEL) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    assert tops == {"exporter", f"vastai_exporter-{VERSION}.dist-info"}
+
+
+def test_the_bill_of_materials_is_the_lock_file(built: Path, root: Path) -> None:
+    bom = json.loads((built / SBOM).read_text())
+    assert bom["bomFormat"] == "CycloneDX"
+    assert (bom["metadata"]["component"]["name"], bom["metadata"]["component"]["version"]) == (
+        "vastai-exporter",
+        VERSION,
+    )
+    assert "serialNumber" not in bom
+    lines = (root / "requirements.lock").read_text().splitlines()
+    locked = {line.split()[0] for line in lines if "==" in line}
+    assert {f"{part['name']}=={part['version']}" for part in bom["components"]} == locked
+    assert all(part["externalReferences"][0]["hashes"] for part in bom["components"])

@@ -1,0 +1,158 @@
+"""The dashboards as they are in the repository, what their queries say, and a Prometheus with a history."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import promql_parser as promql
+import pytest
+import requests
+
+from grafana import history, tsdb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Json = dict[str, Any]
+
+FOLDER = Path(history.__file__).parent
+BOARDS = ("fleet", "instance", "cost", "exporter")
+STEP = 60.0
+HOURS = 1.0
+#: What Grafana puts for its own variables, with an hour in 60 points.
+BUILT_IN = {
+    "$__rate_interval": "4m",
+    "$__range": "3600s",
+    "$__interval_ms": "60000",
+    "$__interval": "60s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query of a dashboard: of a panel, a variable or an annotation."""
+
+    board: str
+    place: str
+    expression: str
+    instant: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.board}: {self.place}"
+
+    def resolve(self, **chosen: str) -> str:
+        """Return it as Grafana would send it, with All for every variable that is not given."""
+        values = BUILT_IN | {
+            f"${name}": chosen.get(name, ".*") for name in ("account", "label", "gpu_name", "instance")
+        }
+        text = self.expression
+        for name, value in values.items():
+            text = re.sub(re.escape(name) + r"\b", value.replace("\\", r"\\"), text)
+        return text
+
+    def parse(self) -> promql.Expr:
+        """Return its syntax tree."""
+        return promql.parse(self.resolve())
+
+
+class Dashboard:
+    """A dashboard's JSON, and short ways to what it holds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.json: Json = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+        self.panels: list[Json] = [panel for panel in self.json["panels"] if panel["type"] != "row"]
+        self.variables: list[Json] = self.json["templating"]["list"]
+
+    @property
+    def queries(self) -> list[Query]:
+        """Every query of every panel."""
+        return [
+            Query(
+                self.name,
+                f"{panel['title']} {target['refId']}",
+                target["expr"],
+                instant=target.get("instant", False),
+            )
+            for panel in self.panels
+            for target in panel["targets"]
+        ]
+
+    @property
+    def other_queries(self) -> list[Query]:
+        """The selectors of variables, and what annotations ask for."""
+        selectors = [
+            (variable["name"], re.match(r"label_values\((.*), *(\w+)\)$", variable["query"]["query"]))
+            for variable in self.variables
+            if variable["type"] == "query"
+        ]
+        return [
+            *(Query(self.name, f"variable {name}", found[1]) for name, found in selectors if found),
+            *(
+                Query(self.name, f"annotation {annotation['name']}", annotation["expr"], instant=False)
+                for annotation in self.json["annotations"]["list"]
+            ),
+        ]
+
+
+@pytest.fixture(scope="session", params=BOARDS)
+def dashboard(request: pytest.FixtureRequest) -> Dashboard:
+    """Each dashboard."""
+    return Dashboard(request.param)
+
+
+@pytest.fixture(scope="session")
+def dashboards() -> list[Dashboard]:
+    """All dashboards."""
+    return [Dashboard(name) for name in BOARDS]
+
+
+class Prometheus:
+    """Answers queries about a history."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def ask(self, query: Query, **chosen: str) -> list[Json]:
+        """Return the result of a query at the history's end, or over the whole of it."""
+        expression = query.resolve(**chosen)
+        if query.instant:
+            return self.now(expression)
+        times = {"start": history.END - HOURS * history.HOUR, "end": history.END, "step": STEP}
+        return self._get("query_range", {"query": expression, **times})
+
+    def now(self, expression: str) -> list[Json]:
+        """Return the result of an instant query at the history's end."""
+        return self._get("query", {"query": expression, "time": history.END})
+
+    def _get(self, path: str, params: Mapping[str, Any]) -> list[Json]:
+        reply = requests.post(f"{self._url}/api/v1/{path}", data=params, timeout=60).json()
+        assert reply["status"] == "success", f"{reply.get('error')}\n{params['query']}"
+        result: list[Json] = reply["data"]["result"]
+        return result
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An hour of a fleet with incidents, failures of the API, and a label that changes near the end."""
+    path: Path = tmp_path_factory.mktemp("history")
+    history.write(path, history.Plan(instances=48, hours=HOURS, step=STEP))
+    return path
+
+
+@pytest.fixture
+def prometheus(folder: Path) -> Iterator[Prometheus]:
+    """Serves the history."""
+    with tsdb.served(folder, STEP) as url:
+        yield Prometheus(url)
+
+
+@pytest.fixture
+def slow_to_forget(folder: Path) -> Iterator[Prometheus]:
+    """Serves the history as after a restart: what is gone is still seen for five minutes."""
+    with tsdb.served(folder, 301) as url:
+        yield Prometheus(url)
