@@ -9,6 +9,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from gzip import decompress
 from html.parser import HTMLParser
 from random import Random
@@ -24,12 +25,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from exporter.collectors import COLLECTORS
-from exporter.daemon import Daemon
 from exporter.exposition import OPENMETRICS, PIECE, TEXT, Exposition, Source
 from exporter.keys import Key
 from exporter.loading import load
 from exporter.logs import Redactor
 from exporter.scheduler import HUNG_AFTER, Job, Loop, World
+from exporter.serving import Service
 from exporter.simulator import INSTANCES, ManualClock, SimulatedVast, json_reply
 from exporter.snapshot import Part, Snapshot
 from exporter.telemetry import Telemetry
@@ -408,8 +409,10 @@ def test_scrapes_during_a_walk_see_all_of_an_account_or_nothing(vast: SimulatedV
         "collectors: {instances: {interval: 1s}}"
     )
     vast.faults.always(INSTANCES, slowly)
-    daemon = Daemon(load(path, {}, {}), redact=Redactor())
-    app = create_app(daemon, telemetry_path="/metrics", wall_clock=ManualClock())
+    read = partial(load, path, {}, {})
+    service = Service(read(), read=read, redact=Redactor(), revision="", intervals={})
+    daemon = service.daemon
+    app = create_app(service, telemetry_path="/metrics", wall_clock=ManualClock())
 
     def scrape(index: int) -> int:
         headers = {
