@@ -172,9 +172,11 @@ class Loop:
 
     def _pause(self, started: float) -> None:
         """Wait until an interval has passed since the last run `started`."""
-        while (left := started + self.job.interval - self._clock()) > 0 and not self._stop.is_set():
+        while (left := started + self.job.interval - self._clock()) > 0:
             self._alive(left)
             self._changed.wait(left)
+            if self._stop.is_set():
+                raise Stopped
             self._changed.clear()
         if self._stop.is_set():
             raise Stopped

@@ -257,7 +257,7 @@ def test_each_dashboard_is_a_config_map_for_the_sidecar(objects: Render, root: P
         if item["metadata"]["labels"].get("grafana_dashboard") == "1"
     ]
     found = {name: json.loads(text) for item in maps for name, text in item["data"].items()}
-    files = sorted((root / "grafana/dashboards").glob("*.json"))
+    files = sorted((root / "grafana").glob("*.json"))
     assert files
     assert found == {path.name: json.loads(path.read_text()) for path in files}
     assert all(len(json.dumps(item)) < 1_000_000 for item in maps), "a config map holds a megabyte"

@@ -70,7 +70,7 @@ def test_the_chart_holds_the_rules_and_the_dashboards_themselves(built: Path, ro
             assert file is not None
             assert file.read() == (root / "deploy/prometheus" / name).read_bytes()
         packed = {Path(name).name for name in members if name.startswith(f"{files}/dashboards/")}
-    assert packed == {path.name for path in (root / "grafana/dashboards").glob("*.json")}
+    assert packed == {path.name for path in (root / "grafana").glob("*.json")}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
