@@ -230,6 +230,6 @@ Two accounts with the same key share its pace.
 
 ## What this version does not do
 
-- All but the key files is read once, at the start. To change it, restart the exporter; SIGHUP ends it.
+- SIGHUP and POST `/-/reload` read the configuration again; a bad one is refused and changes nothing. A change of `web` needs a restart.
 - `web.config_file` and `--web.config.file` are refused: it serves without TLS and users.
 """
