@@ -230,6 +230,6 @@ Two accounts with the same key share its pace.
 
 ## What this version does not do
 
-- SIGHUP and POST `/-/reload` read the configuration again; a bad one is refused and changes nothing. A change of `web` needs a restart.
+- A change of `web` needs a restart; the rest is read again at SIGHUP and POST `/-/reload`.
 - `web.config_file` and `--web.config.file` are refused: it serves without TLS and users.
 """
