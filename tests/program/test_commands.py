@@ -45,7 +45,7 @@ def test_the_help_lists_the_commands() -> None:
     assert re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE) == [
         "check-config",
         "demo",
-            "health",
+        "health",
         "once",
         "run",
     ]
