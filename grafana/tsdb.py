@@ -34,9 +34,8 @@ def write(folder: Path, text: Iterable[bytes]) -> None:
 
 def evaluate(folder: Path, rules: Path, start: float, end: float, step: float) -> None:
     """Add what recording rules make of the database of `folder`."""
-    level = folder / "level.yml"
     for content in levels(yaml.safe_load(rules.read_text(encoding="utf-8"))):
-        level.write_text(json.dumps(content), encoding="utf-8")
+        (folder / "level.yml").write_text(json.dumps(content), encoding="utf-8")
         with served(folder, step) as url:
             _promtool(
                 "tsdb",
@@ -45,9 +44,11 @@ def evaluate(folder: Path, rules: Path, start: float, end: float, step: float) -
                 f"--start={start:.0f}",
                 f"--end={end:.0f}",
                 f"--eval-interval={step:.0f}s",
-                f"--output-dir={folder / 'data'}",
+                "--output-dir=data",
                 f"--url={url}",
-                str(level),
+                # When within a step a group is evaluated follows from a hash of this path, as it is given.
+                "level.yml",
+                folder=folder,
             )
 
 
@@ -80,7 +81,8 @@ def served(folder: Path, step: float = 60.0, port: int = 0) -> Iterator[str]:
             f"--storage.tsdb.path={folder / 'data'}",
             "--storage.tsdb.retention.time=100y",
             f"--web.listen-address=127.0.0.1:{port}",
-            f"--query.lookback-delta={step - 1:.0f}s",  # written data have no marker where a series ends
+            # Written data have no marker where a series ends; what is a whole step old has ended.
+            f"--query.lookback-delta={1000 * step - 1:.0f}ms",
             "--log.level=error",
         ],
     )
@@ -116,7 +118,9 @@ def _program(name: str) -> str:
     return found
 
 
-def _promtool(*arguments: str) -> None:
-    done = subprocess.run([_program("promtool"), *arguments], capture_output=True, text=True, check=False)
+def _promtool(*arguments: str, folder: Path | None = None) -> None:
+    done = subprocess.run(
+        [_program("promtool"), *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"promtool {' '.join(arguments)}: {done.stdout}{done.stderr}")
