@@ -14,7 +14,8 @@ import click
 from exporter import __version__
 from exporter.config import PORT
 from exporter.durations import format_duration
-from exporter.loading import ConfigError, Shard, load, load_config
+from exporter.loading import Shard, load, load_config
+from exporter.mistakes import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +154,8 @@ def run(
     from exporter.serving import serve  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
-    sys.exit(serve(_or_exit(read), read, environ=os.environ, intervals={}))
+    loaded = _or_exit(read)
+    sys.exit(_or_exit(partial(serve, loaded, read, environ=os.environ, intervals={})))
 
 
 @cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
@@ -241,6 +243,8 @@ def check_config(
         )
         click.echo(f"collector {name}: {every if settings.enabled else 'off'}")
     click.echo(f"metrics: {config.web.listen_address}{config.web.telemetry_path}")
+    if config.web.config_file is not None:
+        click.echo(f"web configuration: {config.web.config_file}: good")
 
 
 @cli.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exporter import __version__
 from exporter.collectors import COLLECTORS
 from exporter.exposition import Exposition, Source
-from exporter.loading import ConfigError
+from exporter.mistakes import ConfigError
 from exporter.scheduler import Job, Loop, World
 from exporter.telemetry import Telemetry
 from exporter.vast.client import Options

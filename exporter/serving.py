@@ -13,15 +13,18 @@ from exporter import __version__, logs
 from exporter.config import split_address
 from exporter.daemon import Daemon
 from exporter.events import STOP_SIGNALS, Events
-from exporter.loading import ConfigError, Loaded
+from exporter.mistakes import ConfigError
 from exporter.notify import Notifier
+from exporter.web.access import LiveAccess
 from exporter.web.app import create_app
 from exporter.web.server import BackgroundServer, listen
+from exporter.web.users import PasswordChecks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from exporter.exposition import Exposition
+    from exporter.loading import Loaded
     from exporter.scheduler import Loop
 
 RELOAD_SIGNAL = signal.SIGHUP
@@ -96,7 +99,12 @@ def serve(
     environ: Mapping[str, str],
     intervals: Mapping[str, float],
 ) -> int:
-    """Serve until a signal comes, and return the exit code; arguments as of `Service`."""
+    """Serve until a signal comes, and return the exit code; arguments as of `Service`.
+
+    Raises:
+        ConfigError: the web configuration went bad after `loaded` was read.
+
+    """
     redact = logs.Redactor()
     set_up_logs(loaded, redact, sys.stderr)
     logs.log_uncaught()
@@ -110,8 +118,16 @@ def serve(
     events = Events((*STOP_SIGNALS, RELOAD_SIGNAL))
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
     service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
-    app = create_app(service, telemetry_path=web.telemetry_path, wall_clock=time.time)
-    server = BackgroundServer(app, sock, stopped=events.end)
+    access = LiveAccess(web.config_file, told=service.daemon.telemetry.web_config_read)
+    passwords = PasswordChecks()
+    app = create_app(
+        service,
+        telemetry_path=web.telemetry_path,
+        wall_clock=time.time,
+        access=access,
+        passwords=passwords,
+    )
+    server = BackgroundServer(app, sock, stopped=events.end, tls=access.tls)
     server.start()
     service.daemon.start()
     url = f"{server.url}{web.telemetry_path}"
@@ -125,6 +141,7 @@ def serve(
     notifier.stopping()
     service.daemon.stop()
     server.stop()
+    passwords.close()
     if event is None:
         _log.error("the web server has ended")
         return CANNOT_SERVE

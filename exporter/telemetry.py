@@ -200,6 +200,7 @@ class Telemetry:
         self._unreadable: Counter[tuple[str, ...]] = Counter()
         self._durations: dict[str, _Histogram] = {}
         self._reload: tuple[bool, float] = (False, 0.0)
+        self._web_config_is_good = True
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         PlatformCollector(registry=self._process)
@@ -248,6 +249,10 @@ class Telemetry:
         """Note that a configuration was refused; the one before stays in force."""
         self._reload = (False, self._reload[1])
 
+    def web_config_read(self, good: bool) -> None:  # noqa: FBT001 - the one thing that it is told
+        """Note whether the web configuration was accepted when it was last read; see `RELOAD_SUCCESSFUL`."""
+        self._web_config_is_good = good
+
     def lines(self, *, openmetrics: bool, process: bool = True) -> bytes:
         """Return the whole of the exporter's own metrics; `process` adds process_* and python_info."""
         with self._lock:
@@ -286,7 +291,7 @@ class Telemetry:
         put(REQUESTS, sorted(self._requests.items()))
         put(UNREADABLE, self._unreadable.items())
         put(BUILD_INFO, [(self._build, 1)])
-        put(RELOAD_SUCCESSFUL, [((), int(self._reload[0]))])
+        put(RELOAD_SUCCESSFUL, [((), int(self._reload[0] and self._web_config_is_good))])
         put(RELOAD_TIMESTAMP, [((), self._reload[1])])
         samples[REQUEST_DURATION.name] = [
             line for path, histogram in sorted(self._durations.items()) for line in histogram.lines(path)

@@ -11,14 +11,17 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.exposition import OPENMETRICS, TEXT
+from exporter.web.access import LiveAccess
+from exporter.web.gate import Gate
 from exporter.web.landing import page
 from exporter.web.negotiation import wants_gzip, wants_openmetrics
+from exporter.web.users import PasswordChecks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from exporter.exposition import Body, Exposition
     from exporter.scheduler import Loop
@@ -29,6 +32,9 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+#: For whoever has to know whether the process is well, and has no password.
+HEALTH_PATHS = ("/-/healthy", "/healthz")
+READY_PATHS = ("/-/ready", "/readyz")
 
 
 class Served(Protocol):
@@ -46,21 +52,27 @@ class Served(Protocol):
         """Go on with what the configuration says now; return what is wrong with it."""
 
 
-def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], float]) -> Starlette:
-    """Return the web application of `served`."""
+def create_app(
+    served: Served,
+    *,
+    telemetry_path: str,
+    wall_clock: Callable[[], float],
+    access: LiveAccess | None = None,
+    passwords: PasswordChecks | None = None,
+) -> ASGIApp:
+    """Return the web application of `served`; without `access` and `passwords` it is open to everybody."""
 
     async def landing(_: Request) -> Response:
         html = page(served.loops, telemetry_path=telemetry_path, now=wall_clock())
         return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
-    async def healthy(_: Request) -> Response:
-        return _verdict(
-            "healthy", [f"{_name(loop)} {loop.trouble()}" for loop in served.loops if loop.trouble()]
-        )
+    async def healthy(request: Request) -> Response:
+        complaints = [f"{_name(loop)} {loop.trouble()}" for loop in served.loops if loop.trouble()]
+        return _verdict("healthy", complaints, request)
 
-    async def ready(_: Request) -> Response:
+    async def ready(request: Request) -> Response:
         waiting = [loop for loop in served.loops if not loop.runs.ended]
-        return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting])
+        return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting], request)
 
     async def reload(_: Request) -> Response:
         mistakes = await run_in_threadpool(served.reload)
@@ -73,12 +85,17 @@ def create_app(served: Served, *, telemetry_path: str, wall_clock: Callable[[], 
             Route("/", landing),
             Route(telemetry_path, Metrics(served), methods=["GET", "HEAD"]),
             Route("/-/reload", reload, methods=["POST"]),
-            *(Route(path, healthy) for path in ("/-/healthy", "/healthz")),
-            *(Route(path, ready) for path in ("/-/ready", "/readyz")),
+            *(Route(path, healthy) for path in HEALTH_PATHS),
+            *(Route(path, ready) for path in READY_PATHS),
         ]
     )
     app.router.redirect_slashes = False
-    return app
+    return Gate(
+        app,
+        access=access or LiveAccess(None),
+        passwords=passwords or PasswordChecks(),
+        open_paths=(*HEALTH_PATHS, *READY_PATHS),
+    )
 
 
 class Metrics:
@@ -123,7 +140,9 @@ def _name(loop: Loop) -> str:
     return f"account {loop.job.account!r}, collector {loop.job.collector.name}"
 
 
-def _verdict(good: str, complaints: Sequence[str]) -> Response:
-    if complaints:
-        return PlainTextResponse("\n".join(complaints) + "\n", status_code=503)
-    return PlainTextResponse(f"{good}\n")
+def _verdict(good: str, complaints: Sequence[str], request: Request) -> Response:
+    if not complaints:
+        return PlainTextResponse(f"{good}\n")
+    if not request.state.known:  # names of accounts and what is wrong with them are for users
+        complaints = [f"not {good}"]
+    return PlainTextResponse("\n".join(complaints) + "\n", status_code=503)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
@@ -61,36 +62,44 @@ class _Server(uvicorn.Server):
 class BackgroundServer:
     """Serves `app` on `sock` from `start` to `stop`; `stop` closes the socket.
 
-    `stopped`, where given, is called when the server's thread ends, asked for or not.
+    `stopped`, where given, is called when the server's thread ends, asked for or not; with `tls` nothing else
+    is spoken.
     """
 
     def __init__(
-        self, app: ASGIApp, sock: socket.socket, *, stopped: Callable[[], None] | None = None
+        self,
+        app: ASGIApp,
+        sock: socket.socket,
+        *,
+        stopped: Callable[[], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._socket = sock
         host, self.port = sock.getsockname()[:2]
         self.host: str = host
         self._stopped = stopped
-        self._server = _Server(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                ws="none",
-                http="httptools",
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=CANCEL_SECONDS,
-            )
+        self._scheme = "http" if tls is None else "https"
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            http="httptools",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=CANCEL_SECONDS,
         )
+        config.load()
+        config.ssl = tls  # after loading, which makes one of its own or none
+        self._server = _Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property
     def url(self) -> str:
         """Where a client on this machine reaches it, without a slash at the end."""
         host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def start(self) -> None:
         """Start the thread; connections are accepted from the moment that the socket listens."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exporter.config import OPERATORS, Config, split_address
 from exporter.durations import format_duration, parse_duration
-from exporter.loading import ConfigError, Loaded, load
+from exporter.loading import Loaded, load
+from exporter.mistakes import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

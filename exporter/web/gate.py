@@ -1,0 +1,68 @@
+"""Before the routes: users are asked for their passwords, and each reply gets the configured headers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+from exporter.web.users import PasswordChecks, TooManyGuessesError, credentials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from pydantic import SecretStr
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from exporter.web.access import LiveAccess
+
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="vastai-exporter", charset="UTF-8"'}
+
+
+class Gate:
+    """Lets through to `app` who may see it, as `access` says at that moment.
+
+    `open_paths` are for everybody; the state `known` of a request (`request.state.known`) says whether it is
+    a user's, or there are no users.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, access: LiveAccess, passwords: PasswordChecks, open_paths: Collection[str]
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._passwords = passwords
+        self._open_paths = frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        config = self._access.now().config
+        send = _with_headers(send, config.http_server_config.headers)
+        refusal = PlainTextResponse("a user's name and password are needed\n", 401, CHALLENGE)
+        try:
+            known = await self._knows(Headers(scope=scope), config.basic_auth_users)
+        except TooManyGuessesError:
+            known = False
+            refusal = PlainTextResponse("too many passwords to check\n", 503, {"Retry-After": "1"})
+        scope.setdefault("state", {})["known"] = known
+        passes = known or scope["path"] in self._open_paths
+        await (self._app if passes else refusal)(scope, receive, send)
+
+    async def _knows(self, headers: Headers, users: Mapping[str, SecretStr]) -> bool:
+        if not users:
+            return True
+        credentials = credentials_of(headers.get("authorization", ""))
+        return credentials is not None and await self._passwords.admits(users, credentials)
+
+
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    if not headers:
+        return send
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return sending
