@@ -11,10 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
+import trustme
 import yaml
 
 import exporter
@@ -67,7 +70,7 @@ class Program:
 
     def url(self) -> str:
         """Wait until it serves, and return where."""
-        return self.line(r"msg=serving url=(http://\S+)/metrics")[1]
+        return self.line(r"msg=serving url=(https?://\S+)/metrics")[1]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code; it is an error not to end in time."""
@@ -177,15 +180,64 @@ def eventually() -> Callable[[Callable[[], object]], None]:
     return wait
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """An authority, and files that it has signed."""
+
+    folder: Path
+    authority: trustme.CA
+
+    @property
+    def ca_file(self) -> str:
+        """The authority's own certificate."""
+        return self._put("ca.pem", self.authority.cert_pem)
+
+    def server(self, name: str = "server") -> dict[str, str]:
+        """Write a new certificate for this machine, and return what a web configuration says of it."""
+        made = self.authority.issue_cert("localhost", "127.0.0.1", common_name=name)
+        return {
+            "cert_file": self._put(f"{name}.pem", made.cert_chain_pems[0]),
+            "key_file": self._put(f"{name}.key", made.private_key_pem),
+        }
+
+    def client(self, authority: trustme.CA | None = None) -> str:
+        """Write a client's certificate and key into a file, and return its path."""
+        made = (authority or self.authority).issue_cert("client@prometheus.example")
+        return self._put("client.pem", made.private_key_and_cert_chain_pem)
+
+    def _put(self, name: str, pem: trustme.Blob) -> str:
+        path = self.folder / name
+        path.write_bytes(pem.bytes())
+        return str(path)
+
+
 @pytest.fixture
-def prometheus(tmp_path: Path, start: Start) -> Callable[[str], str]:
+def certificates(tmp_path: Path) -> Certificates:
+    """An authority of its own."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    return Certificates(folder, trustme.CA())
+
+
+@pytest.fixture(scope="session")
+def hashed() -> Callable[[str], str]:
+    """Return the hash of a password, as cheap as there are."""
+
+    def make(password: str) -> str:
+        return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+    return make
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, start: Start) -> Callable[..., str]:
     """Start a Prometheus that scrapes an address each second, and return where it is asked."""
 
-    def begin(target: str) -> str:
+    def begin(target: str, **how: object) -> str:
         program = shutil.which(os.environ.get("VASTAI_PROMETHEUS", "prometheus"))
         if program is None:
             pytest.fail("prometheus is missing: `make setup` installs it")
-        job = {"job_name": "vastai-exporter", "static_configs": [{"targets": [target]}]}
+        job = {"job_name": "vastai-exporter", "static_configs": [{"targets": [target]}], **how}
         config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
         path = tmp_path / "prometheus.yml"
         path.write_text(yaml.safe_dump(config))

@@ -67,7 +67,6 @@ BAD_USES = {
     ("--log.format",): "Error: Option '--log.format' requires an argument.",
     ("--web.listen-address", "80"): "--web.listen-address: '80': expected an address such as",
     ("--web.telemetry-path", "/"): "--web.telemetry-path: '/': expected a path such as /metrics",
-    ("--web.config.file", "web.yml"): "--web.config.file: this version serves without TLS and users",
     ("--config.file", "/no/such"): "/no/such: can't be read: No such file or directory",
     ("once",): "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or /no/",
     ("once", "--output", "/"): "Error: Invalid value for '--output': File '/' is a directory.",

@@ -128,7 +128,6 @@ MISTAKES = {
     "web: {telemetry_path: '/metrics?a=b'}": f"web.telemetry_path: '/metrics?a=b': {PATH}",
     "web: {telemetry_path: '/{a}'}": f"web.telemetry_path: '/{{a}}': {PATH}",
     "web: {config_file: ''}": "web.config_file: '': expected the path of a file",
-    "web: {config_file: web.yml}": "web.config_file: this version serves without TLS and users; leave it out",
     # logs
     "log: {level: WARN}": "log.level: 'WARN': expected 'debug', 'info', 'warn' or 'error'",
     "log: {format: xml}": "log.format: 'xml': expected 'logfmt' or 'json'",
@@ -406,9 +405,7 @@ def test_flags_win_over_the_file_and_are_named_when_wrong(write: Write) -> None:
     assert mistakes(path, web__telemetry_path="", web__config_file="web.yml") == [
         f"--web.telemetry-path: '': {PATH}",
     ]
-    assert mistakes(path, web__config_file="web.yml") == [
-        "--web.config.file: this version serves without TLS and users; leave it out",
-    ]
+    assert mistakes(path, web__config_file="no.yml") == ["no.yml: can't be read: No such file or directory"]
     assert mistakes(path, log__level="loud") == [
         "--log.level: 'loud': expected 'debug', 'info', 'warn' or 'error'",
     ]
