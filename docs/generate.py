@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generator import cli, configuration, markdown, metrics
+from generator import cli, configuration, markdown, metrics, web
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +21,7 @@ def generated() -> dict[Path, str]:
     return {
         ROOT / "docs/metrics.md": metrics.page(ROOT / "docs/api_fields.yaml"),
         ROOT / "docs/configuration.md": configuration.page(),
+        ROOT / "docs/web-configuration.md": web.page(),
         ROOT / "docs/cli.md": cli.page(),
         ROOT / "config.example.yaml": configuration.example(),
         ROOT / "README.md": readme,

@@ -258,7 +258,7 @@ class Collectors(Model):
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
-        if not self.instances.enabled and not self.account.enabled:
+        if not any(settings.enabled for _, settings in self):
             raise ValueError("all are switched off: at least one collector has to be enabled")
         return self
 
@@ -301,7 +301,9 @@ class Config(Model):
 
     api: Api = Field(default_factory=Api)
     accounts: tuple[Account, ...] = Field(
-        (), strict=False, description="none: VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file"
+        (),
+        strict=False,
+        description="without any, the key comes from VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file",
     )
     collectors: Collectors = Field(default_factory=Collectors)
     limits: Limits = Field(default_factory=Limits)

@@ -133,9 +133,13 @@ def _about(section: Key) -> str:
 
 
 def _section(key: Key) -> str:
-    rows = [(code(row.path), _type(row), code(_default(row)), row.meaning) for row in _leaves(key)]
     words = f"{_about(key)}{' A list, each item with these keys.' if key.is_list else ''}"
-    return f"## {code(key.path)}\n\n{words}\n\n{table(('key', 'type', 'default', 'meaning'), rows)}"
+    return f"## {code(key.path)}\n\n{words}\n\n{table(('key', 'type', 'default', 'meaning'), rows(key))}"
+
+
+def rows(key: Key) -> list[tuple[str, str, str, str]]:
+    """Return a table's rows of a key and of those below it: path, type, default, meaning."""
+    return [(code(row.path), _type(row), code(_default(row)), row.meaning) for row in _leaves(key)]
 
 
 def _leaves(key: Key) -> Iterator[Key]:
@@ -151,7 +155,7 @@ def _type(key: Key) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(code(value) for value in get_args(kind))
     if get_origin(kind) is dict:
-        return "filters"
+        return "keys and values"
     bounds = {
         name: getattr(item, name)
         for item in key.info.metadata
@@ -166,7 +170,9 @@ def _default(key: Key) -> str:
     value = _plain(key.default)
     if key.info.is_required():
         return ""
-    return "true" if value is True else "" if value in (None, {}) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value in (None, {}) else str(value)
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - what YAML can write
@@ -228,8 +234,8 @@ and tries again as soon as it has changed.
 
 Two accounts with the same key share its pace.
 
-## What this version does not do
+## What is read again
 
-- A change of `web` needs a restart; the rest is read again at SIGHUP and POST `/-/reload`.
-- `web.config_file` and `--web.config.file` are refused: it serves without TLS and users.
+At SIGHUP and POST `/-/reload` everything but `web`, a change of which needs a restart and is refused. The
+file `web.config_file` is read again by itself when it changes ([web configuration](web-configuration.md)).
 """

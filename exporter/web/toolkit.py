@@ -83,8 +83,8 @@ class TlsServerConfig(Model):
     client_ca_file: FilePath | None = Field(
         None, description="the authorities whose certificates clients may show, in PEM"
     )
-    min_version: Version = Field("TLS12", description="TLS12 or TLS13")
-    max_version: Version = Field("TLS13", description="TLS12 or TLS13")
+    min_version: Version = Field("TLS12", description="the oldest version that is spoken")
+    max_version: Version = Field("TLS13", description="the newest version that is spoken")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
