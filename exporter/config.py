@@ -303,7 +303,7 @@ class Config(Model):
     accounts: tuple[Account, ...] = Field(
         (),
         strict=False,
-        description="without any, the key comes from VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file",
+        description="none: the key of VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file is used",
     )
     collectors: Collectors = Field(default_factory=Collectors)
     limits: Limits = Field(default_factory=Limits)
