@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
+from exporter.web.protocol import LIMITS, Connection, Limits, connections_of
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 0.5
 #: Seconds after which requests are cancelled that have not even then ended; uvicorn wants a whole number.
 CANCEL_SECONDS = 1
+#: Connections that wait to be accepted.
+BACKLOG = 512
 #: Seconds for which an idle connection is kept: longer than usual scrape intervals.
 KEEP_ALIVE_SECONDS = 75
 
@@ -36,11 +40,11 @@ def listen(host: str, port: int) -> socket.socket:
 
     """
     if host == "" and socket.has_dualstack_ipv6():
-        sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
+        sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
     else:
         infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = infos[0]
-        sock = socket.create_server(address[:2], family=family, backlog=512)
+        sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     # Accepted connections inherit it. asyncio sets it only where the protocol is named, and without it an
     # answer whose head and body are written apart waits 40 ms for the client's delayed acknowledgement.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,7 +52,37 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Cuts off who is still reading after `GRACE_SECONDS`, so that no request has to be cancelled."""
+    """Cuts off who takes too long, and who is still reading `GRACE_SECONDS` after the end of serving."""
+
+    def __init__(self, config: uvicorn.Config, limits: Limits) -> None:
+        super().__init__(config)
+        self._limits = limits
+        self._connection = connections_of(limits)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as uvicorn does, but with a limit for TLS handshakes."""
+        await self.lifespan.startup()
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+        patience = None if tls is None else self._limits.head_seconds
+
+        def connection() -> Connection:
+            return self._connection(self.config, self.server_state, self.lifespan.state, loop)
+
+        self.servers = [
+            await loop.create_server(
+                connection, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look for connections that take too long, each tenth of a second."""
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.cut_if_overdue(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
@@ -73,6 +107,7 @@ class BackgroundServer:
         *,
         stopped: Callable[[], None] | None = None,
         tls: ssl.SSLContext | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         self._socket = sock
         host, self.port = sock.getsockname()[:2]
@@ -83,16 +118,16 @@ class BackgroundServer:
             app,
             lifespan="off",
             log_config=None,
+            log_level="error",  # a bad request is its client's matter, and must not fill a disk
             access_log=False,
             server_header=False,
             ws="none",
-            http="httptools",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=CANCEL_SECONDS,
         )
         config.load()
         config.ssl = tls  # after loading, which makes one of its own or none
-        self._server = _Server(config)
+        self._server = _Server(config, limits)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property

@@ -1,0 +1,162 @@
+"""HTTP connections that can't wear the server out: what a client may take, in time and in size.
+
+uvicorn parses and answers; here is what it leaves open to clients that send or read slowly, or not at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from uvicorn.server import ServerState
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may take.
+
+    Attributes:
+        connections: at the same time. One more takes the place of the one that is silent for the longest.
+        head_seconds: for the head of a request, from the connection or the first byte on.
+        answer_seconds: from the head of a request to the last byte of the answer that the client takes.
+        head_bytes: of the request line and the headers of a request.
+        pipelined: requests that wait for the answer to the one before.
+
+    """
+
+    connections: int = 512
+    head_seconds: float = 10.0
+    answer_seconds: float = 60.0
+    head_bytes: int = 16384
+    pipelined: int = 16
+
+
+LIMITS = Limits()
+
+
+class HeadTooLargeError(Exception):
+    """A request whose head is larger than any that is meant seriously."""
+
+
+class Connection(HttpToolsProtocol):
+    """One connection of a client; `limits` are set by the server, see `connections_of`."""
+
+    limits = LIMITS
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        #: Whether a request is expected or has begun to arrive, and is not there as a whole.
+        self._receiving = True
+        #: When it began that a head is waited for, a request answered, or nothing done.
+        self._since = self.loop.time()
+        self._deadline = self._since + self.limits.head_seconds
+        self._in_head = True
+        self._head_bytes = self._head_fed = 0
+
+    def cut_if_overdue(self, now: float) -> None:
+        """End the connection if its client takes too long."""
+        if now > self._deadline and not self._is_idle():
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the place of the most silent one if there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            others = [other for other in self.connections if isinstance(other, Connection)]
+            victim = min(others, key=lambda other: other.silent_since)  # it may be this one
+            victim.transport.abort()
+
+    @property
+    def silent_since(self) -> float:
+        """When the client fell silent; infinity while it is being answered."""
+        return math.inf if self._is_answering() else self._since
+
+    def data_received(self, data: bytes) -> None:
+        """Begin to wait for a whole head, or go on with it."""
+        if self._is_idle():
+            self._wait_for_head()
+        self._receiving = True
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_fed += len(data)  # of which the parser keeps what is no whole header yet
+            if self._head_fed > 2 * self.limits.head_bytes:
+                self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        """Count a head from its beginning."""
+        super().on_message_begin()
+        self._begin_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Add to the request line, up to the limit."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header, up to the limit."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        if len(self.pipeline) >= self.limits.pipelined:
+            self.transport.abort()
+            return
+        self._in_head = False
+        self._since = self.loop.time()
+        self._deadline = self._since + self.limits.answer_seconds
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that the request is there as a whole."""
+        self._receiving = False
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """End the connection where the request's body was not even read to its end."""
+        super().on_response_complete()
+        self._since = self.loop.time()
+        if self.cycle.more_body and not self.pipeline:
+            self.transport.close()
+
+    def _begin_head(self) -> None:
+        self._in_head = True
+        self._head_bytes = self._head_fed = 0
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.limits.head_bytes:
+            raise HeadTooLargeError  # which httptools makes an error of its own
+
+    def _wait_for_head(self) -> None:
+        self._begin_head()
+        self._since = self.loop.time()
+        self._deadline = self._since + self.limits.head_seconds
+
+    def _is_answering(self) -> bool:
+        unsent = self.transport.get_write_buffer_size() > 0
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        return unsent or (cycle is not None and not cycle.response_complete)
+
+    def _is_idle(self) -> bool:
+        """Return whether all is answered and nothing more has come: then the keep-alive timeout counts."""
+        return not self._receiving and not self._is_answering()
+
+
+def connections_of(limits: Limits) -> type[Connection]:
+    """Return the class of connections with these limits: uvicorn takes a class, and makes them itself."""
+    return type("LimitedConnection", (Connection,), {"limits": limits})
