@@ -76,9 +76,7 @@ class Connection(HttpToolsProtocol):
         """Take the place of the most silent one if there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
-            others = [other for other in self.connections if isinstance(other, Connection)]
-            victim = min(others, key=lambda other: other.silent_since)  # it may be this one
-            victim.transport.abort()
+            self._make_room()
 
     @property
     def silent_since(self) -> float:
@@ -132,6 +130,13 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
         if self.cycle.more_body and not self.pipeline:
             self.transport.close()
+
+    def _make_room(self) -> None:
+        others = [other for other in self.connections if isinstance(other, Connection)]
+        staying = [other for other in others if not other.transport.is_closing()]
+        if len(staying) > self.limits.connections:
+            victim = min(staying, key=lambda other: other.silent_since)  # it may be this one
+            victim.transport.abort()
 
     def _begin_head(self) -> None:
         self._in_head = True

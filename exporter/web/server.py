@@ -136,6 +136,11 @@ class BackgroundServer:
         host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(self.host, self.host)
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are; those whose TLS is not ready yet are not counted."""
+        return len(self._server.server_state.connections)
+
     def start(self) -> None:
         """Start the thread; connections are accepted from the moment that the socket listens."""
         self._thread.start()

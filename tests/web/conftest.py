@@ -1,0 +1,125 @@
+"""The web side of a simulated fleet, with limits so short that tests need not wait for them."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from exporter.daemon import Daemon
+from exporter.loading import load
+from exporter.logs import Redactor
+from exporter.simulator import ManualClock, SimulatedVast
+from exporter.web.app import create_app
+from exporter.web.protocol import Limits
+from exporter.web.server import BackgroundServer, listen
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from exporter.exposition import Exposition
+    from exporter.scheduler import Loop
+
+# How fast an example runs depends on what else the machine does.
+settings.register_profile("web", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("web")
+
+#: Seconds in which anything that is waited for has happened, on however busy a machine.
+PATIENCE = 60.0
+
+
+class Fleet:
+    """What is served: all that was found in one run of each loop."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    @property
+    def exposition(self) -> Exposition:
+        return self._daemon.exposition
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        return tuple(self._daemon.loops)
+
+    def reload(self) -> tuple[str, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, and what there is to know of it from outside and inside."""
+
+    server: BackgroundServer
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.server.port
+
+    def connect(self) -> socket.socket:
+        """Return a new connection."""
+        return socket.create_connection(self.address, timeout=PATIENCE)
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        """Ask as a well-behaved client does."""
+        client = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
+        try:
+            client.request("GET", path, headers=headers)
+            reply = client.getresponse()
+            return reply.status, reply.read()
+        finally:
+            client.close()
+
+    @property
+    def connections(self) -> int:
+        """How many connections the server has."""
+        return self.server.connections
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """All of a thousand instances, found in one run."""
+    config = tmp_path_factory.mktemp("fleet") / "config.yaml"
+    config.write_text("api: {min_interval: 0s}\n")
+    with SimulatedVast(size=1000, clock=ManualClock(), thresholds=False) as vast:
+        environ = {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}
+        daemon = Daemon(load(config, environ, {}), redact=Redactor())
+        for loop in daemon.loops:
+            loop.run_once()
+    return Fleet(daemon)
+
+
+@pytest.fixture
+def serve(fleet: Fleet) -> Iterator[Callable[..., Site]]:
+    """Serve the fleet with some limits."""
+    servers: list[BackgroundServer] = []
+
+    def begin(tls: ssl.SSLContext | None = None, **limits: Any) -> Site:  # noqa: ANN401 - of any limit
+        app = create_app(fleet, telemetry_path="/metrics", wall_clock=time.time)
+        servers.append(BackgroundServer(app, listen("127.0.0.1", 0), tls=tls, limits=Limits(**limits)))
+        servers[-1].start()
+        return Site(servers[-1])
+
+    yield begin
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def site(serve: Callable[..., Site]) -> Site:
+    """Served with the limits that users have."""
+    return serve()

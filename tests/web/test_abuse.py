@@ -1,0 +1,377 @@
+"""Clients that send nonsense, too much, too slowly or not at all: they lose, and nobody else notices."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from gzip import decompress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from tests.web.conftest import PATIENCE, Site, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Serve = Callable[..., Site]
+
+SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+INSTANCES = 1000
+#: Of the metrics, and all but the end of the answer.
+LAST_LINE = b"\npython_info{"
+#: As a test's limit: far more than any well-behaved client needs here, and soon over for the others.
+SOON = 0.5
+
+
+def reply_to(site: Site, sent: bytes) -> bytes:
+    """Return all that comes back until the server closes the connection."""
+    with site.connect() as client:
+        with suppress(ConnectionError):  # what nobody wants to read may be cut off while it is sent
+            client.sendall(sent)
+        return rest_of(client)
+
+
+def rest_of(client: socket.socket) -> bytes:
+    came = b""
+    with suppress(ConnectionError):
+        while piece := client.recv(65536):
+            came += piece
+    return came
+
+
+def is_healthy(client: socket.socket) -> bool:
+    """Ask on a connection that goes on, and return whether the whole answer comes."""
+    client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+    came = b""
+    while not came.endswith(b"\r\n\r\nhealthy\n"):
+        piece = client.recv(4096)
+        if not piece:
+            return False
+        came += piece
+    return came.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def status_of(reply: bytes) -> int:
+    return int(reply.split(b" ", 2)[1])
+
+
+@pytest.fixture
+def crowd() -> Iterator[ExitStack]:
+    """Holds connections until the test has ended."""
+    with ExitStack() as held:
+        yield held
+
+
+# Half-open connections
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"\r\n",
+        b"GET",
+        b"GET /metrics HTTP/1.1\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-A: " + b"b" * 500,
+    ],
+    ids=["nothing", "a blank line", "a word", "a request line", "half a header"],
+)
+def test_who_does_not_send_a_whole_head_in_time_is_cut_off(serve: Serve, begun: bytes) -> None:
+    site = serve(head_seconds=SOON)
+
+    assert reply_to(site, begun) == b""
+    assert site.get("/-/healthy") == (200, b"healthy\n")
+
+
+def test_a_head_that_comes_byte_by_byte_gains_no_time(serve: Serve) -> None:
+    site = serve(head_seconds=SOON)
+    with site.connect() as client, suppress(ConnectionError):
+        client.settimeout(0.01)
+        while True:
+            client.sendall(b"\r\n" if client.getsockname()[1] % 2 else b"G")
+            with suppress(TimeoutError):
+                if not client.recv(100):
+                    break
+
+
+def test_the_second_request_of_a_connection_has_to_come_in_time_too(serve: Serve) -> None:
+    site = serve(head_seconds=SOON)
+    with site.connect() as client:
+        assert is_healthy(client)
+        client.sendall(b"GET /-/hea")
+
+        assert rest_of(client) == b""
+
+
+def test_a_connection_that_is_idle_between_requests_is_kept(serve: Serve) -> None:
+    site = serve(head_seconds=SOON, answer_seconds=SOON)
+    with site.connect() as idle:
+        assert is_healthy(idle)
+        assert reply_to(site, b"GET") == b""  # which takes as long as the limits
+
+        assert is_healthy(idle)
+
+
+def test_two_hundred_half_open_connections_disturb_nobody_and_go(serve: Serve, crowd: ExitStack) -> None:
+    site = serve(head_seconds=SOON)
+    for _ in range(200):
+        crowd.enter_context(site.connect()).sendall(b"GET /met")
+    eventually(lambda: site.connections > 0)
+
+    assert site.get("/-/healthy") == (200, b"healthy\n")
+    eventually(lambda: site.connections == 0)
+
+
+def test_a_handshake_has_to_end_in_time(serve: Serve) -> None:
+    site = serve(tls=certificate(), head_seconds=SOON)
+
+    assert reply_to(site, b"") == b""
+    assert reply_to(site, b"\x16\x03\x01\x02\x00\x01\x00") == b""
+
+
+def certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    return context
+
+
+# Readers
+
+
+def test_who_does_not_take_the_answer_in_time_is_cut_off(serve: Serve) -> None:
+    site = serve(answer_seconds=SOON)
+    with small_window(site) as client:
+        client.sendall(SCRAPE)
+        client.recv(1)
+        eventually(lambda: site.connections == 0)
+
+        assert LAST_LINE not in rest_of(client)
+    assert LAST_LINE in site.get("/metrics")[1]
+
+
+def test_an_answer_that_is_taken_slowly_but_in_time_is_whole(serve: Serve) -> None:
+    site = serve()
+    with small_window(site) as client:
+        client.sendall(SCRAPE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        pause = threading.Event()
+        came = b""
+        for _ in range(20):
+            pause.wait(0.005)
+            came += client.recv(1000)
+        came += rest_of(client)
+
+    assert instances_in(came) == INSTANCES
+
+
+def test_two_hundred_slow_readers_hold_little_disturb_nobody_and_go(serve: Serve, crowd: ExitStack) -> None:
+    site = serve(answer_seconds=4 * SOON)
+    whole = site.get("/metrics")[1]
+    before = resident_bytes()
+    readers = [crowd.enter_context(small_window(site)) for _ in range(200)]
+    for reader in readers:
+        reader.sendall(SCRAPE)
+    for reader in readers:
+        reader.recv(1)
+
+    assert instances_in(site.get("/metrics")[1]) == INSTANCES
+    # None holds the answer as a whole: that would be 200 times as much.
+    assert resident_bytes() - before < 200 * len(whole) / 2
+    eventually(lambda: site.connections == 0)
+
+
+def instances_in(reply: bytes) -> int:
+    return reply.count(b"\nvastai_instance_info{")
+
+
+def small_window(site: Site) -> socket.socket:
+    """Return a connection that has next to no room for what its owner does not read."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(PATIENCE)
+    client.connect(site.address)
+    return client
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_fifty_scrapes_at_once_get_the_same(site: Site) -> None:
+    with ThreadPoolExecutor(50) as threads:
+        replies = list(threads.map(lambda _: site.get("/metrics", **{"Accept-Encoding": "gzip"}), range(50)))
+
+    assert {(status, instances_in(decompress(body))) for status, body in replies} == {(200, INSTANCES)}
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("size", [10_000, 15_000])
+def test_a_long_request_line_is_answered_and_changes_nothing(site: Site, size: int) -> None:
+    assert site.get("/" + "a" * size)[0] == 404
+
+
+LARGE = {
+    "request line": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "header": b"GET / HTTP/1.1\r\nX-A: " + b"a" * 40_000 + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
+    "endless header": b"GET / HTTP/1.1\r\nX-A: " + b"a" * 400_000,
+    "endless method": b"A" * 400_000,
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_head_beyond_the_limit_is_refused_and_closed(site: Site, kind: str) -> None:
+    reply = reply_to(site, LARGE[kind])
+
+    assert reply == b"" or status_of(reply) == 400  # a reset may overtake the answer
+    eventually(lambda: site.connections == 0)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: 99999999999", b"Transfer-Encoding: chunked"],
+    ids=["length", "chunks"],
+)
+@pytest.mark.parametrize("path", [b"/-/reload", b"/metrics"])
+def test_a_body_is_not_read(site: Site, head: bytes, path: bytes) -> None:
+    method = b"POST" if b"reload" in path else b"GET"
+    with site.connect() as client:
+        client.sendall(method + b" " + path + b" HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n")
+        reply = rest_of(client)  # and the connection ends, or this would not
+
+    assert status_of(reply) == 200
+
+
+def test_gigabytes_of_body_find_nobody_who_keeps_them(site: Site) -> None:
+    before = resident_bytes()
+    with site.connect() as client, suppress(ConnectionError):
+        client.sendall(b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n")
+        for _ in range(1000):
+            client.sendall(b"a" * 100_000)
+
+    assert resident_bytes() - before < 50_000_000
+    assert site.get("/-/healthy")[0] == 200
+
+
+def test_requests_that_wait_for_one_another_are_few(serve: Serve) -> None:
+    site = serve(pipelined=3)
+
+    assert reply_to(site, b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" * 1000).count(b"healthy\n") < 1000
+    few = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" * 2
+    last = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert reply_to(site, few + last).count(b"\r\n\r\nhealthy\n") == 3
+
+
+# Connections
+
+
+def test_one_connection_too_many_takes_the_place_of_the_most_silent(serve: Serve, crowd: ExitStack) -> None:
+    site = serve(connections=5)
+    crowded = [crowd.enter_context(site.connect()) for _ in range(5)]
+    eventually(lambda: site.connections == 5)
+
+    assert site.get("/-/healthy") == (200, b"healthy\n")
+
+    assert rest_of(crowded[0]) == b""
+    crowded[-1].sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert status_of(rest_of(crowded[-1])) == 200
+
+
+def test_who_is_being_answered_is_not_the_one_to_go(serve: Serve, crowd: ExitStack) -> None:
+    site = serve(connections=3)
+    reader = crowd.enter_context(small_window(site))
+    reader.sendall(SCRAPE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    first = reader.recv(100)
+    for _ in range(10):
+        crowd.enter_context(site.connect())
+    eventually(lambda: site.connections == 3)
+
+    assert instances_in(first + rest_of(reader)) == INSTANCES
+
+
+# Nonsense
+
+NONSENSE = {
+    "random bytes": bytes((7 * number * number + 13) % 256 for number in range(5000)),
+    "null bytes": b"\0" * 1000,
+    "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"r" * 500,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0",
+    "HTTP/9.9": b"GET /metrics HTTP/9.9\r\n\r\n",
+    "a bare newline in a header": b"GET / HTTP/1.1\r\nA: b\nc\r\n\r\n",
+    "two lengths": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "length and chunks": (
+        b"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "no length": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    "absurd length": b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 500 + b"\r\n\r\n",
+    "not a path": b"GET metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a space in a name": b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_nonsense_is_refused_in_a_line_without_a_trace(
+    site: Site, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = reply_to(site, NONSENSE[kind])
+
+    assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert reply.endswith(b"\r\n\r\nInvalid HTTP request received.")
+    assert not caplog.records
+    assert site.get("/-/healthy")[0] == 200
+
+
+ODD = {
+    b"GET /%zz%00%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 404,
+    b"GET //metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 404,
+    b"GET /../metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 404,
+    b"GET /metrics/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 404,
+    b"GET http://other.example/-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 200,
+    b"DELETE /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 405,
+    b"GET /-/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 405,
+    b"GET /-/healthy HTTP/1.0\r\n\r\n": 200,
+    b"GET /-/healthy\r\n\r\n": 200,
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n": 200,
+}
+
+
+@pytest.mark.parametrize("sent", ODD)
+def test_what_is_odd_but_HTTP_gets_its_answer(  # noqa: N802 - the protocol's name
+    site: Site, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert status_of(reply_to(site, sent)) == ODD[sent]
+    assert not caplog.records
+
+
+def test_nothing_of_the_request_comes_back(site: Site) -> None:
+    script = b"<script>alert(1)</script>"
+    for sent in (
+        b"GET /" + script + b" HTTP/1.1\r\nHost: " + script + b"\r\nConnection: close\r\n\r\n",
+        b"GET /?" + script + b" HTTP/1.1\r\nHost: a\r\nReferer: " + script + b"\r\nConnection: close\r\n\r\n",
+        script,
+    ):
+        assert b"alert" not in reply_to(site, sent)
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_after_all_that_nothing_is_left(site: Site) -> None:
+    site.get("/-/healthy")
+    threads, files = threading.active_count(), open_files()
+    for sent in (*NONSENSE.values(), *LARGE.values(), *ODD):
+        reply_to(site, sent)
+
+    eventually(lambda: site.connections == 0)
+    eventually(lambda: open_files() <= files)
+    assert threading.active_count() <= threads
