@@ -269,6 +269,16 @@ def test_users_change_without_a_restart_and_a_mistake_locks_nobody_out(
     assert (status("bob", "other"), good(url)) == (200, 1)
 
 
+def test_a_reload_says_what_is_wrong_with_the_users(program: Program, write: Write) -> None:
+    url = f"{program.url()}/-/reload"
+    path = write("basic_auth_users: {alice: secret}", "web.yml")
+
+    reply = requests.post(url, auth=ALICE, timeout=30)
+
+    assert reply.status_code == 500
+    assert reply.text.startswith(f"{path}: basic_auth_users.alice: expected a bcrypt hash")
+
+
 def good(url: str) -> float:
     text = requests.get(url, auth=("bob", "other"), timeout=30).text
     (line,) = [
