@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import cold, compression, memory, walk, warm
+from bench import cold, compression, memory, soak, walk, warm
 from bench.figures import Figure, table
 
 PARTS = {
@@ -19,22 +19,25 @@ PARTS = {
     "walk": walk.measure,
     "compression": compression.measure,
 }
+#: Finds no speed but faults; only where it is asked for.
+SOAK = "soak"
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(tuple(PARTS)))
+@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, SOAK)))
 @click.option(
     "--instances", default=10_000, show_default=True, type=click.IntRange(100), help="In the fleet."
 )
+@click.option("--minutes", default=2.0, show_default=True, help="Of the soak.")
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures too."
 )
-def main(parts: tuple[str, ...], instances: int, file: Path | None) -> None:
-    """Measure PARTS of the exporter, or all, each beside something real on this machine."""
+def main(parts: tuple[str, ...], instances: int, minutes: float, file: Path | None) -> None:
+    """Measure PARTS of the exporter, or all but the soak, each beside something real on this machine."""
     figures: list[Figure] = []
     for name in parts or PARTS:
         click.echo(f"measuring {name} ...", err=True)
-        figures += PARTS[name](instances)
+        figures += soak.measure(minutes) if name == SOAK else PARTS[name](instances)
     click.echo(table(figures))
     if file is not None:
         found = [asdict(figure) | {"good": figure.good} for figure in figures]

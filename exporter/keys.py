@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,21 @@ class Key:
         except ValueError:  # a null byte
             raise AuthError("the name of the key file can't be one") from None
         return _checked(text.decode("ascii", "replace"), f"the key file {self.path}")
+
+    def exposed(self) -> bool:
+        """Return whether every user of this machine may read the key's file.
+
+        A group may: that is how systemd and Kubernetes give a secret to one service. So may everybody in a
+        container into which Kubernetes has mounted the file, by links of its own and open to all by default:
+        nobody else is there, and `chmod` would not help.
+        """
+        if self.path is None:
+            return False
+        try:
+            mounted = self.path.is_symlink() and "..data" in self.path.readlink().parts
+            return not mounted and bool(self.path.stat().st_mode & stat.S_IROTH)
+        except (OSError, ValueError):  # whoever reads the key says what is wrong
+            return False
 
 
 class KeyWatch:

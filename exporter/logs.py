@@ -109,11 +109,12 @@ def set_up(level: str, form: Literal["logfmt", "json"], redact: Redactor, stream
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    # It logs each request with its query, which is for no log.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    # What they say at INFO is said better here.
-    for name in ("asyncio", "uvicorn"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, LEVELS[level]))
+    # The first logs each request with its query, which is for no log; the second each bad request of a
+    # stranger, which must not fill a disk.
+    for name in ("urllib3", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # What it says at INFO is said better here.
+    logging.getLogger("asyncio").setLevel(max(logging.WARNING, LEVELS[level]))
 
 
 def log_uncaught() -> None:

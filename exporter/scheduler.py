@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from exporter.vast.errors import ApiError, Reason, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from exporter.collectors import Collector
     from exporter.collectors.base import Progress
@@ -71,6 +72,7 @@ class World:
         learn_secret: told of each key before it is used.
         progress: told after each reply how far a run is.
         event: makes what a loop waits on until it is stopped.
+        exposed: key files that were warned of because others can read them.
 
     """
 
@@ -79,6 +81,7 @@ class World:
     learn_secret: Callable[[str], None]
     progress: Callable[[Job, Progress], None]
     event: Callable[[], threading.Event] = threading.Event
+    exposed: set[Path] = field(default_factory=set)
 
 
 class Loop:
@@ -100,7 +103,8 @@ class Loop:
         self._stop = world.event()
         self._changed = world.event()
         self._requests: Counter[str] = Counter()
-        self._client = self._new_client()
+        key = reader(job.key, world.learn_secret)
+        self._client = Client(world.options, key=key, wait=self._wait, observe=self._observe)
         self._thread = threading.Thread(
             target=self.run, name=f"{job.collector.name} {job.account}", daemon=True
         )
@@ -109,6 +113,7 @@ class Loop:
 
     def start(self) -> None:
         """Begin with a first run at once."""
+        self._warn_of_exposed_key()
         self._thread.start()
 
     def stop(self) -> None:
@@ -122,7 +127,7 @@ class Loop:
             return
         self.job, self._world = job, world
         self.runs.interval = job.interval
-        self._client = self._new_client()
+        self._client.options = world.options
         self._changed.set()
 
     def trouble(self) -> str:
@@ -169,6 +174,8 @@ class Loop:
                     self._pause_after_failure(watch)
         except Stopped:
             return
+        finally:
+            self._client.close()
 
     def _pause(self, started: float) -> None:
         """Wait until an interval has passed since the last run `started`."""
@@ -200,9 +207,12 @@ class Loop:
             intervals = LONGEST_PAUSE
         return self.job.interval * intervals * (0.75 + self._world.options.jitter() / 4)
 
-    def _new_client(self) -> Client:
-        key = reader(self.job.key, self._world.learn_secret)
-        return Client(self._world.options, key=key, wait=self._wait, observe=self._observe)
+    def _warn_of_exposed_key(self) -> None:
+        path = self.job.key.path
+        if path is not None and path not in self._world.exposed and self.job.key.exposed():
+            self._world.exposed.add(path)
+            fields = {"account": self.job.account, "file": path, "do": f"chmod 600 {path}"}
+            _log.warning("every user of this machine can read the key file", extra={"fields": fields})
 
     def _run(self) -> Run:
         account = self.job.account

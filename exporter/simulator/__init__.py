@@ -10,7 +10,7 @@ from exporter.simulator.clock import DEFAULT_START, ManualClock, SimulatedClock
 from exporter.simulator.fleet import Fleet
 from exporter.simulator.incidents import Incident, Kind
 from exporter.simulator.server import DEMO_KEY, SimulatedVast
-from exporter.simulator.traffic import DROPPED, Asked, Faults, Reply, json_reply, starts
+from exporter.simulator.traffic import DROPPED, Asked, Fault, Faults, Reply, json_reply, starts
 
 __all__ = [
     "DEFAULT_START",
@@ -24,6 +24,7 @@ __all__ = [
     "USER",
     "Account",
     "Asked",
+    "Fault",
     "Faults",
     "Fleet",
     "Incident",

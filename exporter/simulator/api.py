@@ -148,7 +148,7 @@ class Endpoint:
             account.fleet.advance(self._vast.clock())
             return self._answer(Question(account, params, path_params))
 
-        return self._vast.faults.apply(self._path, params, due)
+        return self._vast.faults.apply(self._path, account.name, params, due)
 
 
 def key_of(headers: Mapping[bytes, bytes], params: Mapping[str, str]) -> str | None:

@@ -10,9 +10,9 @@ import requests
 import urllib3
 
 from exporter.vast.errors import ApiError, BadReplyError, RateLimitedError
-from exporter.vast.failures import failure, too_late
+from exporter.vast.failures import failure
 from exporter.vast.replies import Reply
-from exporter.vast.transport import Wire, session
+from exporter.vast.transport import Adapter, Wire, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,6 +66,9 @@ class Options:
 class Client:
     """The API with one account's key, for one thread.
 
+    Attributes:
+        options: what all clients share; may be replaced by others for the same URL.
+
     Args:
         options: what all clients share.
         key: reads the account's key; asked before each request, so that a rotated key is used at once.
@@ -82,12 +85,21 @@ class Client:
         wait: Callable[[float], None],
         observe: Callable[[Attempt], None],
     ) -> None:
-        self._options = options
+        self.options = options
         self._key = key
         self._wait = wait
         self._observe = observe
-        self._wire = Wire(options.clock)
-        self._session = session(self._wire)
+        self._wire = Wire()
+        self._adapter = Adapter(self._wire)
+        self._environment = environment(options.url)
+        self._request = requests.PreparedRequest()
+        self._request.prepare_method("GET")
+        accepted = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
+        self._request.prepare_headers({"User-Agent": options.user_agent, **accepted})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._adapter.close()
 
     def get(self, endpoint: Endpoint, params: Mapping[str, str]) -> dict[str, Any]:
         """Return the JSON object that `endpoint` answers, trying again what may pass.
@@ -98,7 +110,7 @@ class Client:
 
         """
         query = f"?{urlencode(params)}" if params else ""
-        url = f"{self._options.url}{endpoint.path}{query}"
+        url = f"{self.options.url}{endpoint.path}{query}"
         tries = 1
         while True:
             try:
@@ -106,14 +118,14 @@ class Client:
             except ApiError as error:
                 if not error.passing or tries == ATTEMPTS:
                     raise
-            self._wait(FIRST_BACKOFF * (1 << tries - 1) * (0.5 + self._options.jitter() / 2))
+            self._wait(FIRST_BACKOFF * (1 << tries - 1) * (0.5 + self.options.jitter() / 2))
             tries += 1
 
     def _ask(self, endpoint: Endpoint, url: str) -> dict[str, Any]:
         """Ask once, which is more than one request where the API redirects it."""
         for _ in range(REDIRECTS + 1):
             key = self._key()
-            reply = self._request(endpoint, url, key)
+            reply = self._reply(endpoint, url, key)
             target = reply.redirect(url)
             if target is None:
                 return self._content(endpoint, reply, key)
@@ -122,57 +134,39 @@ class Client:
 
     def _content(self, endpoint: Endpoint, reply: Reply, key: str) -> dict[str, Any]:
         try:
-            return reply.content(key=key, now=self._options.wall_clock())
+            return reply.content(key=key, now=self.options.wall_clock())
         except RateLimitedError as error:
-            pace = self._options.paces.of(key)
+            pace = self.options.paces.of(key)
             pace.refused(endpoint, threshold=error.threshold, retry_after=error.retry_after)
             raise
 
-    def _request(self, endpoint: Endpoint, url: str, key: str) -> Reply:
+    def _reply(self, endpoint: Endpoint, url: str, key: str) -> Reply:
         """Make one HTTP request when its turn comes."""
-        pace = self._options.paces.of(key)
+        pace = self.options.paces.of(key)
         pace.turn(endpoint, self._wait)
-        started = self._options.clock()
+        started = self.options.clock()
         code = "error"
         try:
             reply = self._send(url, key, leaving=lambda: pace.leaving(endpoint))
             code = str(reply.status)
         finally:
-            self._observe(Attempt(endpoint, code, self._options.clock() - started))
+            self._observe(Attempt(endpoint, code, self.options.clock() - started))
         return reply
 
     def _send(self, url: str, key: str, leaving: Callable[[], None]) -> Reply:
-        timeout = self._options.timeout
-        deadline = self._wire.within(timeout, leaving)
+        # Prepared by hand: `requests` would read the environment anew for each page, ~/.netrc included, and
+        # quote again, twice and slowly, what is quoted already.
+        self._request.url = url
+        self._request.headers["Authorization"] = f"Bearer {key}"
+        timeout = self.options.timeout
+        self._wire.begin(timeout, leaving)
         try:
-            with (
-                deadline,
-                self._session.get(
-                    url,
-                    headers={"User-Agent": self._options.user_agent, "Accept": "application/json"},
-                    auth=_Bearer(key),
-                    timeout=timeout,
-                    allow_redirects=False,
-                    stream=True,
-                ) as response,
-            ):
-                reply = Reply(response.status_code, response.headers, _body(response))
+            with self._adapter.send(
+                self._request, stream=True, timeout=timeout, **self._environment
+            ) as response:
+                return Reply(response.status_code, response.headers, _body(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise failure(error, late=deadline.passed, timeout=timeout) from error
-        if deadline.passed:  # headers, and a body of no stated length, may end anywhere
-            raise too_late(timeout)
-        return reply
-
-
-class _Bearer(requests.auth.AuthBase):
-    """The key as a header; being an `auth`, it also keeps `requests` from taking one out of ~/.netrc."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
+            raise failure(error, timeout=timeout) from error
 
 
 def _body(response: requests.Response) -> bytes:

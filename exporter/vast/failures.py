@@ -20,24 +20,18 @@ _BROKE_OFF = (IncompleteRead, ProtocolError)
 _ENDED = (*_BROKE_OFF, RemoteDisconnected)
 
 
-def too_late(timeout: float) -> SlowError:
-    """Return the error of a request that took longer than `timeout` seconds."""
-    return SlowError(f"no whole reply within {timeout:g} s")
-
-
-def failure(error: Exception, *, late: bool, timeout: float) -> ApiError:
+def failure(error: Exception, *, timeout: float) -> ApiError:
     """Return the error that an exception of the connection means.
 
     Args:
         error: what was raised.
-        late: whether the connection was cut at its deadline, which may show as any error.
         timeout: seconds that a request may take.
 
     """
     causes = list(_causes(error))
     last = causes[-1]
-    if late or any(isinstance(cause, TimeoutError) for cause in causes):
-        return too_late(timeout)
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return SlowError(f"no whole reply within {timeout:g} s")
     if any(isinstance(cause, DecodeError) for cause in causes):
         return BadReplyError("a reply that can't be decompressed")
     if isinstance(last, HTTPException | InvalidHeader) and not isinstance(last, _ENDED):

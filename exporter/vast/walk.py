@@ -68,9 +68,9 @@ def walk(
     """
     params = {
         "limit": str(LIMIT),
-        "order_by": json.dumps([{"col": "id", "dir": "asc"}]),
-        "select_cols": json.dumps(list(columns)),
-        "select_filters": json.dumps(dict(filters)),
+        "order_by": _json([{"col": "id", "dir": "asc"}]),
+        "select_cols": _json(list(columns)),
+        "select_filters": _json(dict(filters)),
     }
     after, number = 0, 0
     seen: set[str] = set()
@@ -148,3 +148,8 @@ def _check_progress(page: Page, token: str, seen: set[str]) -> None:
     most = min(MOST_PAGES, max(USUAL_PAGES, 4 * promised // LIMIT))
     if page.number >= most:
         raise IncompleteError(f"no end after {page.number} pages")
+
+
+def _json(value: object) -> str:
+    """Return JSON without blanks: each would be three more characters of every request's URL."""
+    return json.dumps(value, separators=(",", ":"))

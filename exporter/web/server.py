@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
+from exporter.web.listener import Listener, most_connections
 from exporter.web.protocol import LIMITS, Connection, Limits, connections_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ GRACE_SECONDS = 0.5
 CANCEL_SECONDS = 1
 #: Connections that wait to be accepted.
 BACKLOG = 512
+#: Connections that are accepted before those that are there get their turn; asyncio calls it the backlog.
+ACCEPTED_AT_ONCE = 16
 #: Seconds for which an idle connection is kept: longer than usual scrape intervals.
 KEEP_ALIVE_SECONDS = 75
 
@@ -68,13 +71,22 @@ class _Server(uvicorn.Server):
         def connection() -> Connection:
             return self._connection(self.config, self.server_state, self.lifespan.state, loop)
 
-        self.servers = [
-            await loop.create_server(
-                connection, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=BACKLOG
+        self.servers = []
+        for sock in sockets or ():
+            server = await loop.create_server(
+                connection, sock=sock, ssl=tls, ssl_handshake_timeout=patience, backlog=ACCEPTED_AT_ONCE
             )
-            for sock in sockets or ()
-        ]
+            self.servers.append(server)
+            sock.listen(BACKLOG)
         self.started = True
+
+    def silent_since(self) -> dict[int, float]:
+        """Return when each connection fell silent, by file descriptor."""
+        return {
+            connection.transport.get_extra_info("socket").fileno(): connection.silent_since
+            for connection in self.server_state.connections
+            if isinstance(connection, Connection)
+        }
 
     async def on_tick(self, counter: int) -> bool:
         """Look for connections that take too long, each tenth of a second."""
@@ -109,13 +121,13 @@ class BackgroundServer:
         tls: ssl.SSLContext | None = None,
         limits: Limits = LIMITS,
     ) -> None:
-        self._socket = sock
         host, self.port = sock.getsockname()[:2]
         self.host: str = host
         self._stopped = stopped
         self._scheme = "http" if tls is None else "https"
         config = uvicorn.Config(
             app,
+            loop="asyncio",  # another one would accept without asking the listener
             lifespan="off",
             log_config=None,
             log_level="error",  # a bad request is its client's matter, and must not fill a disk
@@ -128,6 +140,8 @@ class BackgroundServer:
         config.load()
         config.ssl = tls  # after loading, which makes one of its own or none
         self._server = _Server(config, limits)
+        most = most_connections(limits.connections)
+        self._socket = Listener(sock, most=most, silent_since=self._server.silent_since)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property

@@ -55,6 +55,7 @@ class Api:
     """Answers each request with the next of `replies`, then with `otherwise` for ever.
 
     Attributes:
+        answer: decides on each request, in place of both.
         asked: the requests, in order.
         connections: how many there have been.
         cut: how many connections the other side ended, in the middle of a reply.
@@ -62,6 +63,7 @@ class Api:
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.answer: Callable[[Asked], Play] = self._next
         self.replies: deque[Play] = deque()
         self.otherwise: Play = self.reply({})
         #: Played as soon as a connection is there, in place of all else.
@@ -139,6 +141,12 @@ class Api:
         """Says `before`, and closes the connection."""
         return lambda connection: connection.sendall(before)
 
+    def settle(self) -> None:
+        """Return when every connection so far has come to its end; it is an error where one does not."""
+        for thread in self._threads[1:]:  # without the one that accepts
+            thread.join(10)
+            assert not thread.is_alive()
+
     def close(self) -> None:
         self._closing.set()
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -187,7 +195,7 @@ class Api:
             with connection.makefile("rb") as file:
                 while (asked := _request(file, number)) is not None:
                     self.asked.append(asked)
-                    if not self._play(connection, self.replies.popleft() if self.replies else self.otherwise):
+                    if not self._play(connection, self.answer(asked)):
                         return
         except OSError:
             pass  # the client is gone
@@ -195,6 +203,9 @@ class Api:
             connection.close()
             with self._lock:
                 self._open[:] = [each for each in self._open if each is not connection and each is not plain]
+
+    def _next(self, _asked: Asked) -> Play:
+        return self.replies.popleft() if self.replies else self.otherwise
 
     def _play(self, connection: socket.socket, play: Play) -> bool:
         """Return whether the connection goes on."""

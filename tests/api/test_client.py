@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
@@ -132,6 +131,7 @@ def test_a_connection_that_the_server_has_closed_costs_no_failure(
     client = world.client()
     for _ in range(3):
         assert client.get(endpoint, {}) == {}
+        api.settle()
     assert [attempt.code for attempt in world.attempts] == ["200", "200", "200"]
 
 
@@ -363,17 +363,6 @@ def test_a_server_that_has_been_too_slow_once_is_asked_again_on_a_new_connection
     world.timeout = 0.5
     assert world.client().get(endpoint, {}) == {}
     assert (len(api.asked), api.connections) == (2, 2)
-
-
-def test_no_thread_of_a_deadline_outlives_its_request(world: World, endpoint: Endpoint) -> None:
-    world.timeout = 3600.0
-    client = world.client()
-    for _ in range(20):
-        client.get(endpoint, {})
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(30)
-            assert not thread.is_alive()
 
 
 def test_the_last_error_is_the_one_that_is_raised(api: Api, world: World, endpoint: Endpoint) -> None:

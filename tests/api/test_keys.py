@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from exporter.keys import Key, KeyWatch, reader
 from exporter.vast.errors import AuthError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = "0123456789abcdef.-_~+/=:XYZ"
 
@@ -153,3 +150,31 @@ def test_a_file_that_is_replaced_by_a_link_is_seen(path: Path, tmp_path: Path) -
 
 def test_a_value_never_changes() -> None:
     assert not KeyWatch(Key(value=GOOD)).changed()
+
+
+@pytest.mark.parametrize(
+    ("mode", "exposed"),
+    [(0o400, False), (0o600, False), (0o640, False), (0o660, False), (0o604, True), (0o644, True)],
+)
+def test_a_key_is_exposed_where_every_user_can_read_its_file(mode: int, exposed: bool, path: Path) -> None:  # noqa: FBT001
+    path.write_text("key")
+    path.chmod(mode)
+    assert Key(path=path).exposed() == exposed
+
+
+def test_what_a_link_leads_to_counts_but_not_in_a_volume_of_kubernetes(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "key").write_text("key")
+    (tmp_path / "..2026" / "key").chmod(0o644)
+    path.symlink_to("..2026/key")
+    assert Key(path=path).exposed()
+    path.unlink()
+    (tmp_path / "..data").symlink_to("..2026")
+    path.symlink_to("..data/key")
+    assert Key(path=path).read() == "key"
+    assert not Key(path=path).exposed()
+
+
+@pytest.mark.parametrize("key", [Key(value=GOOD), Key(path=Path("/nowhere/key")), Key(path=Path("a\0b"))])
+def test_a_key_without_a_file_is_not_exposed(key: Key) -> None:
+    assert not key.exposed()

@@ -82,6 +82,7 @@ def new_loop(world: ApiWorld) -> NewLoop:
         telemetry: Telemetry | None = None,
         event: Callable[[], threading.Event] = world.time.event,
         account: str = "research",
+        exposed: set[Path] | None = None,
     ) -> Loop:
         collector = INSTANCES
         if collect is not None:
@@ -104,6 +105,7 @@ def new_loop(world: ApiWorld) -> NewLoop:
                 learn_secret=lambda _: None,
                 progress=progress,
                 event=event,
+                exposed=exposed if exposed is not None else set(),
             ),
         )
         if isinstance(collect, Script):
@@ -248,6 +250,25 @@ def test_a_key_file_that_comes_back_is_tried_at_once(
     api.otherwise = api.reply(page(1))
     assert loop.run_once()
     assert (loop.runs.success, loop.runs.refused, loop.runs.error) == (True, False, "")
+
+
+def test_other_options_count_from_the_next_request_on(
+    new_loop: NewLoop, api: Api, world: ApiWorld, time: VirtualTime
+) -> None:
+    loop = new_loop()
+    api.otherwise = api.reply(page(1))
+    assert loop.run_once()
+    world.min_interval = 7.0
+    others = World(
+        options=world.options(),
+        telemetry=Telemetry(),
+        learn_secret=lambda _: None,
+        progress=lambda _job, _progress: None,
+    )
+    loop.update(loop.job, others)
+    assert [loop.run_once(), loop.run_once()] == [True, True]
+    assert time.waits == [7.0]
+    assert api.connections == 1
 
 
 # What a failed run leaves
@@ -413,6 +434,21 @@ def test_nothing_secret_is_logged_at_any_level(
     assert world.key not in said + loop.runs.error
 
 
+def test_a_key_file_that_everybody_can_read_is_warned_of_once(
+    new_loop: NewLoop, time: VirtualTime, tmp_path: Path, logged: Logged
+) -> None:
+    open_to_all, closed = tmp_path / "open", tmp_path / "closed"
+    for path, mode in ((open_to_all, 0o644), (closed, 0o640)):
+        path.write_text("key")
+        path.chmod(mode)
+    exposed: set[Path] = set()
+    for path in (open_to_all, open_to_all, closed):
+        new_loop(Script(time), key=Key(path=path), exposed=exposed).start()
+    fields = {"account": "research", "file": open_to_all, "do": f"chmod 600 {open_to_all}"}
+    said = [line for line in logged() if line[0] == "WARNING"]
+    assert said == [("WARNING", "every user of this machine can read the key file", fields)]
+
+
 # Whether a loop is alive
 
 
@@ -532,6 +568,19 @@ def test_a_loop_ends_in_every_kind_of_wait(phase: str, new_loop: NewLoop, api: A
     loop.stop()
     assert ended(thread)
     assert len(api.asked) == 1
+
+
+def test_a_loop_that_ends_closes_its_connection(new_loop: NewLoop, api: Api) -> None:
+    waiting = Waiting()
+    api.otherwise = api.reply(page(1))
+    loop = new_loop(interval=3600.0, event=lambda: waiting)
+    loop.start()
+    thread = thread_of(loop)
+    assert waiting.entered.wait(10)
+    loop.stop()
+    assert ended(thread)
+    api.settle()
+    assert api.connections == 1
 
 
 def test_a_request_that_hangs_does_not_keep_the_program(new_loop: NewLoop, api: Api, world: ApiWorld) -> None:

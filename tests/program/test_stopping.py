@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.simulator import INSTANCES, SimulatedVast
+from tests.program.conftest import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 PATIENCE = 60
+#: Too few file descriptors for an event loop, and enough for all that comes before it.
+WITHOUT_WEB = ("sh", "-c", 'ulimit -n 8; exec "$@"', "sh", *COMMAND)
 
 
 def is_so(program: Program, what: str, number: signal.Signals) -> bool:
@@ -155,3 +158,13 @@ def test_signals_are_obeyed_whenever_they_come_and_however_many(start: Start) ->
                 while not is_so(program, "SigIgn", second):
                     pass
             assert program.end(second or signal.SIGINT) == 0
+
+
+def test_a_web_server_that_ends_by_itself_ends_the_program_as_a_failure(start: Start) -> None:
+    with server(lambda _: None) as (url, _):
+        program = start(
+            "--web.listen-address", "127.0.0.1:0", command=WITHOUT_WEB, VAST_API_KEY="nobody", VAST_URL=url
+        )
+        program.line('level=error msg="unexpected error" thread=web .*Too many open files')
+        program.line('level=error msg="the web server has ended"$')
+        assert program.process.wait(PATIENCE) == 1

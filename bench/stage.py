@@ -1,0 +1,219 @@
+"""An exporter beside a simulated Vast.ai of several accounts, and what is seen of it from outside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+
+from bench.client import Connection
+from bench.processes import PATIENCE, Exporter
+from exporter.scheduler import LONGEST_PAUSE
+from exporter.simulator import ManualClock, SimulatedVast
+from exporter.web.server import listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Seconds between runs, and for a request.
+INTERVAL = 1.0
+TIMEOUT = 1.0
+#: Seconds before what is measured counts: caches and pools fill.
+WARM_UP = 20.0
+#: Real seconds between two looks at the process, and two scrapes.
+LOOK = 0.5
+#: What a pause may be longer than it should: log lines come late on a busy machine.
+SLACK = 2.0
+#: Accounts: one in order, some with all the faults, and one that comes and goes with the configuration.
+STEADY, GUEST = "default", "guest"
+TROUBLED = tuple(f"troubled-{number}" for number in range(4))
+LASTING = (STEADY, *TROUBLED)
+#: Instances of each account, at first.
+SIZE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the kernel said of the process at one moment."""
+
+    memory: int
+    threads: int
+    descriptors: int
+
+
+class Log:
+    """What the exporter's log says of runs, as it comes.
+
+    Attributes:
+        ends: how many runs have ended, by account and collector.
+        failures: how many failed, by account and reason.
+        unexpected: how many failed as internal, or for the account that nothing happened to but outages.
+        late: how many came later after the one before than they may.
+
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.ends: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.unexpected = 0
+        self.late = 0
+        self.url = ""
+        self.serving = threading.Event()
+        self._last: dict[tuple[str, str], float] = {}
+        self._process = process
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def join(self) -> None:
+        """Read to the end, which comes with that of the process."""
+        self._reader.join()
+
+    def _read(self) -> None:
+        for line in self._process.stderr or ():
+            event = json.loads(line)
+            if event["msg"] == "serving":
+                self.url = event["url"]
+                self.serving.set()
+            elif event["msg"] in {"run finished", "run failed"}:
+                self._ended(event)
+
+    def _ended(self, event: dict[str, Any]) -> None:
+        account, now = event["account"], time.monotonic()
+        loop = account, event["collector"]
+        self.ends[loop] += 1
+        pause = now - event["seconds"] - self._last.get(loop, now)
+        if pause > LONGEST_PAUSE * INTERVAL + SLACK and account != GUEST:
+            self.late += 1
+            print(f"{pause:.1f} s without a run of {loop}", file=sys.stderr)
+        self._last[loop] = now
+        reason = event.get("reason")
+        if reason is None or account == GUEST:  # whose counters leave with it
+            return
+        self.failures[account, reason] += 1
+        if reason == "internal" or (account == STEADY and reason != "network"):
+            self.unexpected += 1
+            print(line_of(event), file=sys.stderr)
+
+
+def line_of(event: dict[str, Any]) -> str:
+    """Return a failure in words."""
+    return " ".join(str(event[name]) for name in ("account", "collector", "reason", "error"))
+
+
+@dataclass(slots=True)
+class Stage:
+    """The simulated Vast.ai, the exporter, and what was seen of it.
+
+    Attributes:
+        vast: the simulated Vast.ai, in this process.
+        clock: its time.
+        folder: where the configuration and the keys are.
+        log: what the exporter says of runs.
+        ours: the exporter's process.
+        looks: what the kernel said of it, since it has warmed up.
+        scrapes: how many were answered.
+        unanswered: how many scrapes failed.
+        sick: how often it was not healthy.
+
+    """
+
+    vast: SimulatedVast
+    clock: ManualClock
+    folder: Path
+    log: Log
+    ours: Exporter
+    looks: list[Look] = field(default_factory=list)
+    scrapes: int = 0
+    unanswered: int = 0
+    sick: int = 0
+
+    def url(self, path: str) -> str:
+        """Return where the exporter has `path`."""
+        return f"http://127.0.0.1:{self.ours.port}{path}"
+
+
+@contextmanager
+def set_up() -> Iterator[Stage]:
+    """Start everything, and end it."""
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # which the simulator's outages upset
+    with tempfile.TemporaryDirectory() as directory, listen("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+        free.close()
+        folder, clock = Path(directory), ManualClock()
+        vast = SimulatedVast(size=SIZE, clock=clock, thresholds=False, port=port)
+        for number, name in enumerate((*TROUBLED, GUEST), start=2):
+            vast.add_account(name, f"key-of-{name}", size=SIZE, seed=number)
+        for account in vast.accounts.values():
+            (folder / account.name).write_text(str(account.key), encoding="ascii")
+        with vast, _exporter(folder, vast.url) as (process, log):
+            if not log.serving.wait(PATIENCE):
+                raise RuntimeError("the exporter does not serve")
+            made = Stage(vast, clock, folder, log, Exporter(urlsplit(log.url).port or 0, process))
+            ended = threading.Event()
+            watcher = threading.Thread(target=_watch, args=(made, ended))
+            watcher.start()
+            try:
+                yield made
+            finally:
+                ended.set()
+                watcher.join()
+
+
+@contextmanager
+def _exporter(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[str], Log]]:
+    configure(folder, url, *LASTING)
+    command = [sys.executable, "-m", "exporter", "run", "--config.file", str(folder / "config.yaml")]
+    with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
+        log = Log(process)
+        try:
+            yield process, log
+        finally:
+            process.terminate()
+            log.join()
+
+
+def configure(folder: Path, url: str, *accounts: str) -> None:
+    """Write the exporter's configuration: an API and its accounts, whose keys are in files of their names."""
+    times = {"interval": f"{INTERVAL:g}s", "stale_after": "1m"}
+    config = {
+        "api": {"url": url, "min_interval": "0s", "timeout": f"{TIMEOUT:g}s"},
+        "accounts": [{"name": name, "api_key_file": str(folder / name)} for name in accounts],
+        "collectors": {"instances": times, "account": times},
+        "web": {"listen_address": "127.0.0.1:0"},
+        "log": {"format": "json"},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+
+
+def _watch(stage: Stage, ended: threading.Event) -> None:
+    """Look at the process, scrape it and ask how it is, again and again."""
+    began = time.monotonic()
+    with Connection(stage.ours.port) as connection:
+        while not ended.wait(LOOK):
+            if time.monotonic() - began > WARM_UP:
+                stage.looks.append(_look(stage.ours))
+            try:
+                connection.scrape()
+                stage.scrapes += 1
+                stage.sick += requests.get(stage.url("/-/healthy"), timeout=PATIENCE).status_code != 200
+            except OSError as error:
+                print(f"no answer: {error}", file=sys.stderr)
+                stage.unanswered += 1
+
+
+def _look(ours: Exporter) -> Look:
+    folder = Path(f"/proc/{ours.process.pid}")
+    threads, descriptors = (len(list((folder / name).iterdir())) for name in ("task", "fd"))
+    return Look(ours.memory("VmRSS"), threads, descriptors)
