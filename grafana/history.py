@@ -37,8 +37,11 @@ RULES = Path(__file__).resolve().parent.parent / "deploy/prometheus/recording.ru
 #: Every history ends here, so that the instances' ids and ages don't depend on its length.
 END = 1_768_500_000.0  # 2026-01-15 18:00 UTC
 HOUR = 3600.0
+MONTH = 30 * 24 * HOUR
 TARGET = 'job="vastai-exporter",instance="localhost:10622"'
 STALE_AFTER = {"instances": 300.0, "account": 1800.0}
+#: What a calm fleet's disks are filled to at most.
+MOST_OF_DISK = 0.8
 #: The fleet is divided between these; the first is the simulator's own.
 SHARES = {"research": 0.7, "production": 0.3}
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
@@ -52,7 +55,7 @@ class Plan:
         instances: how many, over all accounts.
         hours: from the first scrape to the last.
         step: seconds between two scrapes, and between two evaluations of rules.
-        calm: nothing goes wrong.
+        calm: nothing goes wrong, and nothing needs a hand.
         seed: of everything that looks random.
 
     """
@@ -169,6 +172,8 @@ def exposition(plan: Plan) -> Iterator[bytes]:
         for number in range(steps + 1):
             clock.time = begin + number * plan.step
             due.get(number, lambda: None)()
+            if plan.calm:
+                _soothe(vast)
             exporter.step(plan.step)
             yield _dated(exporter.scrape(), clock.time)
     yield b"# EOF\n"
@@ -198,6 +203,22 @@ def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
         0.85: lambda: begin(Kind.DISK_FILLING, Kind.OVERHEATING, Kind.OUTBID, Kind.CONTRACT_ENDING),
         0.98: lambda: show(label="renamed"),
     }
+
+
+def _soothe(vast: SimulatedVast) -> None:
+    """Undo what is no incident in the simulator but needs a hand: short contracts, full disks, freezing."""
+    for account in vast.accounts:
+        fleet = vast.fleet_of(account)
+        for number in fleet.ids():
+            instance = fleet.instance(number)
+            profile = instance.contract.profile
+            if instance.end_date < END + MONTH:
+                fleet.override(number, end_date=END + MONTH)
+            if profile.disk_share + profile.disk_growth > MOST_OF_DISK:
+                usage = MOST_OF_DISK * instance.contract.disk_space
+                fleet.override(number, disk_util=MOST_OF_DISK, disk_usage=usage)
+            if instance.status == "frozen":
+                fleet.set_status(number, "running")
 
 
 def _dated(scrape: bytes, now: float) -> bytes:

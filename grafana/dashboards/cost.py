@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.lib.board import Board, alerts, instance_link
-from grafana.lib.palette import CRITICAL, GOOD, NEUTRAL, OFF, STATUS_WORDS, WARNING, WASTE, WATCH
+from grafana.lib.palette import AUTO_BILLED, CRITICAL, GOOD, NEUTRAL, OFF, STATUS_WORDS, WARNING, WASTE, WATCH
 from grafana.lib.panels import (
     DOLLARS,
     DOLLARS_PER_HOUR,
@@ -23,14 +23,16 @@ from grafana.lib.panels import (
 )
 from grafana.lib.promql import (
     ACCOUNT,
+    ACCOUNT_BURN,
     BURN,
-    CHOSEN_INFO,
+    CHOSEN_BURN,
     GPU_PRICE,
     IDLE_BURN,
+    LASTS,
     MEDIAN_GPU_PRICE,
+    NONE,
     PREPAID,
     REMAINING,
-    RUNWAY,
     SPENT_24H,
     SPENT_30D,
     STOPPED_BURN,
@@ -41,20 +43,24 @@ from grafana.lib.promql import (
     spent,
     with_status,
 )
-from grafana.lib.thresholds import duration, threshold, why
+from grafana.lib.thresholds import duration, span, threshold, why
 
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
 #: Whatever was chosen at any time of the range: what is gone by now was paid for too.
-CHOSEN_EVER = f"last_over_time({CHOSEN_INFO}[$__range])"
-SPENT = chosen(spent(series(BURN)), CHOSEN_EVER)
+CHOSEN_EVER = f"last_over_time({CHOSEN_BURN}[$__range])"
+SPENT = spent(CHOSEN_BURN)
+#: 0 where something was known of the accounts at any time of the range.
+NONE_EVER = f"0 * group(present_over_time({ACCOUNT_BURN}{{{ACCOUNT}}}[$__range]))"
 #: Vast.ai's own month, by which it prices disks.
 MONTH_HOURS = 720
 STEPS = 500
 NOT_KNOWN = "Nothing was spent, or nothing is known of the chosen range. The dashboard Exporter says why."
 
-KNOWN_HOURS = f"(count_over_time(sum({chosen(series(BURN))})[$__range:$__interval]) * $__interval_ms / 3.6e6)"
+KNOWN_HOURS = (
+    f"(count_over_time(group({ACCOUNT_BURN}{{{ACCOUNT}}})[$__range:$__interval]) * $__interval_ms / 3.6e6)"
+)
 IN_RANGE = f"In the chosen time range, in {STEPS} steps; bandwidth is in none of it."
 
 
@@ -74,8 +80,9 @@ def build() -> Board:
     return board
 
 
-def _dollars(title: str, about: str, expression: str, color: str = NEUTRAL) -> Panel:
-    panel = stat(title, about, Query(expression), unit=DOLLARS, decimals=2, steps=((None, color),))
+def _dollars(title: str, about: str, expression: str, *colors: tuple[float | None, str]) -> Panel:
+    steps = colors or ((None, NEUTRAL),)
+    panel = stat(title, about, Query(expression), unit=DOLLARS, decimals=2, steps=steps)
     return panel.max_data_points(STEPS)
 
 
@@ -95,7 +102,7 @@ def _spent() -> Panel:
     return _dollars(
         "Spent",
         f"{IN_RANGE} Times of which nothing is known count as nothing.",
-        f"sum({SPENT})",
+        f"sum({SPENT}) or {NONE_EVER}",
     )
 
 
@@ -104,7 +111,7 @@ def _that_is_a_month() -> Panel:
         "That is a month",
         f"What {MONTH_HOURS} hours cost at the average of the chosen time range, of the hours that are"
         " known. Choose a range that is typical, such as a week.",
-        f"{MONTH_HOURS} * sum({SPENT}) / {KNOWN_HOURS}",
+        f"{MONTH_HOURS} * (sum({SPENT}) or {NONE_EVER}) / {KNOWN_HOURS}",
     )
 
 
@@ -112,7 +119,7 @@ def _i_pay_an_hour() -> Panel:
     return _dollars(
         "I pay an hour",
         "What all chosen instances cost at this moment.",
-        f"sum({chosen(series(BURN))})",
+        f"sum({chosen(series(BURN))}) or {NONE}",
     )
 
 
@@ -121,8 +128,9 @@ def _idle_waste() -> Panel:
         "Idle waste",
         f"{IN_RANGE} An instance counts as idle where its GPU stayed below"
         f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')}, or where it is frozen.",
-        f"sum({chosen(spent(series(IDLE_BURN)), CHOSEN_EVER)}) or 0 * sum({SPENT})",
-        WASTE,
+        f"sum({chosen(spent(series(IDLE_BURN)), CHOSEN_EVER)}) or {NONE_EVER}",
+        (None, GOOD),
+        (0.005, WASTE),
     )
 
 
@@ -130,19 +138,21 @@ def _stopped_disks() -> Panel:
     return _dollars(
         "Stopped disks",
         f"{IN_RANGE} The disk of a stopped instance is paid for until the instance is destroyed.",
-        f"sum({chosen(spent(series(STOPPED_BURN)), CHOSEN_EVER)}) or 0 * sum({SPENT})",
-        OFF,
+        f"sum({chosen(spent(series(STOPPED_BURN)), CHOSEN_EVER)}) or {NONE_EVER}",
+        (None, OFF),
     )
 
 
 def _credit_lasts() -> Panel:
     return stat(
         "Credit lasts",
-        "At the present burn; of several accounts, the first to run out. Orange below a day"
-        f" ({why('credit_warning_seconds')}), red below 6 hours ({why('credit_critical_seconds')}).",
-        Query(f"min({RUNWAY}{{{ACCOUNT}}})"),
+        "At the present burn; of several accounts, the first to run out. Orange below"
+        f" {span('credit_warning_seconds')}, red below {span('credit_critical_seconds')}. Auto-billed: it is"
+        " topped up by itself, so a short time is how it should be.",
+        Query(f"min({LASTS})"),
         unit=SECONDS,
         decimals=1,
+        mappings=AUTO_BILLED,
         steps=RUNWAY_STEPS,
         no_value="Not known",
     )
@@ -162,8 +172,7 @@ def _over_time(label: str, title: str) -> Panel:
     level = "account" if label == "account" else f"account_{label}"
     recorded = f"{level}:vastai_instance_burn_dollars_per_hour:sum{{{ACCOUNT}}}"
     dearest = f"topk(7, sum by ({label}) (sum_over_time({recorded}[$__range:$__interval] @ end())))"
-    each = chosen(series(BURN)) if label == "account" else described(series(BURN), label)
-    burn = f"sum by ({label}) ({each})"
+    burn = f"sum by ({label}) ({CHOSEN_BURN})"
     top = f"{burn} and on ({label}) {dearest}"
     return stacked(
         without_values(
@@ -182,15 +191,13 @@ def _over_time(label: str, title: str) -> Panel:
 
 
 def _spenders(board: Board) -> None:
-    ever = described(spent(series(BURN)), "label", "gpu_name", info=CHOSEN_EVER)
-
     def dearest(label: str) -> str:
-        total = f"sum by ({label}) ({ever})"
+        total = f"sum by ({label}) ({SPENT})"
         return f"sort_desc(topk(10, {named(total) if label == 'label' else total}))"
 
     by_label = bars(
         "By label",
-        "The ten that cost most. An instance whose label was changed counts for one of them only.",
+        "The ten that cost most. An instance whose label was changed counts for each at its time.",
         Query(dearest("label"), "{{label}}"),
         unit=DOLLARS,
         color=NEUTRAL,
@@ -206,8 +213,9 @@ def _spenders(board: Board) -> None:
     )
     instances = rows(
         "Which instances cost most",
-        "The 50 that cost most in the chosen time range, destroyed ones too. Click on one to see it.",
-        Query(f"topk(50, {ever})"),
+        "The 50 that cost most in the chosen time range, destroyed ones too; one whose label was changed has"
+        " a row for each. Click on one to see it.",
+        Query(f"topk(50, {SPENT})"),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
             Column(field="label", title="label"),
@@ -233,9 +241,9 @@ def _waste() -> Panel:
             "Idle: running, but the GPU does nothing, or frozen. Stopped: the disk, until the instance is"
             f" destroyed. An alert begins at {threshold('idle_waste_dollars_per_hour'):.0f} $/h of idle GPUs"
             f" ({why('idle_waste_dollars_per_hour')}).",
-            Query(f"sum({chosen(series(IDLE_BURN))}) or 0 * count({CHOSEN_INFO})", "idle GPUs"),
+            Query(f"sum({chosen(series(IDLE_BURN), CHOSEN_BURN)}) or {NONE}", "idle GPUs"),
             Query(
-                f"sum({chosen(series(STOPPED_BURN))}) or 0 * count({CHOSEN_INFO})",
+                f"sum({chosen(series(STOPPED_BURN), CHOSEN_BURN)}) or {NONE}",
                 "disks of stopped instances",
             ),
             unit=DOLLARS_PER_HOUR,
@@ -301,15 +309,24 @@ def _accounts() -> Panel:
     return rows(
         "Accounts",
         "The shortest-lived first. What was spent in 24 hours and in 30 days, as far back as is known, and"
-        " the credit. An account of which the exporter may not read the credit has none here.",
-        Query(f"min by (account) ({RUNWAY}{{{ACCOUNT}}})"),
+        " the credit. Auto-billed ones are topped up by themselves. An account of which the exporter may not"
+        " read the credit has none here.",
+        Query(f"min by (account) ({LASTS})"),
         Query(f"min by (account) (vastai_account_credit_dollars{{{ACCOUNT}}})"),
         Query(f"max by (account) ({SPENT_24H}{{{ACCOUNT}}})"),
         Query(f"max by (account) ({SPENT_30D}{{{ACCOUNT}}})"),
         columns=(
             Column(field="account", title="account"),
             Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
-            Column(field="Value #A", title="lasts", unit=SECONDS, decimals=1, width=90, steps=RUNWAY_STEPS),
+            Column(
+                field="Value #A",
+                title="lasts",
+                unit=SECONDS,
+                decimals=1,
+                width=90,
+                mappings=AUTO_BILLED,
+                steps=RUNWAY_STEPS,
+            ),
             Column(field="Value #C", title="24 hours", unit=DOLLARS, decimals=2, width=90),
             Column(field="Value #D", title="30 days", unit=DOLLARS, decimals=2, width=90),
         ),
@@ -321,8 +338,9 @@ def _accounts() -> Panel:
 def _contracts() -> Panel:
     return rows(
         "Whose contract ends next",
-        f"The next 50. Yellow below 7 days ({why('contract_info_seconds')}), orange below 2"
-        f" ({why('contract_warning_seconds')}), red below 6 hours ({why('contract_critical_seconds')}).",
+        f"The next 50. Yellow below {span('contract_info_seconds')}, orange below"
+        f" {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}: at its end the"
+        " instance stops and can't be started again, and its data may be deleted 48 h later.",
         Query(f"bottomk(50, {described(with_status(series(REMAINING)), 'label', 'gpu_name')})"),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
@@ -343,7 +361,8 @@ def _prepaid() -> Panel:
     return rows(
         "Whose prepaid credit ends next",
         "Reserved instances, the next 50. When it is used up the discount lapses, and the account pays the"
-        f" full price. Yellow below 7 days ({why('prepaid_info_seconds')}), orange below 3.",
+        f" full price. Yellow below {span('prepaid_info_seconds')}, orange below"
+        f" {span('prepaid_warning_seconds')}.",
         Query(f"bottomk(50, {described(series(PREPAID), 'label', 'gpu_name')})"),
         Query(
             described(

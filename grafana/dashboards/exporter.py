@@ -412,7 +412,7 @@ def _what_runs() -> Panel:
         Query(BUILD_INFO),
         Query(
             f"scrape_samples_scraped{{{JOB}}} * on (job, instance) group_left (version, revision,"
-            " python_version) vastai_exporter_build_info"
+            " python_version) topk by (job, instance) (1, vastai_exporter_build_info)"
         ),
         columns=(
             Column(field="instance", title="exporter"),

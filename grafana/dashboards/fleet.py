@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from grafana.lib.board import Board, alerts, instance_link
 from grafana.lib.palette import (
+    AUTO_BILLED,
     CRITICAL,
     CRITICAL_RANK,
     GOOD,
@@ -39,10 +40,10 @@ from grafana.lib.promql import (
     ACCOUNT,
     AGE,
     BURN,
-    CHOSEN_INFO,
     IDLE_BURN,
+    LASTS,
+    NONE,
     PAID,
-    RUNWAY,
     STATUS,
     STATUS_AGE,
     TROUBLE,
@@ -54,16 +55,14 @@ from grafana.lib.promql import (
     stale,
     with_status,
 )
-from grafana.lib.thresholds import duration, threshold, why
+from grafana.lib.thresholds import duration, span, threshold, why
 
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
 COLLECTOR = f'{ACCOUNT},collector="instances"'
 TROUBLES = chosen(series(TROUBLE))
-SPEND = f"sum({chosen(series(BURN))})"
-#: 0 where instances are chosen and none is counted: a zero that is known, not one that is missing.
-NONE = f"0 * count({CHOSEN_INFO})"
+SPEND = f"(sum({chosen(series(BURN))}) or {NONE})"
 
 #: The first that holds: nothing is known, something is lost, something is amiss, all is well.
 BLIND, URGENT, AMISS, WELL = 3, 2, 1, 0
@@ -71,7 +70,7 @@ VERDICT = f"""\
 {BLIND} * absent(vastai_collector_success{{{COLLECTOR}}})
 or {BLIND} * group({stale(COLLECTOR)})
 or {URGENT} * group({TROUBLES} >= {CRITICAL_RANK})
-or {URGENT} * group({RUNWAY}{{{ACCOUNT}}} < {threshold("credit_warning_seconds"):.0f})
+or {URGENT} * group({LASTS} < {threshold("credit_warning_seconds"):.0f})
 or {AMISS} * group({TROUBLES})
 or {WELL} * group(vastai_collector_success{{{COLLECTOR}}})"""
 
@@ -110,10 +109,10 @@ def _is_all_well() -> Panel:
         stat(
             "Is all well?",
             "Act now: an instance has ended, is offline, down, outbid or too hot, or the credit lasts less"
-            " than a day. Look: something in the list below is amiss, and can wait. Blind: the exporter is"
-            f" not scraped, or has read nothing for {threshold('stale_intervals'):.0f} intervals (see the"
-            " dashboard Exporter); what you see may be old. It is about the accounts and instances chosen"
-            " above.",
+            f" than {span('credit_warning_seconds')} and nobody tops it up. Look: something in the list below"
+            " is amiss, and can wait. Blind: the exporter is not scraped, or has read nothing for"
+            f" {threshold('stale_intervals'):.0f} intervals (see the dashboard Exporter); what you see may be"
+            " old. It is about the accounts and instances chosen above.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
@@ -154,13 +153,14 @@ def _credit_lasts() -> Panel:
     return stat(
         "Credit lasts",
         "How long the credit of the account lasts at the present burn; of several accounts, the first to"
-        f" run out. Orange below a day ({why('credit_warning_seconds')}), red below 6 hours"
-        f" ({why('credit_critical_seconds')}). Reserved instances spend prepaid credit of their own and"
-        " don't count. It knows accounts, not labels or instances. Not known where nothing is spent, or"
-        " where the exporter does not collect the account.",
-        Query(f"min({RUNWAY}{{{ACCOUNT}}})"),
+        f" run out. Orange below {span('credit_warning_seconds')}, red below"
+        f" {span('credit_critical_seconds')}. Auto-billed: it is topped up by itself, so little is right."
+        " Reserved instances spend prepaid credit of their own and don't count. It knows accounts, not labels"
+        " or instances. Not known where nothing is spent, or where the account is not collected.",
+        Query(f"min({LASTS})"),
         unit=SECONDS,
         decimals=1,
+        mappings=AUTO_BILLED,
         steps=(
             (None, CRITICAL),
             (threshold("credit_critical_seconds"), WARNING),
@@ -215,7 +215,7 @@ def _troubles() -> Panel:
         f" counts: hot from {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}), disk from"
         f" {threshold('disk_warning_ratio'):.0%}, memory from {threshold('mem_ratio'):.0%}"
         f" ({why('mem_ratio')}), starting for {threshold('trouble_stuck_seconds') / 60:.0f} minutes,"
-        f" contract ending within {threshold('contract_warning_seconds') / 86400:.0f} days"
+        f" contract ending within {span('contract_warning_seconds')}"
         f" ({why('contract_warning_seconds')}). They are the alerts' thresholds without their waiting time.",
         Query(ranked),
         Query(beside(BURN)),
@@ -322,9 +322,9 @@ def _gpus_paid_for_running_idle() -> Panel:
         "GPUs: paid for, running, idle",
         "Paid for are those of running, frozen, rebooting and unknown instances. The gap between paid for"
         " and running does no work; neither do the idle ones, which the first row counts in dollars.",
-        Query(f"sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{{PAID}}})", "paid for"),
+        Query(f"sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{{PAID}}}) or {NONE}", "paid for"),
         Query(
-            f'sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{status="running"}})',
+            f'sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{status="running"}}) or {NONE}',
             "running",
         ),
         Query(f"sum({chosen(GPUS)} and on (account, instance_id) {IDLE_BURN}) or {NONE}", "idle"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from grafana.lib.board import INSTANCE_ALERTS, Annotation, Board, alerts, instance_link
 from grafana.lib.palette import (
+    AUTO_BILLED,
     CRITICAL,
     GOOD,
     NEUTRAL,
@@ -41,10 +42,10 @@ from grafana.lib.promql import (
     ACCOUNT,
     BURN,
     INFO,
+    LASTS,
     ONE,
     PREPAID,
     REMAINING,
-    RUNWAY,
     STATUS,
     STATUS_AGE,
     TROUBLE,
@@ -53,7 +54,7 @@ from grafana.lib.promql import (
     spent,
     unique,
 )
-from grafana.lib.thresholds import threshold, why
+from grafana.lib.thresholds import span, threshold, why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,7 +200,7 @@ def _ends_in() -> Panel:
     return stat(
         "Ends in",
         "At its end the instance stops and can't be started again; its data may be deleted 48 h later."
-        f" Orange below 2 days ({why('contract_warning_seconds')}), red below 6 hours.",
+        f" Orange below {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}.",
         Query(f"min({series(REMAINING)})"),
         unit=DURATION,
         decimals=1,
@@ -218,7 +219,7 @@ def _its_credit_lasts() -> Panel:
         "Its credit lasts",
         "A reserved instance spends credit of its own; at 0 the discount lapses and the account pays. For"
         " any other this is the credit of its account, which all of its instances share.",
-        Query(f"min({series(PREPAID)}) or min({RUNWAY}{{{ACCOUNT}}} and on (account) {series(INFO)})"),
+        Query(f"min({series(PREPAID)}) or min({LASTS} and on (account) {series(INFO)})"),
         unit=DURATION,
         decimals=1,
         steps=(
@@ -227,6 +228,7 @@ def _its_credit_lasts() -> Panel:
             (threshold("credit_warning_seconds"), WATCH),
             (threshold("credit_info_seconds"), GOOD),
         ),
+        mappings=AUTO_BILLED,
         no_value="Not known",
     )
 

@@ -27,7 +27,8 @@ _OPTIONS = {
     "gpu_name": f"label_values({INFO}{{{ACCOUNT}}}, gpu_name)",
     "instance": f'label_values({INFO}{{{ACCOUNT},label=~"$label",gpu_name=~"$gpu_name"}}, instance_id)',
 }
-ALERTS = f'ALERTS{{alertstate="firing",alertname=~"Vastai.+",{ACCOUNT}}}'
+#: Those of an exporter as a whole have no account, and concern every one.
+ALERTS = 'ALERTS{alertstate="firing",alertname=~"Vastai.+",account=~"$account|"}'
 INSTANCE_ALERTS = f'ALERTS{{alertstate="firing",alertname=~"Vastai.+",{ONE}}}'
 
 

@@ -50,5 +50,7 @@ REASONS = {
     "outbid_risk": ("may be outbid", WATCH),
     "idle": ("paid for, but idle", WASTE),
 }
+#: What stands in place of the time that credit lasts where automatic billing tops it up (promql.FOR_EVER).
+AUTO_BILLED = {str(10**12): ("Auto-billed", GOOD)}
 #: From this rank on it is something that is lost, or does no work: red.
 CRITICAL_RANK = 7

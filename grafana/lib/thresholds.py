@@ -27,6 +27,13 @@ def duration(name: str) -> str:
     return str(_all()[name]["value"])
 
 
+def span(name: str) -> str:
+    """Return a threshold that is a number of seconds in words, such as 3 days."""
+    hours = round(threshold(name) / 3600)
+    number, unit = (hours // 24, "day") if hours % 24 == 0 else (hours, "hour")
+    return f"{number} {unit}{'s' if number > 1 else ''}"
+
+
 def why(name: str) -> str:
     """Return the reason of a threshold."""
     return str(_all()[name]["why"])

@@ -103,9 +103,8 @@ def promtool_test(
     """
 
     def needed(about: str) -> list[dict[str, Any]]:
-        if about == "every alert":
-            return [rule for rule in rules if "alert" in rule or rule["record"] in str(alerts)]
-        kept = [rule for rule in rules if about in {rule.get("record"), rule.get("alert")}]
+        wanted = {rule["alert"] for rule in alerts} if about == "every alert" else {about}
+        kept = [rule for rule in rules if wanted & {rule.get("record"), rule.get("alert")}]
         assert kept, about
         while True:
             text = str(kept)

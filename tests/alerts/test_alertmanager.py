@@ -109,8 +109,12 @@ TOLD = {
         alert("VastaiInstanceOffline", "warning", INSTANCE, instance_id="2"),
     ),
     "another exporter tells of the account": (
-        {**alert("VastaiExporterDown", "critical", EXPORTER), "account": ""},
+        alert("VastaiExporterDown", "warning", EXPORTER, account=""),
         alert("VastaiInstanceDown", "critical", INSTANCE),
+    ),
+    "of another exporter nobody knows what it told of": (
+        alert("VastaiExporterDown", "critical", EXPORTER, account="", instance="y"),
+        alert("VastaiExporterDown", "warning", EXPORTER, account=""),
     ),
     "the exporter of another account is down": (
         alert("VastaiExporterDown", "critical", EXPORTER, account="b"),

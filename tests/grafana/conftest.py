@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import promql_parser as promql
 import pytest
 import requests
+import yaml
 
 from grafana import history, tsdb
 
@@ -125,6 +126,12 @@ class Prometheus:
         times = {"start": history.END - HOURS * history.HOUR, "end": history.END, "step": STEP}
         return self._get("query_range", {"query": expression, **times})
 
+    def verdict(self, dashboard: Dashboard, query: Query | None = None, **chosen: str) -> str:
+        """Return the word that a dashboard's first panel shows, or would show of another query."""
+        (series,) = self.ask(query or dashboard.queries[0], **chosen)
+        (mapping,) = dashboard.panels[0]["fieldConfig"]["defaults"]["mappings"]
+        return str(mapping["options"][series["value"][1]]["text"])
+
     def now(self, expression: str) -> list[Json]:
         """Return the result of an instant query at the history's end."""
         return self._get("query", {"query": expression, "time": history.END})
@@ -149,6 +156,14 @@ def prometheus(folder: Path) -> Iterator[Prometheus]:
     """Serves the history."""
     with tsdb.served(folder, STEP) as url:
         yield Prometheus(url)
+
+
+@pytest.fixture(scope="session")
+def rules() -> list[Json]:
+    """Every rule, recording and alerting."""
+    files = [history.RULES, history.RULES.with_name("alerts.rules.yml")]
+    groups = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
-"""A history in a Prometheus database does not depend on where it lies."""
+"""Histories for pictures: the same wherever they lie, and green where all is well."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from grafana import history, tsdb
-from tests.grafana.conftest import Prometheus
+from grafana.lib.promql import TROUBLE
+from tests.grafana.conftest import STEP, Dashboard, Prometheus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,3 +43,42 @@ def test_rules_record_the_same_in_every_folder(tmp_path: Path) -> None:
 
     assert here == there
     assert len(here) >= 9
+
+
+#: The tiles of Fleet and of Cost that count something of what is rented.
+COUNTED = {
+    "Need a hand A",
+    "I pay A",
+    "I pay B",
+    "Idle waste A",
+    "GPUs: paid for, running, idle A",
+    "Spent A",
+    "That is a month A",
+    "I pay an hour A",
+    "Stopped disks A",
+}
+
+
+def test_accounts_without_instances_are_well_and_pay_nothing(tmp_path: Path) -> None:
+    history.write(tmp_path, history.Plan(instances=0, hours=0.5, step=STEP, calm=True))
+    boards = [Dashboard("fleet"), Dashboard("cost")]
+    counts = [query for board in boards for query in board.queries if query.place in COUNTED]
+    with tsdb.served(tmp_path) as url:
+        prometheus = Prometheus(url)
+
+        assert prometheus.verdict(boards[0]) == "All is well"
+        assert {query.place for query in counts} == COUNTED
+        for query in counts:
+            (found,) = prometheus.ask(replace(query, instant=True))
+            assert found["value"][1] == "0", query
+
+
+def test_a_calm_fleet_is_seen_to_be_well(tmp_path: Path) -> None:
+    history.write(tmp_path, history.Plan(instances=100, hours=0.5, step=STEP, calm=True))
+    with tsdb.served(tmp_path) as url:
+        prometheus = Prometheus(url)
+
+        assert prometheus.verdict(Dashboard("fleet")) == "All is well"
+        assert prometheus.verdict(Dashboard("exporter")) == "Yes"
+        assert prometheus.now("count(vastai_instance_info) > 90")
+        assert not prometheus.now(f"last_over_time({TROUBLE}[30m])")

@@ -10,7 +10,7 @@ import pytest
 from grafana.lib.promql import INFO, STATUS
 
 if TYPE_CHECKING:
-    from tests.grafana.conftest import Dashboard, Prometheus, Query
+    from tests.grafana.conftest import Dashboard, Json, Prometheus
 
 pytestmark = pytest.mark.peers
 
@@ -35,11 +35,7 @@ def test_verdicts_tell_trouble_from_blindness(dashboards: list[Dashboard], prome
     no_rules = replace(exporter, expression=exporter.expression.replace("account_collector:", "nothing:"))
     no_exporter = replace(exporter, expression=exporter.expression.replace("vastai-exporter", "nothing"))
 
-    def shown(dashboard: Dashboard, query: Query, **chosen: str) -> str:
-        (series,) = prometheus.ask(query, **chosen)
-        (mapping,) = dashboard.panels[0]["fieldConfig"]["defaults"]["mappings"]
-        return str(mapping["options"][series["value"][1]]["text"])
-
+    shown = prometheus.verdict
     assert shown(dashboards[0], fleet) == "Act now"
     assert shown(dashboards[0], fleet, account="nobody") == "Blind: no fresh data"
     assert shown(dashboards[3], exporter) == "Yes"
@@ -57,11 +53,27 @@ def test_a_choice_narrows_the_answers(dashboards: list[Dashboard], prometheus: P
     assert not prometheus.ask(by_label, account="nobody")
 
 
+def assert_doubled(prometheus: Prometheus) -> None:
+    """See that an instance's old label, and its old status, are there beside the new ones."""
+    for changed in (INFO, STATUS):
+        assert prometheus.now(f"count by (account, instance_id) ({changed}) > 1"), changed
+
+
+def test_no_rule_fails_while_labels_and_statuses_change(
+    rules: list[Json], slow_to_forget: Prometheus
+) -> None:
+    assert_doubled(slow_to_forget)
+
+    for rule in rules:
+        found = [series["metric"] for series in slow_to_forget.now(rule["expr"])]
+        unnamed = [frozenset(labels.items() - {("__name__", labels.get("__name__"))}) for labels in found]
+        assert len(set(unnamed)) == len(unnamed), rule
+
+
 def test_no_query_fails_while_labels_and_statuses_change(
     dashboard: Dashboard, slow_to_forget: Prometheus
 ) -> None:
-    for changed in (INFO, STATUS):
-        assert slow_to_forget.now(f"count by (account, instance_id) ({changed}) > 1"), changed
+    assert_doubled(slow_to_forget)
 
     for query in (*dashboard.queries, *dashboard.other_queries):
         slow_to_forget.ask(query)
