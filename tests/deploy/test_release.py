@@ -73,6 +73,15 @@ def test_the_chart_holds_the_rules_and_the_dashboards_themselves(built: Path, ro
     assert packed == {path.name for path in (root / "grafana").glob("*.json")}
 
 
+def test_the_packed_chart_renders_as_the_one_in_the_repository(
+    built: Path, helm: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    values = {"demo": True, "prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}
+    packed, ours = helm("template", values, chart=built / CHART), helm("template", values)
+    assert packed.returncode == ours.returncode == 0, packed.stderr + ours.stderr
+    assert packed.stdout == ours.stdout
+
+
 def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     with zipfile.ZipFile(built / WHEEL) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
+
+from exporter.config import Account
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,6 +28,22 @@ UNITS = (
     "deploy/textfile/vastai-textfile.timer",
 )
 SERVICES = [unit for unit in UNITS if unit.endswith(".service")]
+DROP_INS = "deploy/systemd/drop-ins"
+#: Asks the kernel for what MemoryDenyWriteExecute= does, and imports all of the exporter.
+CONFINED = """
+import ctypes, importlib, mmap, pkgutil
+PR_SET_MDWE, REFUSE_EXEC_GAIN = 65, 1
+assert ctypes.CDLL(None).prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) == 0
+try:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)
+except PermissionError:
+    print("confined")
+import exporter
+for module in pkgutil.walk_packages(exporter.__path__, "exporter."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print("imported", module.name)
+"""
 
 
 @pytest.fixture
@@ -38,6 +59,16 @@ def units(root: Path, tmp_path: Path) -> Path:
 def test_systemd_has_nothing_to_say_about_a_unit(run: Run, units: Path, unit: str) -> None:
     verified = run(ANALYZE, "verify", "--recursive-errors=yes", units / Path(unit).name)
     assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_systemd_has_nothing_to_say_about_the_drop_ins(run: Run, root: Path, units: Path) -> None:
+    folder = units / "vastai-exporter.service.d"
+    shutil.copytree(root / DROP_INS, folder)
+    assert len(list(folder.glob("*.conf"))) == 2
+    verified = run(ANALYZE, "verify", "--recursive-errors=yes", units / "vastai-exporter.service")
+    assert (verified.returncode, verified.stderr) == (0, "")
+    (folder / "web.conf").write_text("[Service]\nLoadCredentials=a:b\n")
+    assert "LoadCredentials" in run(ANALYZE, "verify", units / "vastai-exporter.service").stderr
 
 
 def test_systemd_speaks_of_an_unknown_key(run: Run, units: Path) -> None:
@@ -59,6 +90,33 @@ def test_the_key_is_a_credential_and_never_in_the_environment(root: Path, unit: 
     assert "LoadCredential=vast_api_key:/etc/vastai-exporter/vast_api_key" in text
     assert "VAST_API_KEY_FILE=%d/vast_api_key" in text
     assert "VAST_API_KEY=" not in text
+
+
+def test_the_drop_in_for_accounts_takes_the_place_of_the_one_key(root: Path) -> None:
+    text = (root / DROP_INS / "accounts.conf").read_text()
+    lines = text.splitlines()
+    for setting in ("Environment=", "LoadCredential="):
+        assert next(line for line in lines if line.startswith(setting)) == setting, "takes back the unit's"
+    (example,) = re.findall(r"(?m)^#     - (\{.*\})$", text)
+    account = Account.model_validate(yaml.safe_load(example))
+    credentials = re.findall(r"(?m)^LoadCredential=(\w+):", text)
+    assert account.api_key_file in {
+        Path("/run/credentials/vastai-exporter.service", name) for name in credentials
+    }
+
+
+def test_the_drop_in_for_the_web_side_has_every_file_that_its_web_yml_names(root: Path) -> None:
+    text = (root / DROP_INS / "web.conf").read_text()
+    (example,) = re.findall(r"(?m)^#   tls_server_config: (\{.*\})$", text)
+    credentials = set(re.findall(r"(?m)^LoadCredential=([\w.]+):", text))
+    assert {"web.yml", *yaml.safe_load(example).values()} == credentials
+    assert "\nEnvironment=VASTAI_EXPORTER_WEB_CONFIG_FILE=%d/web.yml\n" in text
+
+
+def test_the_exporter_needs_no_memory_that_is_writable_and_executable(run: Run) -> None:
+    done = run(Path(sys.executable), "-c", CONFINED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("confined\nimported exporter.")
 
 
 def test_a_service_that_hangs_is_restarted_and_a_bad_configuration_is_not(root: Path) -> None:

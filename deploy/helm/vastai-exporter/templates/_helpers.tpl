@@ -53,6 +53,11 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{- /* Of the service. Without an address of its own, as with shards, it translates no port. */}}
+{{- define "vastai-exporter.port" -}}
+{{- ternary 10622 .Values.service.port (gt (int .Values.shards) 1) }}
+{{- end }}
+
 {{- define "vastai-exporter.image" -}}
 {{- with .Values.image }}
 {{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
@@ -89,6 +94,9 @@ httpGet:
 {{- define "vastai-exporter.endpoint" -}}
 {{- $root := index . 0 }}
 {{- $monitor := index . 1 -}}
+{{- if and $root.Values.web.tls (not $monitor.tlsConfig) }}
+{{- fail "tlsConfig: with web.tls a monitor needs it: Prometheus asks by address, which is no name in a certificate" }}
+{{- end -}}
 port: metrics
 path: /metrics
 {{- if $root.Values.web.tls }}

@@ -46,8 +46,12 @@
 {{- end }}
 {{- $volumes = append $volumes (dict "name" "config" "projected" (dict "defaultMode" 288 "sources" $sources)) }}
 {{- end }}
-{{- with .Values.web.existingSecret }}
-{{- $volumes = append $volumes (dict "name" "web" "secret" (dict "secretName" . "defaultMode" 288)) }}
+{{- if .Values.web.existingSecret }}
+{{- $sources := list }}
+{{- range compact (list .Values.web.existingSecret .Values.web.tlsSecret) }}
+{{- $sources = append $sources (dict "secret" (dict "name" .)) }}
+{{- end }}
+{{- $volumes = append $volumes (dict "name" "web" "projected" (dict "defaultMode" 288 "sources" $sources)) }}
 {{- end }}
 {{- with concat $volumes .Values.extraVolumes }}
 {{- toYaml . }}
