@@ -29,6 +29,7 @@ test: check ## All tests, with a real Prometheus and against the built wheel
 
 docs: setup ## Generate what is generated
 	.venv/bin/python deploy/prometheus/generate.py
+	deploy/kubernetes/generate
 	.venv/bin/python -m grafana
 	.venv/bin/python docs/generate.py
 
