@@ -72,12 +72,6 @@ class Connection(HttpToolsProtocol):
         if now > self._deadline and not self._is_idle():
             self.transport.abort()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the place of the most silent one if there are too many."""
-        super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            self._make_room()
-
     @property
     def silent_since(self) -> float:
         """When the client fell silent; infinity while it is being answered."""
@@ -130,13 +124,6 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
         if self.cycle.more_body and not self.pipeline:
             self.transport.close()
-
-    def _make_room(self) -> None:
-        others = [other for other in self.connections if isinstance(other, Connection)]
-        staying = [other for other in others if not other.transport.is_closing()]
-        if len(staying) > self.limits.connections:
-            victim = min(staying, key=lambda other: other.silent_since)  # it may be this one
-            victim.transport.abort()
 
     def _begin_head(self) -> None:
         self._in_head = True
