@@ -35,6 +35,7 @@ class Daemon:
         revision: of the source, for the build info.
         progress: told after each reply how far a run is.
         intervals: seconds between runs, by collector, instead of the configured ones.
+        clock: monotonic seconds, by which runs are scheduled and data age.
 
     """
 
@@ -46,12 +47,14 @@ class Daemon:
         revision: str = "",
         progress: Callable[[Job, Progress], None] = lambda _job, _progress: None,
         intervals: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.telemetry = Telemetry(revision=revision)
         self._redact = redact
         self._progress = progress
         self._intervals = intervals or {}
-        self._paces = Paces(clock=time.monotonic)
+        self._clock = clock
+        self._paces = Paces(clock=clock)
         self._loaded = loaded
         self._started = False
         self._loops: dict[tuple[str, str], Loop] = {}
@@ -119,7 +122,7 @@ class Daemon:
             timeout=api.timeout,
             user_agent=USER_AGENT,
             paces=self._paces,
-            clock=time.monotonic,
+            clock=self._clock,
             wall_clock=time.time,
             jitter=random.random,
         )
@@ -136,7 +139,7 @@ class Daemon:
             for loop in self.loops
         ]
         return Exposition(
-            lambda: sources, self.telemetry, clock=time.monotonic, most_labels=loaded.config.limits.labels
+            lambda: sources, self.telemetry, clock=self._clock, most_labels=loaded.config.limits.labels
         )
 
 

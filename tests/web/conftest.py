@@ -22,6 +22,7 @@ from exporter.web.server import BackgroundServer, listen
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from exporter.exposition import Exposition
     from exporter.scheduler import Loop
@@ -90,17 +91,22 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    """All of a thousand instances, found in one run."""
-    config = tmp_path_factory.mktemp("fleet") / "config.yaml"
+def fleet_of(size: int, folder: Path) -> Fleet:
+    """Find so many instances in one run, after which time stands still: nothing gets stale or overdue."""
+    config = folder / "config.yaml"
     config.write_text("api: {min_interval: 0s}\n")
-    with SimulatedVast(size=1000, clock=ManualClock(), thresholds=False) as vast:
-        environ = {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}
-        daemon = Daemon(load(config, environ, {}), redact=Redactor())
+    with SimulatedVast(size=size, clock=ManualClock(), thresholds=False) as vast:
+        loaded = load(config, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, {})
+        daemon = Daemon(loaded, redact=Redactor(), clock=ManualClock())
         for loop in daemon.loops:
             loop.run_once()
     return Fleet(daemon)
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """As many instances as make an answer that takes a reader some time."""
+    return fleet_of(1000, tmp_path_factory.mktemp("fleet"))
 
 
 @pytest.fixture

@@ -17,16 +17,12 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.daemon import Daemon
 from exporter.exposition import OPENMETRICS, TEXT
-from exporter.loading import load
-from exporter.logs import Redactor
-from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.access import LiveAccess
 from exporter.web.app import create_app
 from exporter.web.server import BackgroundServer, listen
 from exporter.web.users import PasswordChecks
-from tests.web.conftest import Fleet, Site, eventually
+from tests.web.conftest import Fleet, Site, eventually, fleet_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,13 +94,7 @@ def ask(site: Site, method: str, path: str, *headers: bytes) -> Answer:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """Few instances, so that each answer is small."""
-    config = tmp_path_factory.mktemp("fleet") / "config.yaml"
-    config.write_text("api: {min_interval: 0s}\n")
-    with SimulatedVast(size=3, clock=ManualClock(), thresholds=False) as vast:
-        daemon = Daemon(load(config, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, {}), redact=Redactor())
-        for loop in daemon.loops:
-            loop.run_once()
-    return Fleet(daemon)
+    return fleet_of(3, tmp_path_factory.mktemp("fleet"))
 
 
 @pytest.fixture
