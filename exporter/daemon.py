@@ -17,6 +17,7 @@ from exporter.vast.pace import Paces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from exporter.collectors.base import Progress
     from exporter.config import CollectorSettings
@@ -56,6 +57,7 @@ class Daemon:
         self._clock = clock
         self._paces = Paces(clock=clock)
         self._loaded = loaded
+        self._exposed: set[Path] = set()
         self._started = False
         self._loops: dict[tuple[str, str], Loop] = {}
         self._replace(loaded)
@@ -129,8 +131,9 @@ class Daemon:
         return World(
             options=options,
             telemetry=self.telemetry,
-            learn_secret=self._redact.learn,
+            redact=self._redact,
             progress=self._progress,
+            exposed=self._exposed,
         )
 
     def _exposition(self, loaded: Loaded) -> Exposition:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.collectors import Collector
     from exporter.collectors.base import Progress
     from exporter.keys import Key
+    from exporter.logs import Redactor
     from exporter.telemetry import Runs, Telemetry
     from exporter.vast.client import Attempt, Options
 
@@ -69,7 +70,7 @@ class World:
     Attributes:
         options: of the API's clients; clocks and random numbers among them.
         telemetry: where runs, requests and unreadable values are counted.
-        learn_secret: told of each key before it is used.
+        redact: told of each key before it is used; takes it out of the errors that are shown.
         progress: told after each reply how far a run is.
         event: makes what a loop waits on until it is stopped.
         exposed: key files that were warned of because others can read them.
@@ -78,7 +79,7 @@ class World:
 
     options: Options
     telemetry: Telemetry
-    learn_secret: Callable[[str], None]
+    redact: Redactor
     progress: Callable[[Job, Progress], None]
     event: Callable[[], threading.Event] = threading.Event
     exposed: set[Path] = field(default_factory=set)
@@ -103,7 +104,7 @@ class Loop:
         self._stop = world.event()
         self._changed = world.event()
         self._requests: Counter[str] = Counter()
-        key = reader(job.key, world.learn_secret)
+        key = reader(job.key, world.redact.learn)
         self._client = Client(world.options, key=key, wait=self._wait, observe=self._observe)
         self._thread = threading.Thread(
             target=self.run, name=f"{job.collector.name} {job.account}", daemon=True
@@ -257,6 +258,8 @@ class Loop:
 
     def _failed(self, started: float, last: Progress | None, reason: Reason, error: str) -> None:
         seconds = self._clock() - started
+        # The API may say back another account's key.
+        error = self._world.redact(error)
         self.runs.failed(reason, error)
         fields = self._outcome("failure", seconds, last)
         fields |= {"reason": reason, "error": error, "failing": self.runs.failing}

@@ -23,6 +23,7 @@ import click
 from exporter.collectors import COLLECTORS
 from exporter.exposition import Exposition, Source
 from exporter.keys import Key
+from exporter.logs import Redactor
 from exporter.scheduler import Job, Loop, World
 from exporter.simulator import INSTANCES, Kind, ManualClock, Reply, SimulatedVast
 from exporter.telemetry import Telemetry
@@ -86,7 +87,7 @@ class Exporter:
         world = World(
             options=options,
             telemetry=self._telemetry,
-            learn_secret=lambda _: None,
+            redact=Redactor(),
             progress=lambda _job, _progress: None,
             event=lambda: _Moves(self._clock),
         )

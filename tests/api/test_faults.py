@@ -12,6 +12,7 @@ import pytest
 from exporter.collectors import instances
 from exporter.exposition import Exposition, Source
 from exporter.keys import Key
+from exporter.logs import Redactor
 from exporter.scheduler import LONGEST_PAUSE, Job, Loop, World
 from exporter.telemetry import Telemetry
 from exporter.vast.client import ATTEMPTS
@@ -125,7 +126,7 @@ class Accounts:
         shared = World(
             options=replace(world.options(), url=api.url),
             telemetry=self.telemetry,
-            learn_secret=lambda _: None,
+            redact=Redactor(),
             progress=lambda _job, _progress: None,
             event=world.time.event,
         )

@@ -15,6 +15,7 @@ from exporter import logs
 from exporter.collectors import COLLECTORS, Collector
 from exporter.collectors.base import Collect, Progress, Run
 from exporter.keys import Key
+from exporter.logs import Redactor
 from exporter.scheduler import HUNG_AFTER, Job, Loop, World
 from exporter.telemetry import Telemetry
 from exporter.vast.errors import AuthError, NetworkError, Stopped
@@ -102,7 +103,7 @@ def new_loop(world: ApiWorld) -> NewLoop:
             World(
                 options=world.options(),
                 telemetry=telemetry or Telemetry(),
-                learn_secret=lambda _: None,
+                redact=Redactor(),
                 progress=progress,
                 event=event,
                 exposed=exposed if exposed is not None else set(),
@@ -262,7 +263,7 @@ def test_other_options_count_from_the_next_request_on(
     others = World(
         options=world.options(),
         telemetry=Telemetry(),
-        learn_secret=lambda _: None,
+        redact=Redactor(),
         progress=lambda _job, _progress: None,
     )
     loop.update(loop.job, others)

@@ -113,6 +113,20 @@ def test_a_shorter_interval_counts_at_once_and_keeps_what_is_known(
     assert {at for at in metrics(program).splitlines() if "status_since" in at} == since
 
 
+def test_a_key_file_that_everybody_can_read_is_warned_of_once_however_often_accounts_change(
+    program: Program, write: Write, settings: Settings
+) -> None:
+    path = write("batch-key", "open")
+    path.chmod(0o644)
+    exposed = {"name": "exposed", "api_key_file": str(path)}
+    for more in ([exposed], [], [exposed], []):
+        write(settings | {"accounts": [*settings["accounts"], *more]})
+        by_request(program)
+    assert program.end() == 0
+    said = 'msg="every user of this machine can read the key file" account=exposed'
+    assert program.errors.count(said) == 1
+
+
 def test_another_key_begins_anew_and_keeps_the_pace(
     program: Program, write: Write, vast: SimulatedVast, settings: Settings
 ) -> None:

@@ -83,6 +83,7 @@ def config(vast: SimulatedVast, write: Write) -> str:
     settings = {
         "api": {"url": vast.url, "min_interval": "0s", "timeout": "20s"},
         "accounts": accounts,
+        "collectors": {"instances": {"interval": "1s"}},
         "web": {"listen_address": "127.0.0.1:0"},
     }
     return str(write(settings))
@@ -169,6 +170,20 @@ def test_no_key_is_shown_when_the_api_says_it_back(
     program = begin()
     finished(program, "failure")
     assert not leaks(shown(program), secrets)
+
+
+def test_no_key_is_shown_when_the_api_says_it_to_another_account(
+    vast: SimulatedVast, begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    program = begin()
+    finished(program)
+    keys = " ".join(str(account.key) for account in vast.accounts.values())
+    vast.faults.always(INSTANCES, json_reply({"error": f"no {keys}"}, 400))
+    for account in ("research", "batch"):
+        program.line(f"account={account} collector=instances outcome=failure")
+    everything = shown(program)
+    assert everything["/"].count("HTTP 400 (no ") == 2
+    assert not leaks(everything, secrets)
 
 
 def test_no_secret_is_shown_when_it_comes_unasked_or_in_the_wrong_place(

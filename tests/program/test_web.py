@@ -7,6 +7,7 @@ import http.client
 import re
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -105,7 +106,7 @@ def site(vast: SimulatedVast) -> Iterator[Site]:
     world = World(
         options=options,
         telemetry=telemetry,
-        learn_secret=lambda _: None,
+        redact=Redactor(),
         progress=lambda _job, _progress: None,
     )
     loops = [
@@ -310,6 +311,21 @@ def test_a_loop_that_gives_no_sign_is_named(site: Site) -> None:
     assert answer.status_code == site.get("/healthz").status_code == 503
     assert answer.text == "account 'research', collector instances gives no sign, 5 s overdue\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_whose_thread_is_gone_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = site.loops[1]
+
+    def die() -> bool:
+        raise SystemExit  # what no guard holds
+
+    monkeypatch.setattr(dead, "run_once", die)
+    dead.start()
+    until = time.monotonic() + 30
+    while (answer := site.get("/-/healthy")).status_code == 200:
+        assert time.monotonic() < until, "it lives on"
+    assert (answer.status_code, answer.text) == (503, "account 'research', collector account has died\n")
 
 
 def test_failing_runs_are_no_matter_of_health(site: Site) -> None:
