@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import cold, compression, memory, soak, walk, warm
+from bench import abuse, cold, compression, memory, soak, walk, warm
 from bench.figures import Figure, table
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "memory": memory.measure,
     "walk": walk.measure,
     "compression": compression.measure,
+    "abuse": abuse.measure,
 }
 #: Finds no speed but faults; only where it is asked for.
 SOAK = "soak"

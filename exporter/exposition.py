@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from exporter.snapshot import Snapshot
     from exporter.telemetry import Telemetry
 
-#: Bytes that are compressed, or handed to the network, at a time.
-PIECE = 256 * 1024
+#: Bytes that are compressed, or handed to the network, at a time; a slow reader holds one in its buffer.
+PIECE = 32 * 1024
 #: ISA-L's: a seventh of zlib level 1's time, and a smaller result (bench/README.md).
 LEVEL = 1
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -92,10 +92,13 @@ class Fleet:
 
     def _plain(self, tail: bytes) -> Iterator[bytes]:
         decompressor = isal_zlib.decompressobj(-zlib.MAX_WBITS)
+        came = b""
         for piece in self._deflated:
-            yield decompressor.decompress(piece, PIECE)
-            while left := decompressor.unconsumed_tail:
-                yield decompressor.decompress(left, PIECE)
+            waiting = piece
+            # A piece that came full may not have been all: ISA-L keeps some when nothing is left to go in.
+            while waiting or len(came) == PIECE:
+                yield (came := decompressor.decompress(waiting, PIECE))
+                waiting = decompressor.unconsumed_tail
         yield tail
 
 

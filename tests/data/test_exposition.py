@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections import Counter
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.collectors import instances
-from exporter.exposition import PIECE, Exposition, Source
+from exporter.exposition import PIECE, Exposition, Fleet, Source
 from exporter.lines import header
 from exporter.metrics import METRICS
 from exporter.telemetry import Telemetry
@@ -261,6 +262,17 @@ def test_the_compressed_body_is_one_gzip_member_of_the_same_bytes(
     assert plain.length == len(text)
     assert gzip.decompress(content) == text
     assert decompressed_as_one_member(content) == text
+
+
+@pytest.mark.parametrize("values", [1, 3, 1000, 10**9])
+def test_no_byte_of_a_large_body_is_lost_however_well_it_compresses(values: int) -> None:
+    numbers = Random(values)
+    made = [b'price{instance="%d"} %d\n' % (at // 5, numbers.randrange(values)) for at in range(30_000)]
+    for some in range(1000, len(made) + 1, 1000):
+        fleet = Fleet(made[:some], (), 0.0)
+        text = b"".join((*made[:some], b"the end\n"))
+        assert b"".join(fleet.plain(b"the end\n").pieces) == text
+        assert gzip.decompress(b"".join(fleet.gzip(b"the end\n").pieces)) == text
 
 
 def test_a_large_body_comes_in_pieces_that_a_slow_reader_can_hold(
