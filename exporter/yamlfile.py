@@ -12,11 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+#: Levels of lists and mappings; no setting needs more than five.
+DEEPEST = 32
 _KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
 class _Loader(yaml.SafeLoader):
     """YAML whose keys are texts, each there once (PyYAML takes the last), and whose errors say where."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as there
+        self._depth += 1
+        if self._depth > DEEPEST:  # long before Python's own limit, near which anything may fail
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "nested too deep", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as the base class
         node = super().compose_mapping_node(anchor)
@@ -64,8 +77,6 @@ def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
         raise ConfigError([f"{path}: {where}{error.problem or 'not YAML'}"]) from None
     except yaml.YAMLError:
         raise ConfigError([f"{path}: not YAML: it holds a control character"]) from None
-    except RecursionError:
-        raise ConfigError([f"{path}: not YAML: nested too deep"]) from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):

@@ -53,7 +53,7 @@ MISTAKES = {
     " 'tag:yaml.org,2002:python/object:os.system'",
     "{}\n---\n{}": "line 2, column 1: but found another document",
     "api: \x00": "not YAML: it holds a control character",
-    "[" * 5000: "not YAML: nested too deep",
+    "[" * 5000: "line 1, column 33: nested too deep",
     "api: {}\nlog: {}\napi: {}": "line 3, column 1: the key 'api' is there twice",
     "log: {level: info, level: debug}": "line 1, column 20: the key 'level' is there twice",
     "1: x": "line 1, column 1: a key has to be text",
