@@ -175,6 +175,7 @@ def run(
     help="Simulated seconds in a real one.",
 )
 @_listen_flag
+@_web_config_flag
 @_log_flags
 def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoReturn:
     """Serve a simulated Vast.ai's metrics, without a key."""

@@ -336,6 +336,8 @@ def test_the_schema_knows_every_key_of_the_configuration(root: Path) -> None:
         {"config": {"accounts": []}},
         {"serviceMonitor": {"enabled": "yes"}},
         {"networkPolicy": {"apiPorts": ["https"]}},
+        {"networkPolicy": {"apiPorts": []}},
+        {"config": {"collectors": {"account": {"interval": "500ms"}}}},
         {"livenessProbe": {"httpGet": {"path": "/"}}},
         {"resources": {"request": {}}},
     ],
@@ -360,6 +362,15 @@ def test_values_that_mean_nothing_are_refused(helm: Helm, values: dict[str, Any]
         (
             {"accounts": [ACCOUNT], "shards": 2, "service": {"type": "NodePort"}},
             "service.type: with shards it is ClusterIP",
+        ),
+        ({"accounts": [ACCOUNT, ACCOUNT]}, 'accounts: two have the name "research"'),
+        (
+            {
+                "demo": True,
+                "web": {"existingSecret": "vast-web", "tls": True, "clientCertificates": True},
+                "podMonitor": {"enabled": True, "tlsConfig": {"serverName": "vast"}},
+            },
+            "tlsConfig: with web.clientCertificates a monitor needs a certificate of its own",
         ),
         (
             {"demo": True, "prometheusRule": {"enabled": True, "files": {"mine": "groups: ["}}},
@@ -477,6 +488,8 @@ def test_shards_are_a_stateful_set_whose_pods_know_their_number(objects: Render,
     service = one(rendered, "Service")
     assert spec["serviceName"] == service["metadata"]["name"]
     assert service["spec"]["clusterIP"] == "None"
+    before = one(objects({"accounts": [ACCOUNT]}), "Service")
+    assert before["metadata"]["name"] != service["metadata"]["name"], "an address can't be taken away"
     (port,) = service["spec"]["ports"]
     assert port["port"] == container_of(rendered)["ports"][0]["containerPort"], "it is not translated"
     env = {each["name"]: each for each in container_of(rendered)["env"]}
@@ -532,6 +545,34 @@ def test_the_network_policy_lets_helms_test_in(objects: Render, one: One, name: 
     assert selects(tester, one(rendered, "Pod")["metadata"]["labels"])
     (peers,) = (rule["from"] for rule in one(rendered, "NetworkPolicy")["spec"]["ingress"])
     assert {"namespaceSelector": {}} in peers or {"podSelector": {"matchLabels": tester}} in peers
+
+
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("http://vast.example:8080", {443, 8080}),
+        ("http://[::1]:81", {443, 81}),
+        ("http://[::1]", {443, 80}),
+        ("https://vast.example", {443}),
+    ],
+)
+def test_the_network_policy_lets_the_exporter_out_to_the_api(
+    objects: Render, one: One, url: str, ports: set[int]
+) -> None:
+    values = {"accounts": [ACCOUNT], "config": {"api": {"url": url}}, "networkPolicy": {"enabled": True}}
+    _, api = one(objects(values), "NetworkPolicy")["spec"]["egress"]
+    assert {each["port"] for each in api["ports"]} == ports
+
+
+def test_helms_test_runs_where_the_exporter_does(objects: Render, one: One) -> None:
+    rendered = objects(COMBINATIONS["all knobs"])
+    asked = {
+        name: value
+        for name, value in pod_of(rendered)["spec"].items()
+        if name in {"nodeSelector", "tolerations", "affinity"}
+    }
+    assert len(asked) == 3
+    assert asked.items() <= one(rendered, "Pod")["spec"].items()
 
 
 def test_a_digest_wins_over_the_tag(objects: Render) -> None:

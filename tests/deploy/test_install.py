@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter import __version__
 from exporter.web.access import read_access
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def test_every_way_is_shell(blocks: dict[str, list[str]]) -> None:
     for text in blocks["sh"]:
         checked = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
+
+
+def test_the_image_is_tagged_as_chart_and_kustomization_want_it(root: Path) -> None:
+    tags = re.findall(r"IMAGE:(\S+?)(?: |$)", (root / PAGES[0]).read_text(), re.MULTILINE)
+    base = (root / "deploy/kubernetes/base/kustomization.yaml").read_text()
+    assert set(tags) == {__version__}
+    assert f"newTag: {__version__}" in base.replace('"', "")
 
 
 def test_helm_understands_what_it_is_told(

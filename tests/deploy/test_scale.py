@@ -38,14 +38,30 @@ def test_a_prometheus_agent_accepts_its_configuration(
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_two_agents_share_the_pods_of_the_shards(root: Path) -> None:
-    config = yaml.safe_load((root / FOLDER / "prometheus-agent.yml").read_text())
-    (job,) = config["scrape_configs"]
-    (mod,) = (rule for rule in job["relabel_configs"] if rule.get("action") == "hashmod")
-    (mine,) = (rule for rule in job["relabel_configs"] if rule["source_labels"] == [mod["target_label"]])
-    assert (mine["action"], mine["regex"]) == ("keep", "0")
-    assert mod["target_label"].startswith("__tmp"), "Prometheus itself never uses such a label"
-    assert mod["modulus"] == 2
+def test_two_agents_share_the_pods_of_the_shards_evenly(root: Path, objects: Render, one: One) -> None:
+    text = (root / FOLDER / "prometheus-agent.yml").read_text()
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    (kept,) = (
+        rule["regex"]
+        for rule in job["relabel_configs"]
+        if rule.get("action") == "keep" and rule["source_labels"] == ["__meta_kubernetes_pod_name"]
+    )
+    (other,) = re.findall(r'# "(.+)" in the other agent', text)
+    values = yaml.safe_load((root / FOLDER / "values-shards.yaml").read_text())
+    name = one(objects(values), "StatefulSet")["metadata"]["name"]
+    pods = [f"{name}-{number}" for number in range(12)]
+    assert [pod for pod in pods if re.fullmatch(kept, pod)] == pods[::2]
+    assert [pod for pod in pods if re.fullmatch(other, pod)] == pods[1::2]
+
+
+def test_agents_and_the_monitor_of_the_shards_scrape_as_often(root: Path) -> None:
+    texts = [
+        (root / FOLDER / name).read_text()
+        for name in ("prometheus-agent.yml", "prometheusagent.yaml", "values-shards.yaml")
+    ]
+    found = [re.findall(r"(?:interval|scrape_?[iI]nterval): (\S+)", text) for text in texts]
+    assert found == [["60s"]] * 3
+    assert "every 60 s" in (root / "docs/scaling.md").read_text()
 
 
 def test_a_federating_prometheus_accepts_its_configuration(run: Run, promtool: Path, root: Path) -> None:

@@ -75,7 +75,8 @@ def test_a_job_has_a_time_limit_and_only_the_rights_that_it_names(workflow: Path
 def test_nothing_is_published_before_all_is_tested_and_built(root: Path) -> None:
     jobs = jobs_of(root / FOLDER / "release.yml")
     assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
-    for name in ("build", "image"):
-        assert jobs[name]["needs"] == "test"
+    assert jobs["build"]["needs"] == "test"
+    assert "The tag is the version" in [step.get("name") for step in jobs["build"]["steps"]]
+    assert jobs["image"]["needs"] == "build"
     for name in ("publish", "publish-python"):
         assert jobs[name]["needs"] == ["build", "image"]

@@ -352,3 +352,10 @@ def test_a_real_prometheus_scrapes_with_its_basic_auth(
         return yaml.safe_load(reply.text)["data"]["result"]
 
     eventually(up)
+
+
+def test_the_demo_has_the_same_users(start: Start, write: Write, hashed: Hashed) -> None:
+    web = write({"basic_auth_users": {"alice": hashed("secret")}}, "web.yml")
+    demo = start("demo", "--web.listen-address", "127.0.0.1:0", VASTAI_EXPORTER_WEB_CONFIG_FILE=str(web))
+    answers = [requests.get(demo.url() + "/metrics", auth=auth, timeout=30) for auth in (None, ALICE)]
+    assert [answer.status_code for answer in answers] == [401, 200]

@@ -53,6 +53,11 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{- /* With shards another service: one that has an address can't become one that has none. */}}
+{{- define "vastai-exporter.service" -}}
+{{- include "vastai-exporter.fullname" . }}{{ if gt (int .Values.shards) 1 }}-shards{{ end }}
+{{- end }}
+
 {{- /* Of the service. Without an address of its own, as with shards, it translates no port. */}}
 {{- define "vastai-exporter.port" -}}
 {{- ternary 10622 .Values.service.port (gt (int .Values.shards) 1) }}
@@ -97,13 +102,18 @@ httpGet:
 {{- if and $root.Values.web.tls (not $monitor.tlsConfig) }}
 {{- fail "tlsConfig: with web.tls a monitor needs it: Prometheus asks by address, which is no name in a certificate" }}
 {{- end -}}
+{{- if and $root.Values.web.clientCertificates (not (and $monitor.tlsConfig.cert $monitor.tlsConfig.keySecret)) }}
+{{- fail "tlsConfig: with web.clientCertificates a monitor needs a certificate of its own: cert and keySecret" }}
+{{- end -}}
 port: metrics
 path: /metrics
 {{- if $root.Values.web.tls }}
 scheme: https
 {{- end }}
 interval: {{ $monitor.interval }}
-scrapeTimeout: {{ $monitor.scrapeTimeout }}
+{{- with $monitor.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
 {{- with $monitor.tlsConfig }}
 tlsConfig:
   {{- toYaml . | nindent 2 }}
