@@ -12,7 +12,7 @@ from isal import isal_zlib
 from bench.figures import Figure, milliseconds
 from bench.inside import served
 from bench.processes import simulator
-from exporter.exposition import LEVEL
+from exporter.exposition.body import LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from exporter.simulator import INSTANCES, Reply, json_reply
-from exporter.vast.walk import LIMIT
+from exporter.vast.pages import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from exporter.collectors import instances
 from exporter.collectors.base import Known, Run
-from exporter.exposition import Exposition, Source
-from exporter.telemetry import Telemetry
+from exporter.exposition.body import Exposition, Source
+from exporter.exposition.self_metrics import Telemetry
 from exporter.vast.client import Client, Options
 from exporter.vast.pace import Paces
 

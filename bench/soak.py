@@ -16,7 +16,7 @@ from bench.faults import FAULTS
 from bench.figures import Figure
 from bench.processes import PATIENCE
 from bench.stage import GUEST, INTERVAL, LASTING, LOOK, TROUBLED, configure, set_up
-from exporter.scheduler import LONGEST_PAUSE
+from exporter.polling.loop import LONGEST_PAUSE
 from exporter.simulator import INSTANCES, USER
 from exporter.simulator.columns import row
 

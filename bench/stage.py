@@ -20,7 +20,7 @@ import requests
 
 from bench.client import Connection
 from bench.processes import PATIENCE, Exporter
-from exporter.scheduler import LONGEST_PAUSE
+from exporter.polling.loop import LONGEST_PAUSE
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.server import listen
 

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from bench import inside
 from bench.figures import Figure
 from bench.processes import exporter, simulator
-from exporter import lines, reading
 from exporter.collectors.instances import COLUMNS, ENDPOINT, GAUGES, IDENTITY, READS
-from exporter.vast.walk import walk
+from exporter.metrics import lines, values
+from exporter.vast.pages import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exporter.collectors.base import Run
-    from exporter.rows import Record
-    from exporter.vast.walk import Page
+    from exporter.metrics.rows import Record
+    from exporter.vast.pages import Page
 
 #: How many times the small fleet's instances the large one has.
 STEP = 10
@@ -126,7 +126,7 @@ def _pages(run: Run) -> list[Page]:
 
 
 def _records(page: Page) -> list[dict[str, float | str | None]]:
-    return [reading.record(row, READS, Counter()) for _, row in page.rows]
+    return [values.record(row, READS, Counter()) for _, row in page.rows]
 
 
 def _objects(page: Page) -> list[tuple[str, Record]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from exporter import __version__
-from exporter.config import PORT
-from exporter.durations import format_duration
-from exporter.loading import Shard, load, load_config
-from exporter.mistakes import ConfigError
+from exporter.config.durations import format_duration
+from exporter.config.loading import Shard, load, load_config
+from exporter.config.mistakes import ConfigError
+from exporter.config.models import PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,7 +151,7 @@ def run(
     config_file: Path | None, shard: int | None, total_shards: int | None, **flags: str | None
 ) -> NoReturn:
     """Serve metrics until a signal ends it (may be left out)."""
-    from exporter.serving import serve  # noqa: PLC0415
+    from exporter.commands.serve import serve  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     loaded = _or_exit(read)
@@ -181,7 +181,7 @@ def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoRetu
     """Serve a simulated Vast.ai's metrics, without a key."""
     import time  # noqa: PLC0415
 
-    from exporter.serving import serve  # noqa: PLC0415
+    from exporter.commands.serve import serve  # noqa: PLC0415
     from exporter.simulator import SimulatedClock, SimulatedVast  # noqa: PLC0415
 
     flags["listen_address"] = flags["listen_address"] or DEMO_ADDRESS
@@ -213,7 +213,7 @@ def once(
     With --output they replace a file in one step, as node_exporter's textfile collector needs it. The exit
     code is 1 when something could not be collected; the metrics that are written say what.
     """
-    from exporter.once import run_once  # noqa: PLC0415
+    from exporter.commands.once import run_once  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     sys.exit(run_once(_or_exit(read), output, environ=os.environ))
@@ -257,7 +257,7 @@ def health(config_file: Path | None, **flags: str | None) -> NoReturn:
 
     It is looked for where these settings would let it serve. The exit code is 0 if it is, else 1.
     """
-    from exporter.health import ask  # noqa: PLC0415
+    from exporter.commands.health import ask  # noqa: PLC0415
 
     config = _or_exit(partial(load_config, config_file, dict(os.environ), _by_key(flags)))
     healthy, text = ask(config.web, timeout=HEALTH_TIMEOUT)

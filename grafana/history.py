@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.collectors import COLLECTORS
-from exporter.exposition import Exposition, Source
-from exporter.keys import Key
+from exporter.exposition.body import Exposition, Source
+from exporter.exposition.self_metrics import Telemetry
 from exporter.logs import Redactor
-from exporter.scheduler import Job, Loop, World
+from exporter.polling.loop import Job, Loop, World
 from exporter.simulator import INSTANCES, Kind, ManualClock, Reply, SimulatedVast
-from exporter.telemetry import Telemetry
 from exporter.vast.client import Options
+from exporter.vast.keys import Key
 from exporter.vast.pace import Paces
 from grafana import tsdb
 

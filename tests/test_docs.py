@@ -18,17 +18,17 @@ from pydantic import BaseModel
 
 import exporter
 from exporter.collectors import COLLECTORS
-from exporter.config import Config
-from exporter.loading import FLAGS, load
-from exporter.metrics import METRICS
-from exporter.rows import Gauge
+from exporter.config.loading import FLAGS, load
+from exporter.config.models import Config
+from exporter.exposition.self_metrics import REASONS
+from exporter.exposition.table import METRICS
+from exporter.metrics.rows import Gauge
 from exporter.simulator.columns import COLUMNS
-from exporter.telemetry import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.rows import Metric
+    from exporter.metrics.rows import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "config.example.yaml"

@@ -1,4 +1,4 @@
-"""docs/configuration.md and config.example.yaml, from the models of exporter.config."""
+"""docs/configuration.md and config.example.yaml, from the models of exporter.config.models."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
-from exporter.config import Config
-from exporter.durations import format_duration
-from exporter.loading import FLAGS
+from exporter.config.durations import format_duration
+from exporter.config.loading import FLAGS
+from exporter.config.models import Config
 from generator.markdown import NOTICE, code, notice, table
 
 if TYPE_CHECKING:

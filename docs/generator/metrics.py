@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from exporter.collectors import COLLECTORS, account, fleet, instances
-from exporter.config import Limits
-from exporter.metrics import METRICS
-from exporter.telemetry import BUCKETS, BUILD_INFO, REASONS, TELEMETRY
+from exporter.config.models import Limits
+from exporter.exposition.self_metrics import BUCKETS, BUILD_INFO, REASONS, TELEMETRY
+from exporter.exposition.table import METRICS
 from generator.markdown import code, codes, notice, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from exporter.rows import Metric
+    from exporter.metrics.rows import Metric
 
 _NAMED_FIELDS = re.compile(r"\s*\(API fields? ([^)]*)\)")
 

@@ -1,8 +1,8 @@
-"""docs/web-configuration.md, from the models of exporter.web.toolkit."""
+"""docs/web-configuration.md, from the models of exporter.config.web."""
 
 from __future__ import annotations
 
-from exporter.web.toolkit import WebConfig
+from exporter.config.web import WebConfig
 from generator.configuration import keys, rows
 from generator.markdown import notice, table
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from exporter import lines
 from exporter.collectors.base import Collector, Progress, Run, reads
-from exporter.reading import flag, number, record
-from exporter.rows import Gauge, Number, Record, scaled
-from exporter.snapshot import Part
+from exporter.metrics import lines
+from exporter.metrics.rows import Gauge, Number, Record, scaled
+from exporter.metrics.snapshot import Part
+from exporter.metrics.values import flag, number, record
 from exporter.vast.pace import Endpoint
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exporter.snapshot import Part, Snapshot
+from exporter.metrics.snapshot import Part, Snapshot
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator, Mapping
 
-    from exporter.rows import Gauge, Metric, Reader
+    from exporter.metrics.rows import Gauge, Metric, Reader
     from exporter.vast.client import Client
     from exporter.vast.pace import Endpoint
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter import lines
-from exporter.rows import Metric, Number
+from exporter.metrics import lines
+from exporter.metrics.rows import Metric, Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.snapshot import Part, Snapshot
+    from exporter.metrics.snapshot import Part, Snapshot
 
 #: What the API documents as actual_status; null is `provisioning`. Others are passed on as they come.
 STATUSES = (

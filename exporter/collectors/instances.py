@@ -10,14 +10,14 @@ from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from exporter import lines
 from exporter.collectors.base import Collector, Progress, Run, reads
 from exporter.collectors.fleet import SUMMARIES, Instance, summarise
-from exporter.reading import UnreadableError, flag, number, part, record, status, text
-from exporter.rows import Gauge, Number, Reader, Record, scaled
-from exporter.snapshot import Part
+from exporter.metrics import lines
+from exporter.metrics.rows import Gauge, Number, Reader, Record, scaled
+from exporter.metrics.snapshot import Part
+from exporter.metrics.values import UnreadableError, flag, number, part, record, status, text
 from exporter.vast.pace import Endpoint
-from exporter.vast.walk import Page, walk
+from exporter.vast.pages import Page, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,9 +7,9 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from exporter.mistakes import ConfigError
+from exporter.config.mistakes import ConfigError
+from exporter.config.web import WebConfig, read_web_config
 from exporter.web.tls import files, server_context
-from exporter.web.toolkit import WebConfig, read_web_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

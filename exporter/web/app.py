@@ -10,9 +10,9 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from exporter.exposition import OPENMETRICS, TEXT
+from exporter.exposition.body import OPENMETRICS, TEXT
 from exporter.web.access import LiveAccess
-from exporter.web.gate import Gate
+from exporter.web.auth import Gate
 from exporter.web.landing import page
 from exporter.web.negotiation import wants_gzip, wants_openmetrics
 from exporter.web.users import PasswordChecks
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from exporter.exposition import Body, Exposition
-    from exporter.scheduler import Loop
+    from exporter.exposition.body import Body, Exposition
+    from exporter.polling.loop import Loop
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"

@@ -7,12 +7,12 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from exporter import __version__
-from exporter.durations import format_duration
+from exporter.config.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.scheduler import Loop
+    from exporter.polling.loop import Loop
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">

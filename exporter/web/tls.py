@@ -5,12 +5,12 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, NoReturn
 
-from exporter.mistakes import ConfigError
+from exporter.config.mistakes import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.web.toolkit import TlsServerConfig
+    from exporter.config.web import TlsServerConfig
 
 VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 CLIENT_CERTIFICATES = {

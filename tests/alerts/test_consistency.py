@@ -11,7 +11,7 @@ import promql_parser as promql
 import pytest
 import yaml
 
-from exporter.metrics import METRICS
+from exporter.exposition.table import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

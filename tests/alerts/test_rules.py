@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from exporter.metrics import METRICS
+from exporter.exposition.table import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,7 +11,7 @@ import yaml
 from cloudcoil.models.prometheus_operator import v1 as operator
 
 import exporter
-from exporter.config import Config
+from exporter.config.models import Config
 
 if TYPE_CHECKING:
     import subprocess

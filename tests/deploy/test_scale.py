@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from cloudcoil.models.prometheus_operator import v1alpha1 as operator
 
-from exporter.metrics import METRICS
-from exporter.shards import owner
+from exporter.config.shards import owner
+from exporter.exposition.table import METRICS
 
 if TYPE_CHECKING:
     import subprocess

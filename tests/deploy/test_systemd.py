@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter.config import Account
+from exporter.config.models import Account
 
 if TYPE_CHECKING:
     import subprocess

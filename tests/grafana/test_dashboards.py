@@ -13,7 +13,7 @@ import promql_parser as promql
 import yaml
 
 from exporter.collectors import fleet
-from exporter.metrics import METRICS
+from exporter.exposition.table import METRICS
 from grafana import build, history
 from grafana.lib.palette import OFF, PLAIN, REASONS, STATUSES
 

@@ -8,28 +8,61 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
-from exporter.daemon import Daemon
-from exporter.loading import load
+from exporter.config.loading import load
 from exporter.logs import Redactor
+from exporter.polling.poller import Daemon
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.app import create_app
 from exporter.web.protocol import Limits
 from exporter.web.server import BackgroundServer, listen
+from tests.support.program import (
+    certificates,
+    environment,
+    eventually,
+    hashed,
+    prometheus,
+    run,
+    settings,
+    start,
+    vast,
+    write,
+)
+
+__all__ = [
+    "PATIENCE",
+    "Fleet",
+    "Site",
+    "certificates",
+    "environment",
+    "eventually",
+    "fleet",
+    "fleet_of",
+    "hashed",
+    "prometheus",
+    "run",
+    "serve",
+    "settings",
+    "site",
+    "start",
+    "vast",
+    "wait_until",
+    "write",
+]
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from exporter.exposition import Exposition
-    from exporter.scheduler import Loop
+    from exporter.exposition.body import Exposition
+    from exporter.polling.loop import Loop
 
 # How fast an example runs depends on what else the machine does.
-settings.register_profile("web", deadline=None, suppress_health_check=list(HealthCheck))
-settings.load_profile("web")
+hypothesis.settings.register_profile("web", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.load_profile("web")
 
 #: Seconds in which anything that is waited for has happened, on however busy a machine.
 PATIENCE = 60.0
@@ -83,7 +116,7 @@ class Site:
         return self.server.connections
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object]) -> None:
     """Wait until something is so."""
     until = time.monotonic() + PATIENCE
     while not condition():

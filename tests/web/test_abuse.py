@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from tests.web.conftest import PATIENCE, Site, eventually
+from tests.web.conftest import PATIENCE, Site, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,10 +123,10 @@ def test_two_hundred_half_open_connections_disturb_nobody_and_go(serve: Serve, c
     site = serve(head_seconds=SOON)
     for _ in range(200):
         crowd.enter_context(site.connect()).sendall(b"GET /met")
-    eventually(lambda: site.connections > 0)
+    wait_until(lambda: site.connections > 0)
 
     assert site.get("/-/healthy") == (200, b"healthy\n")
-    eventually(lambda: site.connections == 0)
+    wait_until(lambda: site.connections == 0)
 
 
 def test_a_handshake_has_to_end_in_time(serve: Serve) -> None:
@@ -150,7 +150,7 @@ def test_who_does_not_take_the_answer_in_time_is_cut_off(serve: Serve) -> None:
     with small_window(site) as client:
         client.sendall(SCRAPE)
         client.recv(1)
-        eventually(lambda: site.connections == 0)
+        wait_until(lambda: site.connections == 0)
 
         assert LAST_LINE not in rest_of(client)
     assert LAST_LINE in site.get("/metrics")[1]
@@ -183,7 +183,7 @@ def test_two_hundred_slow_readers_hold_little_disturb_nobody_and_go(serve: Serve
     assert instances_in(site.get("/metrics")[1]) == INSTANCES
     # None holds the answer as a whole: that would be 200 times as much.
     assert resident_bytes() - before < 200 * len(whole) / 2
-    eventually(lambda: site.connections == 0)
+    wait_until(lambda: site.connections == 0)
 
 
 def instances_in(reply: bytes) -> int:
@@ -233,7 +233,7 @@ def test_a_head_beyond_the_limit_is_refused_and_closed(site: Site, kind: str) ->
     reply = reply_to(site, LARGE[kind])
 
     assert reply == b"" or status_of(reply) == 400  # a reset may overtake the answer
-    eventually(lambda: site.connections == 0)
+    wait_until(lambda: site.connections == 0)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_requests_that_wait_for_one_another_are_few(serve: Serve) -> None:
 def test_one_connection_too_many_takes_the_place_of_the_most_silent(serve: Serve, crowd: ExitStack) -> None:
     site = serve(connections=5)
     crowded = [crowd.enter_context(site.connect()) for _ in range(5)]
-    eventually(lambda: site.connections == 5)
+    wait_until(lambda: site.connections == 5)
 
     assert site.get("/-/healthy") == (200, b"healthy\n")
 
@@ -293,7 +293,7 @@ def test_who_is_being_answered_is_not_the_one_to_go(serve: Serve, crowd: ExitSta
     first = reader.recv(100)
     for _ in range(10):
         crowd.enter_context(site.connect())
-    eventually(lambda: site.connections == 3)
+    wait_until(lambda: site.connections == 3)
 
     assert instances_in(first + rest_of(reader)) == INSTANCES
 
@@ -372,6 +372,6 @@ def test_after_all_that_nothing_is_left(site: Site) -> None:
     for sent in (*NONSENSE.values(), *LARGE.values(), *ODD):
         reply_to(site, sent)
 
-    eventually(lambda: site.connections == 0)
-    eventually(lambda: open_files() <= files)
+    wait_until(lambda: site.connections == 0)
+    wait_until(lambda: open_files() <= files)
     assert threading.active_count() <= threads

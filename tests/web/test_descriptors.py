@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from exporter.web.listener import most_connections
-from tests.web.conftest import PATIENCE, eventually
+from tests.web.conftest import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def test_a_handshake_that_does_not_go_on_makes_room_for_others(
     site = serve(tls=tls, connections=5, head_seconds=NEVER)
     silent = [crowd.enter_context(site.connect()) for _ in range(20)]
 
-    eventually(lambda: sum(map(is_open, silent)) == 5)
+    wait_until(lambda: sum(map(is_open, silent)) == 5)
     assert [is_open(client) for client in silent] == [False] * 15 + [True] * 5
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
@@ -91,7 +91,7 @@ def test_who_is_still_in_the_handshake_goes_before_who_has_been_answered(
         scraper.sendall(ASK.replace(b"close", b"keep-alive"))
         assert scraper.recv(4096).startswith(b"HTTP/1.1 200")
         silent = [crowd.enter_context(site.connect()) for _ in range(20)]
-        eventually(lambda: sum(map(is_open, silent)) == 4)
+        wait_until(lambda: sum(map(is_open, silent)) == 4)
 
         scraper.sendall(ASK)
         assert rest_of(scraper).endswith(b"healthy\n")
@@ -111,7 +111,7 @@ def test_where_everybody_is_being_answered_the_new_one_has_to_wait(serve: Serve,
         assert rest_of(new) == b""
     for reader in readers:
         rest_of(reader)
-    eventually(lambda: site.connections == 0)
+    wait_until(lambda: site.connections == 0)
     assert site.get("/-/healthy")[0] == 200
 
 

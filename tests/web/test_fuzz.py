@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.exposition import OPENMETRICS, TEXT
+from exporter.exposition.body import OPENMETRICS, TEXT
 from exporter.web.access import LiveAccess
 from exporter.web.app import create_app
 from exporter.web.server import BackgroundServer, listen
 from exporter.web.users import PasswordChecks
-from tests.web.conftest import Fleet, Site, eventually, fleet_of
+from tests.web.conftest import Fleet, Site, fleet_of, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -331,4 +331,4 @@ def test_no_connection_is_left(site: Site, sent: list[bytes]) -> None:
         with site.connect() as client, suppress(ConnectionError):
             client.sendall(one)
 
-    eventually(lambda: site.connections == 0)
+    wait_until(lambda: site.connections == 0)

@@ -1,0 +1,1 @@
+"""What each command does, and what ties the program to its host: signals, standard streams, systemd."""

@@ -1,0 +1,70 @@
+"""Asking a running exporter how it is, for a container's health check: quick, and without a key."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from typing import TYPE_CHECKING
+
+from exporter.config.mistakes import ConfigError
+from exporter.config.models import split_address
+from exporter.config.web import read_web_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.config.models import Web
+
+PATH = "/-/healthy"
+#: What "every address" is for a client on this machine.
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def ask(web: Web, *, timeout: float) -> tuple[bool, str]:
+    """Return whether the exporter that serves with the settings `web` is healthy, and what it says.
+
+    Its certificate isn't checked, as the names in it need not be this machine's. Where it insists on a
+    client's certificate, it is enough that it listens.
+    """
+    host, port = split_address(web.listen_address)
+    host = LOOPBACK.get(host, host)
+    plain = http.client.HTTPConnection(host, port, timeout=timeout)
+    secure = http.client.HTTPSConnection(host, port, timeout=timeout, context=_unverified())
+    try:
+        if web.config_file is None:
+            return _ask(plain)
+        if _wants_certificates(web.config_file):
+            plain.connect()
+            plain.close()
+            return True, "listens; it tells more only to clients with a certificate"
+        try:
+            return _ask(secure)
+        except ssl.SSLError:  # no TLS in it, or no longer: the file may have gone bad since it was read
+            return _ask(plain)
+    except (OSError, http.client.HTTPException) as error:
+        return False, f"no answer from {web.listen_address}: {str(error) or type(error).__name__}"
+
+
+def _wants_certificates(path: Path) -> bool:
+    try:
+        tls = read_web_config(path).tls_server_config
+    except ConfigError:
+        return False
+    return tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert"
+
+
+def _ask(connection: http.client.HTTPConnection) -> tuple[bool, str]:
+    try:
+        connection.request("GET", PATH)
+        response = connection.getresponse()
+        text = response.read(65536).decode("utf-8", "replace").strip()
+    finally:
+        connection.close()
+    return response.status == http.client.OK, text
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,194 @@
+"""One run of every collector, without a server: for a look, and for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from exporter.commands.serve import set_up_logs
+from exporter.commands.signals import STOP_SIGNALS, Events
+from exporter.config.durations import format_duration
+from exporter.logs import Redactor
+from exporter.polling.poller import Daemon
+from exporter.vast.errors import Stopped
+from exporter.vast.pace import MARGIN
+from exporter.vast.pages import LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from exporter.collectors.base import Progress
+    from exporter.config.loading import Loaded
+    from exporter.polling.loop import Job, Loop
+
+FAILED = 1
+#: Begins a terminal's line anew.
+CLEAR = "\r\x1b[K"
+
+
+def run_once(loaded: Loaded, output: Path | None, *, environ: Mapping[str, str]) -> int:
+    """Collect once, write what was found to `output` or standard output, and return the exit code."""
+    progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
+    redact = Redactor()
+    set_up_logs(loaded, redact, progress)
+    events = Events(STOP_SIGNALS)
+    revision = environ.get("VASTAI_EXPORTER_REVISION", "")
+    once = Once(loaded, redact=redact, ended=events.end, progress=progress, revision=revision)
+    once.start()
+    event = events.wait()
+    progress.clear()
+    if event is not None:
+        once.stop()
+        sys.stderr.write("interrupted\n")
+        return FAILED
+    try:
+        if output is not None:
+            write_atomically(output, once.text())
+        else:
+            sys.stdout.buffer.write(once.text())
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        sys.stderr.write(f"{output or 'standard output'}: can't be written: {error.strerror}\n")
+        return FAILED
+    return 0 if once.succeeded() else FAILED
+
+
+class Once:
+    """Runs every job of a configuration once, all at the same time.
+
+    Args:
+        loaded: the configuration.
+        redact: told of every key before it is used.
+        ended: called when the last run has ended.
+        progress: told after each reply how far a run is.
+        revision: of the source, for the build info.
+
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        redact: Redactor,
+        ended: Callable[[], None],
+        progress: Callable[[Job, Progress], None],
+        revision: str = "",
+    ) -> None:
+        self._daemon = Daemon(loaded, redact=redact, progress=progress, revision=revision)
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._left = len(self._daemon.loops)
+
+    def start(self) -> None:
+        """Begin; `ended` is called at the end."""
+        for loop in self._daemon.loops:
+            threading.Thread(target=self._run, args=(loop,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Give up."""
+        self._daemon.stop()
+
+    def succeeded(self) -> bool:
+        """Return whether every run did."""
+        return all(loop.runs.success for loop in self._daemon.loops)
+
+    def text(self) -> bytes:
+        """Return what was found, in the text format; without process_*: node_exporter has its own."""
+        body = self._daemon.exposition.body(openmetrics=False, gzip=False, process=False)
+        return b"".join(body.pieces)
+
+    def _run(self, loop: Loop) -> None:
+        with contextlib.suppress(Stopped):
+            loop.run_once()
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._ended()
+
+
+class ProgressLine:
+    """A stream that keeps a last line on a terminal: how far the walk of the instances is.
+
+    Args:
+        stream: where it writes; where that is no terminal it only passes text on.
+        clock: monotonic seconds.
+        min_interval: seconds between two requests, or None for the endpoint's usual ones.
+
+    """
+
+    def __init__(self, stream: TextIO, *, clock: Callable[[], float], min_interval: float | None) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._clock = clock
+        self._min_interval = min_interval
+        self._started = clock()
+        self._lock = threading.Lock()
+        self._line = ""
+
+    def __call__(self, job: Job, progress: Progress) -> None:
+        """Show `progress` of `job`, or nothing where it is at its end."""
+        if not self._terminal or progress.total is None:
+            return
+        pages = max(1, ceil(progress.total / LIMIT))
+        if progress.pages >= pages:
+            self.clear()
+            return
+        left = format_duration(ceil((pages - progress.pages) * self._page_seconds(job, progress)))
+        self._show(
+            f"{job.account}: page {progress.pages} of {pages}, {progress.objects} of {progress.total}"
+            f" {job.collector.objects}, {left} left"
+        )
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._terminal:
+            self._show("")
+
+    def write(self, text: str, /) -> None:
+        """Write whole lines above the line."""
+        with self._lock:
+            self._stream.write(f"{CLEAR}{text}{self._line}" if self._terminal else text)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self._stream.flush()
+
+    def _show(self, line: str) -> None:
+        with self._lock:
+            self._line = line
+            self._stream.write(CLEAR + line)
+            self._stream.flush()
+
+    def _page_seconds(self, job: Job, progress: Progress) -> float:
+        interval = self._min_interval
+        if interval is None:
+            interval = job.collector.endpoint.threshold * MARGIN
+        return max(interval, (self._clock() - self._started) / progress.pages)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` into `path` so that a reader sees the old file or the new one, whole.
+
+    Raises:
+        OSError: it can't be written; the old file stands.
+
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,157 @@
+"""The exporter as a service: daemon and web side wired together, signals, reloads, systemd."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from exporter import __version__, logs
+from exporter.commands.signals import STOP_SIGNALS, Events
+from exporter.commands.systemd import Notifier
+from exporter.config.mistakes import ConfigError
+from exporter.config.models import split_address
+from exporter.polling.poller import Daemon
+from exporter.web.access import LiveAccess
+from exporter.web.app import create_app
+from exporter.web.server import BackgroundServer, listen
+from exporter.web.users import PasswordChecks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from exporter.config.loading import Loaded
+    from exporter.exposition.body import Exposition
+    from exporter.polling.loop import Loop
+
+RELOAD_SIGNAL = signal.SIGHUP
+CANNOT_SERVE = 1
+
+_log = logging.getLogger(__name__)
+
+
+class Service:
+    """A daemon, and the way to give it another configuration; the web side's view of both.
+
+    Args:
+        loaded: the configuration to begin with.
+        read: reads the configuration again, from where `loaded` came from.
+        redact: told of every key before it is used.
+        revision: of the source, for the build info.
+        intervals: seconds between runs, by collector, instead of the configured ones.
+
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        read: Callable[[], Loaded],
+        redact: logs.Redactor,
+        revision: str,
+        intervals: Mapping[str, float],
+    ) -> None:
+        self._read = read
+        self._redact = redact
+        self._lock = threading.Lock()
+        self.daemon = Daemon(loaded, redact=redact, revision=revision, intervals=intervals)
+
+    @property
+    def exposition(self) -> Exposition:
+        """The bytes of /metrics."""
+        return self.daemon.exposition
+
+    @property
+    def loops(self) -> Sequence[Loop]:
+        """What runs at present."""
+        return self.daemon.loops
+
+    def reload(self) -> tuple[str, ...]:
+        """Go on with what the configuration says now; return what is wrong with it, which changes nothing."""
+        with self._lock:
+            try:
+                loaded = self._read()
+                self.daemon.apply(loaded)
+            except ConfigError as error:
+                self.daemon.telemetry.reload_failed()
+                for line in error.lines:
+                    _log.error("the new configuration is refused", extra={"fields": {"error": line}})
+                return error.lines
+            set_up_logs(loaded, self._redact, sys.stderr)
+        _log.info("the configuration was read again", extra={"fields": {"accounts": len(loaded.accounts)}})
+        return ()
+
+
+def set_up_logs(loaded: Loaded, redact: logs.Redactor, stream: logs.Sink) -> None:
+    """Log as the configuration says, and say what an operator should be told of it."""
+    logs.set_up(loaded.config.log.level, loaded.config.log.format, redact, stream)
+    for note in loaded.notes:
+        _log.warning(note)
+
+
+def serve(
+    loaded: Loaded,
+    read: Callable[[], Loaded],
+    *,
+    environ: Mapping[str, str],
+    intervals: Mapping[str, float],
+) -> int:
+    """Serve until a signal comes, and return the exit code; arguments as of `Service`.
+
+    Raises:
+        ConfigError: the web configuration went bad after `loaded` was read.
+
+    """
+    redact = logs.Redactor()
+    set_up_logs(loaded, redact, sys.stderr)
+    logs.log_uncaught()
+    web = loaded.config.web
+    try:
+        sock = listen(*split_address(web.listen_address))
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which we have
+        sys.stderr.write(f"can't listen on {web.listen_address}: {reason}\n")
+        return CANNOT_SERVE
+    events = Events((*STOP_SIGNALS, RELOAD_SIGNAL))
+    revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
+    service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
+    access = LiveAccess(web.config_file, told=service.daemon.telemetry.web_config_read)
+    passwords = PasswordChecks()
+    app = create_app(
+        service,
+        telemetry_path=web.telemetry_path,
+        wall_clock=time.time,
+        access=access,
+        passwords=passwords,
+    )
+    server = BackgroundServer(app, sock, stopped=events.end, tls=access.tls)
+    server.start()
+    service.daemon.start()
+    url = f"{server.url}{web.telemetry_path}"
+    fields = {"url": url, "version": __version__, "accounts": len(loaded.accounts)}
+    _log.info("serving", extra={"fields": fields | {"api": loaded.config.api.url}})
+    notifier = Notifier(environ)
+    notifier.keep_alive(lambda: not any(loop.trouble() for loop in service.loops))
+    notifier.ready(f"serving on {url}")
+    event = _until_stopped(events, service, notifier, url)
+    events.ignore()
+    notifier.stopping()
+    service.daemon.stop()
+    server.stop()
+    passwords.close()
+    if event is None:
+        _log.error("the web server has ended")
+        return CANNOT_SERVE
+    _log.info("stopped", extra={"fields": {"signal": event.name}})
+    return 0
+
+
+def _until_stopped(events: Events, service: Service, notifier: Notifier, url: str) -> signal.Signals | None:
+    while (event := events.wait()) == RELOAD_SIGNAL:
+        notifier.reloading()
+        service.reload()
+        notifier.ready(f"serving on {url}")
+    return event

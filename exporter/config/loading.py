@@ -1,0 +1,201 @@
+"""From file, environment and flags to one valid configuration, or to a line for each mistake."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from exporter.config.mistakes import ConfigError, Mistakes
+from exporter.config.models import Config
+from exporter.config.shards import owner
+from exporter.config.yaml_file import read_yaml
+from exporter.vast.errors import AuthError
+from exporter.vast.keys import Key
+from exporter.web.access import read_access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from exporter.config.mistakes import Location
+    from exporter.config.models import Account
+
+#: What can be set by a flag: the key's path in the file, and the flag.
+FLAGS = {
+    "web.listen_address": "--web.listen-address",
+    "web.telemetry_path": "--web.telemetry-path",
+    "web.config_file": "--web.config.file",
+    "log.level": "--log.level",
+    "log.format": "--log.format",
+}
+#: The account that the environment or the vendor's key file gives.
+DEFAULT_ACCOUNT = "default"
+
+
+def _may_be_a_key(location: Location) -> bool:
+    return location[:1] == ("accounts",) and location[2:3] not in {("name",), ("select_filters",)}
+
+
+_MISTAKES = Mistakes(Config, secret=_may_be_a_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which part of the accounts is ours: shard `index` of `total`."""
+
+    index: int = 0
+    total: int = 1
+
+    def holds(self, account: str) -> bool:
+        """Return whether an account is ours."""
+        return owner(account, self.total) == self.index
+
+
+ONLY_SHARD = Shard()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """An account: its label, its key, and which of its instances are asked for."""
+
+    name: str
+    key: Key
+    select_filters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration.
+
+    Attributes:
+        config: with all defaults filled in.
+        accounts: with keys that could be read.
+        notes: what an operator should be told, a sentence each.
+
+    """
+
+    config: Config
+    accounts: tuple[AccountKey, ...]
+    notes: tuple[str, ...]
+
+
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    shard: Shard = ONLY_SHARD,
+) -> Loaded:
+    """Read and check everything. Flags win over the environment, which wins over the file.
+
+    Args:
+        path: config.yaml, or None to do without.
+        environ: the environment.
+        flags: values by path of a key (`FLAGS`); None is a flag that was not given.
+        shard: whose accounts are wanted; keys of others are not read.
+
+    Raises:
+        ConfigError: it can't be used.
+
+    """
+    config = load_config(path, environ, flags)
+    if config.web.config_file is not None:
+        read_access(config.web.config_file)  # so that what is wrong is said before anything changes
+    if config.accounts:
+        ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
+        notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
+        return Loaded(config, _accounts(config.accounts, path, environ, shard), tuple(notes))
+    accounts = (_default_account(path, environ),) if shard.holds(DEFAULT_ACCOUNT) else ()
+    return Loaded(config, accounts, ())
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
+    """Read and check everything but the keys; see `load`."""
+    settings = read_yaml(path, Config.model_fields) if path is not None else {}
+    origins = {key: FLAGS[key] for key, value in flags.items() if value is not None}
+    for key, value in flags.items():
+        if value is not None:
+            _put(settings, key, value)
+    if environ.get("VAST_URL"):
+        origins["api.url"] = "VAST_URL"
+        _put(settings, "api.url", environ["VAST_URL"])
+
+    def place(key: str) -> str:
+        return origins.get(key) or ": ".join(filter(None, (str(path or "configuration"), key)))
+
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_MISTAKES.lines(error, place)) from None
+    if config.web.config_file is None or path is None or "web.config_file" in origins:
+        return config
+    beside = config.web.model_copy(update={"config_file": path.parent / config.web.config_file})
+    return config.model_copy(update={"web": beside})
+
+
+def _put(settings: dict[str, Any], key: str, value: str) -> None:
+    section, _, name = key.partition(".")
+    if settings.get(section) is None:
+        settings[section] = {}
+    if isinstance(settings[section], dict):
+        settings[section][name] = value
+
+
+def _accounts(
+    accounts: Iterable[Account], source: Path | None, environ: Mapping[str, str], shard: Shard
+) -> tuple[AccountKey, ...]:
+    found: list[AccountKey] = []
+    mistakes: list[str] = []
+    folder = source.parent if source is not None else Path()
+    for index, account in enumerate(accounts):
+        if not shard.holds(account.name):
+            continue
+        field, key = _key(account, folder, environ)
+        if key is None:
+            missing = f"the environment variable {account.api_key_env} is not set or empty"
+            mistakes.append(f"{source}: accounts[{index}].{field}: {missing}")
+            continue
+        try:
+            key.read()
+            found.append(AccountKey(account.name, key, account.select_filters))
+        except AuthError as error:
+            mistakes.append(f"{source}: accounts[{index}].{field}: {error}")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return tuple(found)
+
+
+def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key | None]:
+    """Return the field that names the key, and the key; None for a variable that is not set or empty."""
+    if account.api_key is not None:
+        return "api_key", Key(value=account.api_key.get_secret_value())
+    if account.api_key_file is not None:
+        return "api_key_file", Key(path=folder / account.api_key_file)
+    value = environ.get(account.api_key_env or "")
+    return "api_key_env", Key(value=value) if value else None
+
+
+def _default_account(path: Path | None, environ: Mapping[str, str]) -> AccountKey:
+    """Return the account of a configuration without accounts, as the vendor's own client finds it."""
+    value, file = environ.get("VAST_API_KEY"), environ.get("VAST_API_KEY_FILE")
+    if value and file:
+        raise ConfigError(["VAST_API_KEY and VAST_API_KEY_FILE: both are set, only one of them is allowed"])
+    vendor = Path(
+        environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/", ".config"), "vastai/vast_api_key"
+    )
+    if value:
+        origin, key = "VAST_API_KEY", Key(value=value)
+    elif file:
+        origin, key = "VAST_API_KEY_FILE", Key(path=Path(file))
+    elif os.access(vendor, os.F_OK):  # Path.exists raises where the home is another user's
+        origin, key = str(vendor), Key(path=vendor)
+    else:
+        missing = f"no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or {vendor}"
+        raise ConfigError([missing if path is None else f"{path}: {missing}"])
+    try:
+        key.read()
+    except AuthError as error:
+        raise ConfigError([f"{origin}: {error}"]) from None
+    return AccountKey(DEFAULT_ACCOUNT, key, {})

@@ -1,0 +1,319 @@
+"""The models of config.yaml: every key with its type, default, unit and meaning.
+
+config.example.yaml and docs/configuration.md are generated from here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from exporter.config.durations import format_duration, parse_duration
+
+#: The port of ours; the range registered for exporters is full.
+PORT = 10622
+#: Paths that the web side has for itself.
+RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/readyz")
+
+#: What the API can compare with in select_filters.
+OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
+#: Seconds; no wait of this program is meant to be longer, and Python's own can't be.
+LONGEST_DURATION = 365 * 86400.0
+#: Whole numbers in select_filters; JSON readers differ on larger ones.
+LARGEST_NUMBER = 2**53
+
+_NAME = "[A-Za-z0-9_-]{1,63}"
+_ADDRESS = re.compile(
+    rf"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>(?:{_NAME}(?:\.{_NAME})*)?)):(?P<port>[0-9]{{1,5}})"
+)
+
+
+def _duration(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError("a duration such as 500ms, 90s, 5m or 1h30m")
+    seconds = parse_duration(value)
+    if seconds > LONGEST_DURATION:
+        raise ValueError("at most 1y")
+    return seconds
+
+
+def _at_least_a_second(seconds: float) -> float:
+    if seconds < 1:
+        raise ValueError("at least 1s")
+    return seconds
+
+
+def _above_zero(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("a duration above 0s")
+    return seconds
+
+
+def _url(value: str) -> str:
+    expected = "a URL such as https://console.vast.ai"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError(expected) from None
+    if not usable or not value.isprintable() or " " in value:
+        raise ValueError(expected)
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("a URL without user, password, query and fragment")
+    return value.rstrip("/")
+
+
+def _listen_address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+def _telemetry_path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or value in RESERVED_PATHS:
+        raise ValueError(f"a path such as /metrics, other than {', '.join(RESERVED_PATHS)}")
+    return value
+
+
+def _filters(value: dict[str, Any]) -> dict[str, Any]:
+    for column, conditions in value.items():
+        if not isinstance(conditions, dict) or not conditions:
+            raise ValueError(f"an operator and a value for {column!r}, such as {{in: [RTX 4090]}}")
+        for operator, operand in conditions.items():
+            if operator not in OPERATORS:
+                raise ValueError(f"one of {', '.join(OPERATORS)} for {column!r}, not {operator!r}")
+            if isinstance(operand, list) != (operator in {"in", "notin"}):
+                raise ValueError(f"a list with in and notin, one value with the others, for {column!r}")
+            for scalar in operand if isinstance(operand, list) else [operand]:
+                if not _is_scalar(scalar):
+                    raise ValueError(f"texts, numbers, true, false or null as values for {column!r}")
+    return value
+
+
+def _is_scalar(value: object) -> bool:
+    if isinstance(value, int | float):
+        return abs(value) <= LARGEST_NUMBER  # which NaN is not
+    return value is None or isinstance(value, str)
+
+
+def _file_path(value: object) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError("the path of a file")
+    return value
+
+
+def _variable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value):
+        raise ValueError("the name of an environment variable, such as RESEARCH_KEY")
+    return value
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of an address such as `:10622`, `127.0.0.1:10622` or `[::1]:10622`.
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    found = _ADDRESS.fullmatch(address)
+    if not found or int(found["port"]) > 65535 or not _is_ipv6(found["v6"] or "::"):  # noqa: PLR2004
+        raise ValueError("an address such as :10622, 127.0.0.1:10622 or [::1]:10622")
+    return found["v6"] or found["host"] or "", int(found["port"])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
+Interval = Annotated[Duration, AfterValidator(_at_least_a_second)]
+Timeout = Annotated[Duration, AfterValidator(_above_zero)]
+AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
+FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
+Variable = Annotated[str, AfterValidator(_variable)]
+
+
+class Model(BaseModel):
+    """What every part of the configuration has in common: nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_key_without_value_is_not_given(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        return {
+            key: value for key, value in values.items() if value is not None or key not in cls.model_fields
+        }
+
+
+class Api(Model):
+    """How the API is asked."""
+
+    url: Annotated[str, AfterValidator(_url)] = Field(
+        "https://console.vast.ai", description="where the API is; VAST_URL wins over it"
+    )
+    timeout: Timeout = Field(
+        30.0, description="for one request, from its start to the last byte of the reply"
+    )
+    min_interval: Duration | None = Field(
+        None,
+        description="between two requests to one endpoint with one key; not set: the threshold that Vast.ai"
+        " documents for the endpoint (1 s for instances) + 10 %",
+        examples=["1100ms"],
+    )
+
+
+class Account(Model):
+    """An account of Vast.ai; a team is one of its own. Exactly one of the api_key keys is needed."""
+
+    name: AccountName = Field(description="the value of the label account", examples=["research"])
+    api_key: SecretStr | None = Field(
+        None, description="the key itself; a file is better", examples=["0123456789abcdef"]
+    )
+    api_key_file: FilePath | None = Field(
+        None,
+        description="a file that holds just the key; read again when it changes",
+        examples=["/run/secrets/research"],
+    )
+    api_key_env: Variable | None = Field(
+        None, description="the name of an environment variable that holds the key", examples=["RESEARCH_KEY"]
+    )
+    select_filters: Filters = Field(
+        default_factory=dict,
+        description="which instances, as the API filters them: column, operator (eq neq gt gte lt lte in"
+        " notin), value",
+        examples=[{"gpu_name": {"in": ["RTX 4090"]}}],
+    )
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        given = [
+            name for name in ("api_key", "api_key_file", "api_key_env") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            found = " and ".join(given) or "no key"
+            raise ValueError(f"{found}: exactly one of api_key, api_key_file, api_key_env is allowed")
+        return self
+
+
+class CollectorSettings(Model):
+    """When one collector runs, and how long what it found is shown."""
+
+    enabled: bool = Field(default=True, description="false switches it off")
+    interval: Interval = Field(60.0, description="from the start of one run to that of the next; at least 1s")
+    stale_after: Duration = Field(
+        300.0,
+        description="what the API has not confirmed for so long leaves /metrics; not below interval",
+    )
+
+    @model_validator(mode="after")
+    def _stale_after_interval(self) -> Self:
+        if self.stale_after < self.interval:
+            raise ValueError(
+                f"stale_after {format_duration(self.stale_after)}: not below interval,"
+                f" which is {format_duration(self.interval)}"
+            )
+        return self
+
+
+class AccountSettings(CollectorSettings):
+    """The collector of the account's credit."""
+
+    interval: Interval = Field(
+        300.0, description="from the start of one run to that of the next; at least 1s"
+    )
+    stale_after: Duration = Field(
+        1800.0,
+        description="what the API has not confirmed for so long leaves /metrics; not below interval",
+    )
+
+
+class Collectors(Model):
+    """What is asked of the API."""
+
+    instances: CollectorSettings = Field(
+        default_factory=CollectorSettings, description="every rented instance"
+    )
+    account: AccountSettings = Field(default_factory=AccountSettings, description="the account's credit")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if not any(settings.enabled for _, settings in self):
+            raise ValueError("all are switched off: at least one collector has to be enabled")
+        return self
+
+
+class Limits(Model):
+    """What keeps the number of series in bounds."""
+
+    labels: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        200,
+        description="user labels of an account that vastai_label_instances tells apart; the smallest beyond"
+        " are counted together as _other",
+    )
+
+
+class Web(Model):
+    """What is served, and where. A change needs a restart."""
+
+    listen_address: Annotated[str, AfterValidator(_listen_address)] = Field(
+        f":{PORT}", description="host and port; without a host every address of the machine"
+    )
+    telemetry_path: Annotated[str, AfterValidator(_telemetry_path)] = Field(
+        "/metrics", description="where the metrics are"
+    )
+    config_file: FilePath | None = Field(
+        None,
+        description="TLS and users, in the format of the exporter-toolkit",
+        examples=["web.yml"],
+    )
+
+
+class Log(Model):
+    """Logs go to standard error."""
+
+    level: Literal["debug", "info", "warn", "error"] = Field("info", description="debug, info, warn or error")
+    format: Literal["logfmt", "json"] = Field("logfmt", description="logfmt or json")
+
+
+class Config(Model):
+    """The whole configuration."""
+
+    api: Api = Field(default_factory=Api)
+    accounts: tuple[Account, ...] = Field(
+        (),
+        strict=False,
+        description="none: the key of VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file is used",
+    )
+    collectors: Collectors = Field(default_factory=Collectors)
+    limits: Limits = Field(default_factory=Limits)
+    web: Web = Field(default_factory=Web)
+    log: Log = Field(default_factory=Log)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [account.name for account in self.accounts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"accounts: the name {twice[0]!r} is there twice; each account needs its own")
+        return self

@@ -1,0 +1,84 @@
+"""Files of settings in YAML, read strictly: nothing twice, nothing guessed, and every error says where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from exporter.config.mistakes import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+#: Levels of lists and mappings; no setting needs more than five.
+DEEPEST = 32
+_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys are texts, each there once (PyYAML takes the last), and whose errors say where."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as there
+        self._depth += 1
+        if self._depth > DEEPEST:  # long before Python's own limit, near which anything may fail
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "nested too deep", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as the base class
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag not in _KEY_TAGS:
+                raise yaml.composer.ComposerError(None, None, "a key has to be text", key.start_mark)
+            if key.value in seen:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, TypeError):
+            # What PyYAML lets out for a date such as 2020-13-45, for "!!bool maybe", and the like.
+            problem = "not the number or date that it looks like or is tagged as; quotes make it text"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+
+
+def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """Return the settings of a file; an empty one has none.
+
+    Args:
+        path: of the file.
+        keys: what may stand at its top, for the error.
+
+    Raises:
+        ConfigError: it can't be read, or holds something else than keys and values.
+
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: can't be read: it is not UTF-8 text"]) from None
+    try:
+        settings = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError([f"{path}: {where}{error.problem or 'not YAML'}"]) from None
+    except yaml.YAMLError:
+        raise ConfigError([f"{path}: not YAML: it holds a control character"]) from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ConfigError([f"{path}: expected keys and values: {', '.join(keys)}"])
+    return settings

@@ -1,0 +1,16 @@
+"""The one table of metrics, which everything iterates: what is served, documented, drawn and alerted on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors import COLLECTORS
+from exporter.exposition.self_metrics import TELEMETRY
+
+if TYPE_CHECKING:
+    from exporter.metrics.rows import Metric
+
+METRICS: tuple[Metric, ...] = (
+    *(metric for collector in COLLECTORS for metric in (*collector.summaries, *collector.gauges)),
+    *TELEMETRY,
+)

@@ -1,0 +1,91 @@
+"""How values of the API's JSON become numbers and texts, and what of them can't be read.
+
+null and missing are absent: no sample, and nothing to count. A number written as text is a number. Anything
+else that is not what the field should hold is unreadable: no sample, and counted by field.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from exporter.metrics.rows import Number, Reader
+
+#: No quantity of the API comes near it; it keeps a scaled value finite.
+LARGEST = 1e100
+#: Half a surrogate pair: JSON may hold it, UTF-8 may not.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
+
+
+class UnreadableError(ValueError):
+    """A value that is not what its field should hold."""
+
+
+def number(value: object) -> Number:
+    """Return a finite number; text that is a number is read, true and false are not numbers."""
+    if isinstance(value, str):
+        if len(value) > 400 or not _NUMBER.fullmatch(value):  # noqa: PLR2004 - longer than any float
+            raise UnreadableError
+        value = float(value)
+    # By type and not by isinstance, for which true is a 1; this runs for every value of every page.
+    if (type(value) is float or type(value) is int) and -LARGEST < value < LARGEST:
+        return value
+    raise UnreadableError
+
+
+def flag(value: object) -> Number:
+    """Return 1 or 0 for true and false, which may be written as numbers."""
+    if isinstance(value, bool):
+        return int(value)
+    read = number(value)
+    if read not in {0, 1}:
+        raise UnreadableError
+    return int(read)
+
+
+def text(value: object) -> str:
+    """Return text as it can be written in UTF-8, and a number as its digits."""
+    if isinstance(value, str):
+        # Here and not where it is written: two texts that are written alike have to be counted as one.
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    read = number(value)
+    return str(int(read)) if read == int(read) else repr(read)
+
+
+def status(value: object) -> str | None:
+    """Return a status; any text is one, but for blanks around it; a blank one is absent."""
+    return text(value).strip() or None
+
+
+def part(name: str) -> Reader:
+    """Return a reader for the number `name` inside of an object."""
+
+    def read(value: object) -> Number | None:
+        if not isinstance(value, dict):
+            raise UnreadableError
+        inner = value.get(name)
+        return None if inner is None else number(inner)
+
+    return read
+
+
+def record(
+    row: Mapping[str, object], reads: Mapping[str, Reader], unreadable: Counter[str]
+) -> dict[str, Number | str | None]:
+    """Return what `row` says in the fields of `reads`; each value that can't be read is counted."""
+    values: dict[str, Number | str | None] = {}
+    for name, read in reads.items():
+        value = row.get(name)
+        if value is not None:
+            try:
+                value = read(value)
+            except UnreadableError:
+                unreadable[name] += 1
+                value = None
+        values[name] = value
+    return values

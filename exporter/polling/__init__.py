@@ -1,0 +1,1 @@
+"""When each collector of each account runs, and what a reload changes."""

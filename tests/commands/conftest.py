@@ -1,0 +1,29 @@
+"""The commands as their users run them."""
+
+from __future__ import annotations
+
+from tests.support.program import (
+    certificates,
+    environment,
+    eventually,
+    hashed,
+    prometheus,
+    run,
+    settings,
+    start,
+    vast,
+    write,
+)
+
+__all__ = [
+    "certificates",
+    "environment",
+    "eventually",
+    "hashed",
+    "prometheus",
+    "run",
+    "settings",
+    "start",
+    "vast",
+    "write",
+]

@@ -1,0 +1,157 @@
+"""Another configuration without a restart: by SIGHUP and by POST /-/reload; a bad one changes nothing."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from exporter.simulator import INSTANCES, SimulatedVast, starts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.program import Program, Run, Start, Write
+
+    Settings = dict[str, Any]
+    Reload = Callable[[Program], None]
+
+RELOADED = "vastai_exporter_config_last_reload_successful"
+
+
+def by_signal(program: Program) -> None:
+    program.process.send_signal(signal.SIGHUP)
+
+
+def by_request(program: Program) -> None:
+    assert requests.post(f"{program.url()}/-/reload", timeout=30).status_code == 200
+
+
+def metrics(program: Program) -> str:
+    return requests.get(f"{program.url()}/metrics", timeout=30).text
+
+
+def walks(vast: SimulatedVast, account: str) -> int:
+    return sum(1 for asked in vast.requests if asked.endpoint == INSTANCES and asked.account == account)
+
+
+@pytest.fixture
+def settings(settings: Settings, vast: SimulatedVast, write: Write) -> Settings:
+    """Two accounts; one run each, as the next is an hour away."""
+    vast.add_account("batch", "batch-key", size=30, seed=2)
+    accounts = [*settings["accounts"], {"name": "batch", "api_key_file": str(write("batch-key", "batch"))}]
+    return settings | {
+        "accounts": accounts,
+        "collectors": {"instances": {"interval": "1h", "stale_after": "2h"}},
+    }
+
+
+@pytest.fixture
+def program(start: Start, write: Write, settings: Settings) -> Program:
+    """The program, with what it found of both accounts."""
+    started = start("--config.file", str(write(settings)))
+    for account in ("default", "batch"):
+        name = {"default": "research"}.get(account, account)
+        started.line(f"account={name} collector=instances outcome=success")
+    return started
+
+
+@pytest.mark.parametrize("reload", [by_signal, by_request])
+def test_accounts_come_and_go_without_touching_the_others(
+    program: Program, reload: Reload, write: Write, vast: SimulatedVast, settings: Settings
+) -> None:
+    vast.add_account("studio", "studio-key", size=10, seed=3)
+    research, _batch = settings["accounts"]
+    studio = {"name": "studio", "api_key_file": str(write("studio-key", "studio"))}
+    asked = walks(vast, "default")
+    write(settings | {"accounts": [research, studio]})
+    reload(program)
+    program.line("account=studio collector=instances outcome=success")
+    text = metrics(program)
+    assert 'vastai_api_instances{account="research"} 60' in text
+    assert 'vastai_api_instances{account="studio"} 10' in text
+    assert 'account="batch"' not in text
+    assert walks(vast, "default") == asked
+    assert f"{RELOADED} 1\n" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"api": {"tiemout": "1s"}}, "api.tiemout: unknown key; allowed: url, timeout, min_interval"),
+        ({"web": {"listen_address": ":1"}}, "web.listen_address: :1: a change needs a restart"),
+    ],
+)
+def test_a_bad_configuration_changes_nothing_and_says_what_check_config_says(
+    program: Program, write: Write, settings: Settings, run: Run, change: Settings, line: str
+) -> None:
+    before = set(metrics(program).splitlines())
+    path = write(settings | change)
+    answer = requests.post(f"{program.url()}/-/reload", timeout=30)
+    assert answer.status_code == 500
+    assert answer.text.endswith(f"{line}\n")
+    if "restart" not in line:
+        assert run("check-config", str(path)).stderr == answer.text
+    text = metrics(program)
+    assert f"{RELOADED} 0\n" in text
+    assert {at for at in before if at.startswith("vastai_instance")} <= set(text.splitlines())
+    write(settings)
+    by_request(program)
+    assert f"{RELOADED} 1\n" in metrics(program)
+
+
+def test_a_shorter_interval_counts_at_once_and_keeps_what_is_known(
+    program: Program, write: Write, vast: SimulatedVast, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    asked = walks(vast, "default")
+    since = {at for at in metrics(program).splitlines() if "status_since" in at}
+    write(settings | {"collectors": {"instances": {"interval": "1s"}}})
+    by_request(program)
+    eventually(lambda: walks(vast, "default") > asked + 3)
+    assert {at for at in metrics(program).splitlines() if "status_since" in at} == since
+
+
+def test_a_key_file_that_everybody_can_read_is_warned_of_once_however_often_accounts_change(
+    program: Program, write: Write, settings: Settings
+) -> None:
+    path = write("batch-key", "open")
+    path.chmod(0o644)
+    exposed = {"name": "exposed", "api_key_file": str(path)}
+    for more in ([exposed], [], [exposed], []):
+        write(settings | {"accounts": [*settings["accounts"], *more]})
+        by_request(program)
+    assert program.end() == 0
+    said = 'msg="every user of this machine can read the key file" account=exposed'
+    assert program.errors.count(said) == 1
+
+
+def test_another_key_begins_anew_and_keeps_the_pace(
+    program: Program, write: Write, vast: SimulatedVast, settings: Settings
+) -> None:
+    vast.add_account("other", "other-key", size=5, seed=4)
+    research, batch = settings["accounts"]
+    moved = {**research, "api_key_file": str(write("other-key", "other"))}
+    write(settings | {"accounts": [moved, batch]})
+    by_request(program)
+    program.line("account=research collector=instances outcome=success pages=1 instances=5 ")
+    assert 'vastai_api_instances{account="research"} 5' in metrics(program)
+    assert len(starts(vast.requests, INSTANCES)) >= 5
+
+
+def test_the_level_of_the_log_changes(program: Program, write: Write, settings: Settings) -> None:
+    write(settings | {"log": {"format": "json"}})
+    by_request(program)
+    program.line('"msg": "the configuration was read again"')
+    write(settings | {"log": {"level": "error"}})
+    by_request(program)
+    by_request(program)
+    write("nonsense: 1")
+    assert requests.post(f"{program.url()}/-/reload", timeout=30).status_code == 500
+    program.line("msg=.the new configuration is refused")
+    assert program.errors.count("was read again") == 1
+
+
+def test_reload_is_for_post_only(program: Program) -> None:
+    assert requests.get(f"{program.url()}/-/reload", timeout=30).status_code == 405

@@ -1,0 +1,139 @@
+"""A real Prometheus takes whatever texts users write, in both formats, and gives them back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from exporter.exposition.body import OPENMETRICS, TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.support.pipeline import Exporter
+
+pytestmark = pytest.mark.peers
+
+FORMATS = ("text", "openmetrics")
+#: Texts that something between a user and a query might choke on.
+TEXTS = [
+    "plain",
+    'quotes " and \\ backslashes \\" \\n',
+    "two\nlines",
+    "\0",
+    "before\0behind",
+    "".join(map(chr, range(1, 32))) + "\x7f\x80\x85",
+    "\r\n",
+    "\u2028\u2029\ufeff\ufffe\uffff\U0010ffff",
+    "\N{THUMBS UP SIGN}\N{EMOJI MODIFIER FITZPATRICK TYPE-5}",
+    "half a pair: \ud83d",
+    5000 * "x",
+    5000 * "\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "# EOF",
+    '",instance_id="5"} 1 # {a="b"} 2',
+]
+
+
+@contextmanager
+def served(exporter: Exporter, scrapes: Mapping[str, threading.Semaphore]) -> Iterator[str]:
+    """Serve each format of `scrapes` under its name; its semaphore is released by each scrape of it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            form = self.path.removeprefix("/")
+            openmetrics = form == "openmetrics"
+            body = exporter.scrape(openmetrics=openmetrics)
+            self.send_response(200)
+            self.send_header("Content-Type", OPENMETRICS if openmetrics else TEXT)
+            self.end_headers()
+            self.wfile.write(body)
+            scrapes[form].release()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def prometheus(folder: Path, target: str) -> Iterator[str]:
+    """Run Prometheus with both formats of `target`; yield its address."""
+    found = os.environ.get("VASTAI_PROMETHEUS") or shutil.which("prometheus")
+    if not found:
+        pytest.fail("prometheus is not installed: it comes with Debian's package prometheus")
+    jobs = [
+        {"job_name": name, "metrics_path": f"/{name}", "static_configs": [{"targets": [target]}]}
+        for name in FORMATS
+    ]
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    command = [
+        found,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--web.listen-address=127.0.0.1:0",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        assert process.stderr is not None
+        try:
+            said = (re.search(rb'"Listening on".*address=(\S+)', line) for line in process.stderr)
+            address = next((match[1].decode() for match in said if match), None)
+            assert address, "prometheus ended before it listened"
+            drain = threading.Thread(target=process.stderr.read)
+            drain.start()
+            try:
+                yield f"http://{address}"
+            finally:
+                process.terminate()
+                drain.join()
+        finally:
+            process.terminate()
+
+
+def answer(url: str) -> Any:  # noqa: ANN401 - JSON
+    with urlopen(url, timeout=10) as response:  # noqa: S310 - our own loopback address
+        return json.load(response)["data"]
+
+
+def test_every_text_of_a_user_comes_back_from_a_query(
+    new_exporter: Callable[..., Exporter], tmp_path: Path
+) -> None:
+    exporter = new_exporter()
+    rows = [
+        {"id": number, "label": text, "gpu_name": text, "actual_status": text, "num_gpus": 1}
+        for number, text in enumerate(TEXTS, start=1)
+    ]
+    exporter.account().walk(rows)
+    scrapes = {form: threading.Semaphore(0) for form in FORMATS}
+    with served(exporter, scrapes) as target, prometheus(tmp_path, target) as url:
+        # The second scrape of a job begins when the first is stored.
+        assert all(scrapes[form].acquire(timeout=30) for form in 2 * FORMATS)
+        targets = answer(f"{url}/api/v1/targets")["activeTargets"]
+        assert [(found["health"], found["lastError"]) for found in targets] == 2 * [("up", "")]
+        for job in FORMATS:
+            series = answer(f"{url}/api/v1/query?query=" + quote(f'vastai_instance_info{{job="{job}"}}'))
+            infos = [sample["metric"] for sample in series["result"]]
+            assert {int(info["instance_id"]): info["label"] for info in infos} == {
+                number: text.replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
+                for number, text in enumerate(TEXTS, start=1)
+            }

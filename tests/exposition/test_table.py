@@ -1,0 +1,185 @@
+"""The rules that every row of the metric table keeps, and the names that users depend on."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.collectors import COLLECTORS, account, instances
+from exporter.collectors.fleet import SUMMARIES
+from exporter.exposition.table import METRICS
+
+if TYPE_CHECKING:
+    from exporter.collectors import Collector
+    from exporter.metrics.rows import Gauge, Metric, Reader
+
+#: The contract of dashboards, rules and users: each name with its labels.
+NAMES = {
+    # instances
+    "vastai_instance_info": "account instance_id label gpu_name image template machine_id host_id geolocation"
+    " verification rental",
+    "vastai_instance_status": "account instance_id status intended_status",
+    "vastai_instance_status_since_timestamp_seconds": "account instance_id",
+    "vastai_instance_num_gpus": "account instance_id",
+    "vastai_instance_gpu_frac_ratio": "account instance_id",
+    "vastai_instance_gpu_util_ratio": "account instance_id",
+    "vastai_instance_gpu_temp_celsius": "account instance_id",
+    "vastai_instance_vmem_usage_bytes": "account instance_id",
+    "vastai_instance_gpu_ram_bytes": "account instance_id",
+    "vastai_instance_gpu_totalram_bytes": "account instance_id",
+    "vastai_instance_cpu_util_ratio": "account instance_id",
+    "vastai_instance_cpu_cores": "account instance_id",
+    "vastai_instance_cpu_cores_effective": "account instance_id",
+    "vastai_instance_cpu_ram_bytes": "account instance_id",
+    "vastai_instance_mem_usage_bytes": "account instance_id",
+    "vastai_instance_mem_limit_bytes": "account instance_id",
+    "vastai_instance_disk_space_bytes": "account instance_id",
+    "vastai_instance_disk_usage_bytes": "account instance_id",
+    "vastai_instance_disk_util_ratio": "account instance_id",
+    "vastai_instance_inet_up_bytes_per_second": "account instance_id",
+    "vastai_instance_inet_down_bytes_per_second": "account instance_id",
+    "vastai_instance_dph_total_dollars_per_hour": "account instance_id",
+    "vastai_instance_dph_base_dollars_per_hour": "account instance_id",
+    "vastai_instance_storage_total_cost_dollars_per_hour": "account instance_id",
+    "vastai_instance_min_bid_dollars_per_hour": "account instance_id",
+    "vastai_instance_burn_dollars_per_hour": "account instance_id",
+    "vastai_instance_credit_balance_dollars": "account instance_id",
+    "vastai_instance_credit_discount_ratio": "account instance_id",
+    "vastai_instance_credit_discount_max_ratio": "account instance_id",
+    "vastai_instance_start_timestamp_seconds": "account instance_id",
+    "vastai_instance_end_timestamp_seconds": "account instance_id",
+    "vastai_instance_uptime_seconds": "account instance_id",
+    "vastai_instance_reliability_ratio": "account instance_id",
+    "vastai_instance_dlperf": "account instance_id",
+    "vastai_instance_total_flops": "account instance_id",
+    "vastai_instance_gpu_mem_bw_bytes_per_second": "account instance_id",
+    "vastai_instance_pcie_bw_bytes_per_second": "account instance_id",
+    "vastai_instance_bw_nvlink_bytes_per_second": "account instance_id",
+    "vastai_instance_disk_bw_bytes_per_second": "account instance_id",
+    "vastai_instance_gpu_lanes": "account instance_id",
+    "vastai_instance_pci_gen": "account instance_id",
+    "vastai_instance_is_bid": "account instance_id",
+    "vastai_instance_rentable": "account instance_id",
+    "vastai_instance_static_ip": "account instance_id",
+    "vastai_instance_external": "account instance_id",
+    # the fleet
+    "vastai_instances": "account status",
+    "vastai_label_instances": "account label status",
+    "vastai_gpus": "account gpu_name status",
+    "vastai_api_instances": "account",
+    # the account
+    "vastai_account_credit_dollars": "account",
+    "vastai_account_balance_dollars": "account",
+    "vastai_account_balance_threshold_dollars": "account",
+    "vastai_account_autobill_threshold_dollars": "account",
+    "vastai_account_autobill_amount_dollars": "account",
+    # the exporter
+    "vastai_collector_success": "account collector",
+    "vastai_collector_last_success_timestamp_seconds": "account collector",
+    "vastai_collector_duration_seconds": "account collector",
+    "vastai_collector_pages": "account collector",
+    "vastai_collector_objects": "account collector",
+    "vastai_collector_interval_seconds": "account collector",
+    "vastai_collector_overruns_total": "account collector",
+    "vastai_collector_failures_total": "account collector reason",
+    "vastai_api_requests_total": "account endpoint code",
+    "vastai_api_request_duration_seconds": "endpoint",
+    "vastai_unreadable_values_total": "account field",
+    "vastai_exporter_build_info": "version revision python_version",
+    "vastai_exporter_config_last_reload_successful": "",
+    "vastai_exporter_config_last_reload_success_timestamp_seconds": "",
+}
+#: Prometheus and its friends give these a meaning of their own.
+TAKEN_LABELS = {"instance", "job", "le", "quantile", "type", "cluster", "namespace", "region", "owner"}
+#: What promlint wants spelt out as a base unit.
+ABBREVIATED_UNITS = r"_(s|ms|sec|secs|seconds_total_seconds|minutes|hours|kb|mb|gb|gib|mib|percent|pct)(_|$)"
+SECRETS = r"token|extra_env|onstart|ipaddr|^ssh_|port|status_msg|^\*$|key|mail|phone|address"
+
+every_row = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+every_gauge = pytest.mark.parametrize(
+    "gauge", [*instances.GAUGES, *account.GAUGES], ids=lambda gauge: gauge.name
+)
+every_collector = pytest.mark.parametrize("collector", COLLECTORS, ids=lambda collector: collector.name)
+
+
+def test_the_names_and_labels_are_those_that_users_depend_on() -> None:
+    assert {metric.name: " ".join(metric.labels) for metric in METRICS} == NAMES
+
+
+def test_a_name_stands_in_the_table_once() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+
+
+@every_row
+def test_a_name_is_snake_case_with_the_prefix_and_base_units(metric: Metric) -> None:
+    assert re.fullmatch(r"vastai(_[a-z][a-z0-9]*)+", metric.name)
+    assert not re.search(ABBREVIATED_UNITS, metric.name.removesuffix("_total"))
+
+
+@every_row
+def test_only_counters_end_in_total(metric: Metric) -> None:
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert not metric.name.endswith(("_count", "_sum", "_bucket", "_created"))
+
+
+@every_row
+def test_the_help_is_one_sentence_that_both_formats_write_alike(metric: Metric) -> None:
+    assert re.fullmatch(r"[A-Z1][^\"\\\n]*[^ ]\.", metric.help)
+    assert ". " not in metric.help
+
+
+@every_row
+def test_labels_are_snake_case_once_each_and_free_of_other_meanings(metric: Metric) -> None:
+    assert len(metric.labels) == len(set(metric.labels))
+    for label in metric.labels:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", label)
+        assert label not in TAKEN_LABELS
+
+
+@every_gauge
+def test_the_help_names_the_fields_of_the_api_that_a_metric_comes_from(gauge: Gauge) -> None:
+    found = re.search(r"\(API fields? ([a-z0-9_, ]+)\)\.$", gauge.help)
+    assert found
+    assert set(found[1].split(", ")) <= set(gauge.reads)
+
+
+@pytest.mark.parametrize("metric", SUMMARIES, ids=lambda metric: metric.name)
+def test_the_help_of_the_fleet_names_the_fields_that_it_is_counted_by(metric: Metric) -> None:
+    found = re.search(r"\(API fields? ([a-z0-9_, ]+)\)\.$", metric.help)
+    assert found
+    assert set(found[1].split(", ")) <= {*instances.COLUMNS, "total_instances"}
+
+
+def test_rows_that_read_the_same_field_read_it_the_same_way() -> None:
+    for gauges in (instances.GAUGES, account.GAUGES):
+        readers: dict[str, set[Reader]] = defaultdict(set)
+        for gauge in gauges:
+            for field, reader in gauge.reads.items():
+                readers[field].add(reader)
+        assert [field for field, found in readers.items() if len(found) > 1] == []
+
+
+@every_gauge
+def test_labels_behind_the_identity_are_those_that_the_row_fills(gauge: Gauge) -> None:
+    identity = instances.IDENTITY if gauge in instances.GAUGES else ("account",)
+    assert gauge.labels[: len(identity)] == identity
+    assert (gauge.texts is None) == (gauge.labels == identity)
+
+
+@every_collector
+def test_each_field_is_counted_under_one_name(collector: Collector) -> None:
+    assert len(collector.fields) == len(set(collector.fields))
+
+
+def test_just_what_the_rows_need_is_asked_for() -> None:
+    assert set(instances.COLUMNS) == {"id", *(field for gauge in instances.GAUGES for field in gauge.reads)}
+    assert len(instances.COLUMNS) == len(set(instances.COLUMNS))
+
+
+@pytest.mark.parametrize("field", [*instances.COLUMNS, *account.READS])
+def test_no_secret_and_no_address_is_asked_for_or_read(field: str) -> None:
+    assert not re.search(SECRETS, field)

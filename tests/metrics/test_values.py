@@ -1,0 +1,232 @@
+"""JSON values become numbers and texts; what can't be read costs its own sample and is counted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.collectors.instances import COLUMNS, GAUGES, READS
+from exporter.metrics.values import UnreadableError, flag, number, part, record, status, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.pipeline import Exporter
+
+UNREADABLE_NUMBERS = [
+    "true",
+    "false",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "1e400",
+    "-1e400",
+    "1e300",
+    "1" + 500 * "0",
+    "[]",
+    "[1]",
+    "{}",
+    '{"value": 1}',
+    '""',
+    '"  "',
+    '"lots"',
+    '"1,5"',
+    '"1_000"',
+    '"0x10"',
+    '"NaN"',
+    '"inf"',
+    '"-Infinity"',
+    '"1e400"',
+    '"1 2"',
+    '"\\u0661\\u0662"',
+    '"\\u00b2"',
+    '"\\u00a07"',
+    '"' + 400 * "0" + '7"',
+    '"1\\u0000"',
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("0", 0),
+        ("7", 7),
+        ("-7", -7),
+        ("0.054", 0.054),
+        ("-0.0", 0.0),
+        ("1e-320", 1e-320),
+        ("1e99", 1e99),
+        ("1" + 99 * "0", 10**99),
+        ('"7"', 7),
+        ('" 7.50\\n"', 7.5),
+        ('"+7"', 7),
+        ('"-.5"', -0.5),
+        ('"5."', 5),
+        ('"1E3"', 1000),
+        ('"' + 399 * "0" + '7"', 7),
+    ],
+)
+def test_a_number_is_read_also_where_it_is_written_as_text(sent: str, expected: float) -> None:
+    read = number(json.loads(sent))
+    assert read == expected
+    assert type(read) in {int, float}
+
+
+@pytest.mark.parametrize("sent", UNREADABLE_NUMBERS)
+def test_what_is_no_finite_number_of_a_sane_size_is_unreadable(sent: str) -> None:
+    with pytest.raises(UnreadableError):
+        number(json.loads(sent))
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [("true", 1), ("false", 0), ("1", 1), ("0", 0), ("1.0", 1), ('"1"', 1), ('"0"', 0)],
+)
+def test_a_flag_is_0_or_1(sent: str, expected: int) -> None:
+    assert repr(flag(json.loads(sent))) == repr(expected)
+
+
+@pytest.mark.parametrize("sent", ["2", "-1", "0.5", '"true"', '"yes"', '""', "[]", "{}", "NaN", "1e400"])
+def test_what_is_neither_true_nor_false_is_no_flag(sent: str) -> None:
+    with pytest.raises(UnreadableError):
+        flag(json.loads(sent))
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ('""', ""),
+        ('" llama "', " llama "),
+        ('"null"', "null"),
+        ("12", "12"),
+        ("12.0", "12"),
+        ("-3", "-3"),
+        ("1.5", "1.5"),
+        ('"1e400"', "1e400"),
+        ('"\\ud83d\\udc4d"', "\N{THUMBS UP SIGN}"),
+        ('"a\\ud83db"', "a\N{REPLACEMENT CHARACTER}b"),
+        ('"\\udc4d\\ud83d"', 2 * "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_text_is_passed_on_as_it_is_and_a_number_as_its_digits(sent: str, expected: str) -> None:
+    assert text(json.loads(sent)) == expected
+
+
+@pytest.mark.parametrize("sent", ["true", "false", "[]", '["a"]', "{}", "NaN", "Infinity", "1e400"])
+def test_a_label_that_is_neither_text_nor_a_number_is_unreadable(sent: str) -> None:
+    with pytest.raises(UnreadableError):
+        text(json.loads(sent))
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ('"running"', "running"),
+        ('" running\\n"', "running"),
+        ('"Running"', "Running"),
+        ('"shelved (again)"', "shelved (again)"),
+        ("3", "3"),
+        ('""', None),
+        ('" \\t\\n"', None),
+    ],
+)
+def test_any_text_is_a_status_and_a_blank_one_is_absent(sent: str, expected: str | None) -> None:
+    assert status(json.loads(sent)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [('{"rate": 0.5}', 0.5), ('{"rate": "0.5"}', 0.5), ('{"rate": null}', None), ("{}", None)],
+)
+def test_a_part_is_a_number_inside_of_an_object(sent: str, expected: float | None) -> None:
+    assert part("rate")(json.loads(sent)) == expected
+
+
+@pytest.mark.parametrize(
+    "sent", ['{"rate": true}', '{"rate": "much"}', '{"rate": {}}', "[0.5]", "0.5", '"a"']
+)
+def test_a_part_of_what_is_no_object_or_no_number_is_unreadable(sent: str) -> None:
+    with pytest.raises(UnreadableError):
+        part("rate")(json.loads(sent))
+
+
+def test_null_and_missing_are_absent_and_not_counted() -> None:
+    unreadable: Counter[str] = Counter()
+    values = record({"a": None, "c": 1}, {"a": number, "b": text, "c": flag}, unreadable)
+    assert values == {"a": None, "b": None, "c": 1}
+    assert not unreadable
+
+
+def test_what_can_not_be_read_is_counted_by_field_and_costs_no_other() -> None:
+    unreadable: Counter[str] = Counter()
+    values = record({"a": "much", "b": [], "c": 1}, {"a": number, "b": text, "c": number}, unreadable)
+    assert values == {"a": None, "b": None, "c": 1}
+    assert unreadable == {"a": 1, "b": 1}
+
+
+#: All that JSON may hold as Python reads it: NaN, infinities, halves of surrogate pairs, huge integers.
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers(-(10**500), 10**500)
+    | st.text(st.characters())
+    | st.from_regex(r"[ +-]?[0-9_.]{1,5}([eE][+-]?[0-9]{1,4})?", fullmatch=True),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["discountedTotalPerHour", "x"]), inner)
+    ),
+    max_leaves=4,
+)
+
+
+@pytest.mark.parametrize("read", [number, flag, text, status, part("discountedTotalPerHour")])
+@given(value=JSON)
+def test_any_value_is_read_or_unreadable_and_never_more(
+    read: Callable[[object], float | str | None], value: object
+) -> None:
+    try:
+        found = read(value)
+    except UnreadableError:
+        return
+    assert found is None or type(found) in {int, float, str}
+    if isinstance(found, str):
+        found.encode()
+    elif found is not None:
+        assert abs(found * 10**12) < float("inf")
+
+
+@settings(max_examples=100)
+@given(field=st.sampled_from(sorted(READS)), value=JSON)
+def test_any_value_in_any_field_costs_at_most_the_samples_of_that_field_and_is_counted_at_most_once(
+    new_exporter: Callable[..., Exporter], whole_row: dict[str, Any], field: str, value: object
+) -> None:
+    account = new_exporter().account()
+    account.walk([{**whole_row, "id": 1, field: value}, {**whole_row, "id": 2}])
+    own = {gauge.name for gauge in GAUGES if field in gauge.reads}
+    odd, normal = account.values(1), account.values(2)
+    assert odd.keys() <= normal.keys()
+    assert normal.keys() - odd.keys() <= own
+    assert {name: value for name, value in odd.items() if name not in own} == {
+        name: value for name, value in normal.items() if name not in own
+    }
+    assert set(account.unreadable) <= {field}
+    assert account.unreadable[field] <= 1
+
+
+@settings(max_examples=100)
+@given(row=st.dictionaries(st.sampled_from(COLUMNS), JSON))
+def test_a_row_of_any_values_never_fails_a_walk(
+    new_exporter: Callable[..., Exporter], row: dict[str, object]
+) -> None:
+    exporter = new_exporter()
+    account = exporter.account()
+    account.walk([{**row, "id": 1}, {"id": 2}, row])
+    assert account.values(2)["vastai_instance_info"] == 1
+    assert all(count <= 3 for count in account.unreadable.values())
+    exporter.samples()
+    exporter.samples(openmetrics=True)

@@ -1,0 +1,641 @@
+"""When runs come, what a failed one leaves and costs, what is logged of them, and how a loop ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from itertools import count, pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter import logs
+from exporter.collectors import COLLECTORS, Collector
+from exporter.collectors.base import Collect, Progress, Run
+from exporter.exposition.self_metrics import Telemetry
+from exporter.logs import Redactor
+from exporter.polling.loop import HUNG_AFTER, Job, Loop, World
+from exporter.vast.errors import AuthError, NetworkError, Stopped
+from exporter.vast.keys import Key
+from exporter.vast.pace import Endpoint
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.scripted_api import Api, VirtualTime
+    from tests.support.scripted_api import World as ApiWorld
+
+    NewLoop = Callable[..., Loop]
+    Logged = Callable[[], list[tuple[str, str, dict[str, Any]]]]
+
+ENDPOINT = Endpoint("/api/v1/things/", 1.0)
+INSTANCES, ACCOUNT = COLLECTORS
+INTERVAL = 60.0
+#: The fields of every line that is about a scripted run.
+THINGS = {"account": "research", "collector": "things"}
+DOWN = NetworkError("the connection failed: Connection refused")
+
+
+class Script:
+    """A collector's runs, told beforehand: how many seconds each takes, and the error that it ends with.
+
+    After the last one, the loop is stopped.
+    """
+
+    def __init__(self, time: VirtualTime, *runs: tuple[float, BaseException | None]) -> None:
+        self.starts: list[float] = []
+        self.stop: Callable[[], None] = lambda: None
+        self._time = time
+        self._runs = iter(runs)
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def __call__(self, _run: Run, /) -> Iterator[Progress]:
+        self.starts.append(self._time.now)
+        step = next(self._runs, None)
+        if step is None:
+            self.stop()
+            return
+        self.meanwhile()
+        self._time.now += step[0]
+        yield Progress(pages=2, objects=30, total=30)
+        if step[1] is not None:
+            raise step[1]
+
+    def gaps(self) -> list[float]:
+        return [later - earlier for earlier, later in pairwise(self.starts)]
+
+
+@pytest.fixture
+def new_loop(world: ApiWorld) -> NewLoop:
+    """Makes loops in virtual time; what they share is made anew for each."""
+    world.min_interval = 0.0
+
+    def make(
+        collect: Collect | None = None,  # in place of the instances' own
+        *,
+        key: Key | None = None,
+        interval: float = INTERVAL,
+        progress: Callable[[Job, Progress], None] = lambda _job, _progress: None,
+        telemetry: Telemetry | None = None,
+        event: Callable[[], threading.Event] = world.time.event,
+        account: str = "research",
+        exposed: set[Path] | None = None,
+    ) -> Loop:
+        collector = INSTANCES
+        if collect is not None:
+            collector = Collector(
+                name="things", endpoint=ENDPOINT, objects="things", gauges=(), collect=collect
+            )
+        job = Job(
+            account=account,
+            key=key or Key(value=world.key),
+            filters={},
+            collector=collector,
+            interval=interval,
+            stale_after=300.0,
+        )
+        loop = Loop(
+            job,
+            World(
+                options=world.options(),
+                telemetry=telemetry or Telemetry(),
+                redact=Redactor(),
+                progress=progress,
+                event=event,
+                exposed=exposed if exposed is not None else set(),
+            ),
+        )
+        if isinstance(collect, Script):
+            collect.stop = loop.stop
+        return loop
+
+    return make
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Logged:
+    """Returns what has been logged: level, message and fields."""
+    caplog.set_level(logging.DEBUG, "exporter")
+    return lambda: [
+        (record.levelname, record.getMessage(), getattr(record, "fields", {})) for record in caplog.records
+    ]
+
+
+@pytest.fixture
+def text(caplog: pytest.LogCaptureFixture, world: ApiWorld) -> Callable[[], str]:
+    """Returns what has been logged, as the daemon writes it; it knows the key."""
+    caplog.set_level(logging.DEBUG, "exporter")
+    redact = logs.Redactor()
+    redact.learn(world.key)
+    formatter = logs.Formatter("logfmt", redact)
+    return lambda: "\n".join(map(formatter.format, caplog.records))
+
+
+def runs(*outcomes: BaseException | None, seconds: float = 0.0) -> list[tuple[float, BaseException | None]]:
+    return [(seconds, outcome) for outcome in outcomes]
+
+
+# When the next run comes
+
+
+def test_runs_begin_an_interval_apart_however_long_they_take(new_loop: NewLoop, time: VirtualTime) -> None:
+    script = Script(time, (0.0, None), (10.0, None), (59.0, None))
+    new_loop(script).run()
+    assert script.gaps() == [INTERVAL, INTERVAL, INTERVAL]
+
+
+def test_a_run_longer_than_its_interval_is_followed_at_once_and_counted(
+    new_loop: NewLoop, time: VirtualTime, logged: Logged
+) -> None:
+    script = Script(time, (100.0, None), (60.0, None), (61.0, None))
+    loop = new_loop(script)
+    loop.run()
+    assert script.gaps() == [100.0, INTERVAL, 61.0]
+    assert loop.runs.overruns == 2
+    said = "the run took longer than its interval, the next follows at once"
+    assert [line for line in logged() if line[1] == said] == [
+        ("WARNING", said, THINGS | {"seconds": seconds, "interval": INTERVAL}) for seconds in (100.0, 61.0)
+    ]
+
+
+@pytest.mark.parametrize(("jitter", "share"), [(0.0, 0.75), (0.5, 0.875)])
+def test_pauses_after_failures_double_up_to_four_intervals(
+    jitter: float, share: float, new_loop: NewLoop, world: ApiWorld, time: VirtualTime
+) -> None:
+    world.jitter = jitter
+    script = Script(time, *runs(*7 * [DOWN], seconds=5.0))
+    new_loop(script).run()
+    intervals = [0.25, 0.5, 1, 2, 4, 4, 4]
+    assert script.gaps() == pytest.approx([5.0 + n * INTERVAL * share for n in intervals])
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    jitter=st.floats(0, 1, exclude_max=True),
+    interval=st.floats(1, 60),
+    errors=st.lists(st.sampled_from([DOWN, AuthError("no"), ValueError()]), min_size=1, max_size=10),
+)
+def test_no_pause_after_a_failure_is_longer_than_four_intervals(
+    jitter: float, interval: float, errors: list[BaseException], new_loop: NewLoop, world: ApiWorld
+) -> None:
+    world.jitter = jitter
+    world.time.waits.clear()
+    world.time.most = 10**6
+    script = Script(world.time, *runs(*errors))
+    new_loop(script, interval=interval).run()
+    assert max(script.gaps()) <= 4 * interval * 1.000001
+    assert min(script.gaps()) >= 0.25 * interval * 0.749999
+
+
+def test_a_success_sets_the_pauses_back(new_loop: NewLoop, time: VirtualTime) -> None:
+    script = Script(time, *runs(DOWN, DOWN, DOWN, None, DOWN))
+    new_loop(script).run()
+    first = 0.25 * INTERVAL * 0.75
+    assert script.gaps() == pytest.approx([first, 2 * first, 4 * first, INTERVAL, first])
+
+
+def test_after_the_key_was_refused_the_pause_is_the_longest_at_once(
+    new_loop: NewLoop, time: VirtualTime
+) -> None:
+    script = Script(time, *runs(AuthError("no"), AuthError("no"), DOWN))
+    new_loop(script).run()
+    longest = 4 * INTERVAL * 0.75
+    assert script.gaps() == pytest.approx([longest, longest, INTERVAL * 0.75])
+
+
+def test_a_new_key_is_tried_within_a_second(
+    new_loop: NewLoop, time: VirtualTime, tmp_path: Path, logged: Logged
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("old")
+    script = Script(time, *runs(AuthError("no")))
+    loop = new_loop(script, key=Key(path=path))
+    original = time.wait
+
+    def rotate(seconds: float) -> None:
+        original(seconds)
+        if len(time.waits) == 20:
+            path.write_text("new")
+
+    time.wait = rotate  # type: ignore[method-assign]
+    loop.run()
+    assert script.gaps() == [20.0]
+    assert ("INFO", "the key has changed, trying again", THINGS) in logged()
+
+
+def test_a_key_that_changes_while_it_is_being_refused_is_tried_at_once(
+    new_loop: NewLoop, time: VirtualTime, tmp_path: Path
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("old")
+    script = Script(time, *runs(AuthError("no"), None, seconds=5.0))
+    script.meanwhile = lambda: path.write_text("new")
+    new_loop(script, key=Key(path=path)).run()
+    assert script.gaps() == [5.0, INTERVAL]
+
+
+def test_a_key_file_that_comes_back_is_tried_at_once(
+    new_loop: NewLoop, time: VirtualTime, tmp_path: Path, api: Api
+) -> None:
+    path = tmp_path / "key"
+    loop = new_loop(key=Key(path=path))
+    time.most = 3
+    loop.run()
+    assert not api.asked
+    assert (loop.runs.failures, loop.runs.refused) == ({"auth": 1}, True)
+    path.write_text("key")
+    api.otherwise = api.reply(page(1))
+    assert loop.run_once()
+    assert (loop.runs.success, loop.runs.refused, loop.runs.error) == (True, False, "")
+
+
+def test_other_options_count_from_the_next_request_on(
+    new_loop: NewLoop, api: Api, world: ApiWorld, time: VirtualTime
+) -> None:
+    loop = new_loop()
+    api.otherwise = api.reply(page(1))
+    assert loop.run_once()
+    world.min_interval = 7.0
+    others = World(
+        options=world.options(),
+        telemetry=Telemetry(),
+        redact=Redactor(),
+        progress=lambda _job, _progress: None,
+    )
+    loop.update(loop.job, others)
+    assert [loop.run_once(), loop.run_once()] == [True, True]
+    assert time.waits == [7.0]
+    assert api.connections == 1
+
+
+# What a failed run leaves
+
+
+def page(*ids: int, token: str | None = None) -> dict[str, Any]:
+    rows = [{"id": number, "actual_status": "running"} for number in ids]
+    return {"instances": rows, "total_instances": len(rows), "next_token": token}
+
+
+def shown(loop: Loop) -> list[int]:
+    return [key for part in loop.known.snapshot.parts for key in part.items]
+
+
+def test_a_first_walk_that_fails_shows_nothing(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    api.replies += [api.reply(page(1, 2, token="a")), *3 * [api.reply(b"", 502)]]
+    assert not loop.run_once()
+    assert shown(loop) == []
+    api.replies += [api.reply(page(1, 2, token="a")), api.reply(page(3))]
+    assert loop.run_once()
+    assert shown(loop) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 200])
+def test_a_walk_that_fails_leaves_what_was_known_but_for_the_pages_it_read(
+    status: int, new_loop: NewLoop, api: Api
+) -> None:
+    loop = new_loop()
+    api.replies += [api.reply(page(1, 2, token="a")), api.reply(page(3, 4))]
+    assert loop.run_once()
+    api.replies += [api.reply(page(2, token="a")), *3 * [api.reply(b"no object", status)]]
+    assert not loop.run_once()
+    assert shown(loop) == [2, 3, 4]
+
+
+def test_zero_instances_are_a_success_after_which_nothing_is_shown(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    api.replies += [api.reply(page(1)), api.reply(page())]
+    assert loop.run_once()
+    assert loop.run_once()
+    assert (shown(loop), loop.runs.objects, loop.runs.pages) == ([], 0, 1)
+
+
+def test_each_failed_run_counts_once_by_its_reason(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    for reply in (api.reply(b"", 502), api.reply(b"", 502), api.reply(b"", 400), api.reply([])):
+        api.otherwise = reply
+        loop.run_once()
+    assert loop.runs.failures == {"server_error": 2, "client_error": 1, "bad_reply": 1}
+    assert loop.runs.failing == 4
+    assert loop.runs.error == "HTTP 200, 2 bytes that are no JSON object"
+
+
+def test_pages_without_end_are_a_failure_as_incomplete(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    api.otherwise = api.reply(page(1, token="a"))
+    assert not loop.run_once()
+    assert loop.runs.failures == {"incomplete": 1}
+
+
+def test_an_unexpected_error_costs_its_run_only(
+    new_loop: NewLoop, time: VirtualTime, world: ApiWorld, text: Callable[[], str]
+) -> None:
+    surprise = RuntimeError(f"{world.key} in http://x/api/?select_cols=secret")
+    script = Script(time, *runs(surprise, None))
+    loop = new_loop(script)
+    loop.run()
+    assert loop.runs.failures == {"internal": 1}
+    assert len(script.starts) == 3
+    said = text()
+    assert "RuntimeError: <secret> in http://x/api/?<query>" in said
+    assert "Traceback" in said
+    assert world.key not in said
+    assert "select_cols" not in said
+
+
+def test_what_an_operator_reads_of_an_unexpected_error_is_its_kind_only(
+    new_loop: NewLoop, time: VirtualTime
+) -> None:
+    loop = new_loop(Script(time, *runs(KeyError("a row"))))
+    assert not loop.run_once()
+    assert loop.runs.error == "unexpected KeyError, see the log"
+
+
+def test_an_error_in_telling_of_progress_is_a_failed_run_that_keeps_its_pages(
+    new_loop: NewLoop, api: Api
+) -> None:
+    told = count()
+
+    def progress(_job: Job, _progress: Progress) -> None:
+        if next(told) == 1:
+            raise OSError("nobody reads")
+
+    loop = new_loop(progress=progress)
+    api.otherwise = api.reply(page(1))
+    assert [loop.run_once() for _ in range(3)] == [True, False, True]
+    assert loop.runs.failures == {"internal": 1}
+    assert shown(loop) == [1]
+
+
+def test_an_error_in_counting_a_request_is_a_failed_run(new_loop: NewLoop, api: Api) -> None:
+    class Broken(Telemetry):
+        def request(self, *_: object) -> None:
+            raise ValueError
+
+    loop = new_loop(telemetry=Broken())
+    api.otherwise = api.reply(page(1))
+    assert not loop.run_once()
+    assert loop.runs.failures == {"internal": 1}
+
+
+# What is logged
+
+
+def test_a_walk_is_one_line(
+    new_loop: NewLoop, api: Api, logged: Logged, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = new_loop()
+    api.replies += [api.reply(page(1)), api.reply(b"slow down", 429)]
+    api.replies += [api.reply(page(1, 2, token="a")), api.reply(page(3))]
+    loop.run_once()
+    caplog.clear()
+    loop.run_once()
+    fields = {"account": "research", "collector": "instances", "outcome": "success", "pages": 2}
+    fields |= {"instances": 3, "seconds": 0.5, "requests": 3, "throttled": 1}
+    assert logged() == [("INFO", "run finished", fields)]
+
+
+def test_a_failure_is_a_warning_with_a_count_and_its_end_one_line(
+    new_loop: NewLoop, time: VirtualTime, logged: Logged
+) -> None:
+    new_loop(Script(time, *runs(DOWN, DOWN, None, None))).run()
+    levels = [(level, message) for level, message, _ in logged()]
+    assert levels[:5] == [
+        ("WARNING", "run failed"),
+        ("WARNING", "run failed"),
+        ("INFO", "run finished"),
+        ("INFO", "recovered"),
+        ("INFO", "run finished"),
+    ]
+    first, second, _, recovered, _ = (fields for _, _, fields in logged()[:5])
+    outcome = {"outcome": "failure", "pages": 2, "things": 30, "seconds": 0.0, "requests": 0, "throttled": 0}
+    error = {"reason": "network", "error": "the connection failed: Connection refused"}
+    assert first == THINGS | outcome | error | {"failing": 1}
+    assert second == first | {"failing": 2}
+    assert recovered == THINGS | {"failures": 2}
+
+
+def test_nothing_secret_is_logged_at_any_level(
+    new_loop: NewLoop, api: Api, world: ApiWorld, text: Callable[[], str]
+) -> None:
+    loop = new_loop()
+    row = {"id": 1, "label": "needle-of-a-row"}
+    api.replies += [
+        api.reply({"instances": [row], "next_token": "needle-of-a-token"}),
+        api.reply({"error": "invalid", "msg": f"{world.key} at /api/?after_token=needle-of-a-token"}, 400),
+    ]
+    loop.run_once()
+    said = text()
+    assert "HTTP 400 (invalid: <key> at /api/)" in said
+    assert "needle" not in said + loop.runs.error
+    assert world.key not in said + loop.runs.error
+
+
+def test_a_key_file_that_everybody_can_read_is_warned_of_once(
+    new_loop: NewLoop, time: VirtualTime, tmp_path: Path, logged: Logged
+) -> None:
+    open_to_all, closed = tmp_path / "open", tmp_path / "closed"
+    for path, mode in ((open_to_all, 0o644), (closed, 0o640)):
+        path.write_text("key")
+        path.chmod(mode)
+    exposed: set[Path] = set()
+    for path in (open_to_all, open_to_all, closed):
+        new_loop(Script(time), key=Key(path=path), exposed=exposed).start()
+    fields = {"account": "research", "file": open_to_all, "do": f"chmod 600 {open_to_all}"}
+    said = [line for line in logged() if line[0] == "WARNING"]
+    assert said == [("WARNING", "every user of this machine can read the key file", fields)]
+
+
+# Whether a loop is alive
+
+
+def test_a_loop_in_good_health_has_no_trouble_however_long_it_waits(
+    new_loop: NewLoop, time: VirtualTime
+) -> None:
+    script = Script(time, *runs(None, DOWN, AuthError("no"), seconds=20.0))
+    loop = new_loop(script, interval=1000.0)
+    time.most = 10**6
+    found: list[str] = []
+    script.meanwhile = lambda: found.append(loop.trouble())
+    loop.run()
+    assert found == ["", "", ""]
+    assert loop.trouble() == ""
+
+
+def ended(thread: threading.Thread) -> bool:
+    thread.join(10)
+    return not thread.is_alive()
+
+
+def thread_of(loop: Loop) -> threading.Thread:
+    name = f"{loop.job.collector.name} {loop.job.account}"
+    return next(thread for thread in threading.enumerate() if thread.name == name)
+
+
+def test_a_loop_that_gives_no_sign_is_hung(new_loop: NewLoop, world: ApiWorld) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def collect(_run: Run) -> Iterator[Progress]:
+        entered.set()
+        release.wait()
+        raise Stopped
+        yield
+
+    loop = new_loop(collect)
+    loop.start()
+    assert entered.wait(10)
+    world.time.now += world.timeout + HUNG_AFTER
+    assert loop.trouble() == ""
+    world.time.now += 7
+    assert loop.trouble() == "gives no sign, 7 s overdue"
+    thread = thread_of(loop)
+    release.set()
+    assert ended(thread)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_whose_thread_is_gone_has_died(new_loop: NewLoop) -> None:
+    proceed = threading.Event()
+
+    def collect(_run: Run) -> Iterator[Progress]:
+        proceed.wait()
+        raise SystemExit  # what no guard holds
+        yield
+
+    loop = new_loop(collect)
+    assert loop.trouble() == ""
+    loop.start()
+    thread = thread_of(loop)
+    proceed.set()
+    assert ended(thread)
+    assert loop.trouble() == "has died"
+
+
+def test_a_loop_that_was_stopped_has_not_died(new_loop: NewLoop, time: VirtualTime) -> None:
+    entered, proceed = threading.Event(), threading.Event()
+    script = Script(time, *runs(None))
+
+    def meanwhile() -> None:
+        entered.set()
+        proceed.wait()
+
+    script.meanwhile = meanwhile
+    loop = new_loop(script)
+    loop.start()
+    assert entered.wait(10)
+    thread = thread_of(loop)
+    loop.stop()
+    proceed.set()
+    assert ended(thread)
+    assert loop.trouble() == ""
+
+
+# How it ends
+
+
+class Waiting(threading.Event):
+    """A real event which tells when somebody waits on it for long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.entered.set()
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize("phase", ["turn", "back-off", "failure", "interval"])
+def test_a_loop_ends_in_every_kind_of_wait(phase: str, new_loop: NewLoop, api: Api, world: ApiWorld) -> None:
+    waiting = Waiting()
+    if phase == "turn":
+        world.min_interval = 3600.0
+        api.replies.append(api.reply(page(1, token="a")))
+    elif phase == "back-off":
+        world.min_interval = 3600.0
+        api.otherwise = api.reply(b"", 503)
+    elif phase == "failure":
+        api.otherwise = api.reply(b"", 400)
+    else:
+        api.otherwise = api.reply(page(1))
+    loop = new_loop(interval=3600.0, event=lambda: waiting)
+    loop.start()
+    thread = thread_of(loop)
+    assert waiting.entered.wait(10)
+    loop.stop()
+    assert ended(thread)
+    assert len(api.asked) == 1
+
+
+def test_a_loop_that_ends_closes_its_connection(new_loop: NewLoop, api: Api) -> None:
+    waiting = Waiting()
+    api.otherwise = api.reply(page(1))
+    loop = new_loop(interval=3600.0, event=lambda: waiting)
+    loop.start()
+    thread = thread_of(loop)
+    assert waiting.entered.wait(10)
+    loop.stop()
+    assert ended(thread)
+    api.settle()
+    assert api.connections == 1
+
+
+def test_a_request_that_hangs_does_not_keep_the_program(new_loop: NewLoop, api: Api, world: ApiWorld) -> None:
+    asked = threading.Event()
+    hang = api.hang()
+
+    def play(connection: socket.socket) -> None:
+        asked.set()
+        hang(connection)
+
+    api.otherwise = play
+    world.timeout = 0.5
+    loop = new_loop(event=threading.Event)
+    loop.start()
+    thread = thread_of(loop)
+    assert asked.wait(10)
+    loop.stop()
+    assert thread.daemon
+    assert ended(thread)
+    assert len(api.asked) == 1  # it is not tried again
+
+
+def test_a_loop_that_is_behind_its_interval_ends_before_the_next_run(
+    new_loop: NewLoop, time: VirtualTime
+) -> None:
+    script = Script(time, (100.0, None), (100.0, None))
+    loop = new_loop(script)
+    script.meanwhile = loop.stop
+    loop.run()
+    assert len(script.starts) == 1
+
+
+# Accounts beside each other
+
+
+def test_the_failures_of_one_account_do_not_touch_another(
+    new_loop: NewLoop, api: Api, second_api: Api, world: ApiWorld
+) -> None:
+    telemetry = Telemetry()
+    good = new_loop(account="good", telemetry=telemetry)
+    world.url = second_api.url
+    bad = new_loop(account="bad", telemetry=telemetry)
+    api.otherwise = api.reply(page(1, 2))
+    second_api.otherwise = second_api.reset()
+    for _ in range(2):
+        assert [good.run_once(), bad.run_once()] == [True, False]
+    assert (good.runs.failing, bad.runs.failing) == (0, 2)
+    assert (shown(good), shown(bad)) == ([1, 2], [])
+    text = telemetry.lines(openmetrics=False, process=False).decode()
+    assert 'vastai_collector_success{account="good",collector="instances"} 1\n' in text
+    assert 'vastai_collector_success{account="bad",collector="instances"} 0\n' in text
+    failures = 'vastai_collector_failures_total{{account="{}",collector="instances",reason="network"}} {}\n'
+    assert failures.format("good", 0) in text
+    assert failures.format("bad", 2) in text
+    requests = 'vastai_api_requests_total{{account="{}",endpoint="/api/v1/instances/",code="{}"}} {}\n'
+    assert requests.format("good", "200", 2) in text
+    assert requests.format("bad", "error", 6) in text

@@ -1,0 +1,372 @@
+"""What goes out to the API, on which connections, how often, and where the key never goes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exporter.collectors import instances
+from exporter.vast.client import ATTEMPTS, REDIRECTS, Client
+from exporter.vast.errors import ApiError, AuthError, BadReplyError, RateLimitedError, ServerError
+from exporter.vast.pace import LONGEST_WAIT
+from exporter.vast.pages import walk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.vast.pace import Endpoint
+    from tests.support.scripted_api import Api, Proxy, VirtualTime, World
+
+
+def page(first: int, last: int, token: str | None) -> dict[str, Any]:
+    rows = [{"id": number} for number in range(first, last + 1)]
+    return {"success": True, "instances": rows, "total_instances": 1, "next_token": token}
+
+
+def test_a_page_is_asked_for_as_the_api_documents_it(api: Api, world: World) -> None:
+    api.replies += [api.reply(page(1, 25, "a+/=& token")), api.reply(page(26, 26, None))]
+    filters = {"gpu_name": {"in": ["RTX 4090"]}}
+    list(walk(world.client(), instances.ENDPOINT, columns=instances.COLUMNS, filters=filters))
+    first, second = api.asked
+    assert first.path == second.path == "/api/v1/instances/"
+    assert {name: json.loads(value) for name, value in first.params.items()} == {
+        "limit": 25,
+        "order_by": [{"col": "id", "dir": "asc"}],
+        "select_cols": list(instances.COLUMNS),
+        "select_filters": filters,
+    }
+    assert second.params == {**first.params, "after_token": "a+/=& token"}
+
+
+def test_a_request_carries_the_key_in_its_header_and_nowhere_else(
+    api: Api, world: World, endpoint: Endpoint
+) -> None:
+    world.client().get(endpoint, {"limit": "25"})
+    asked = api.asked[0]
+    assert asked.headers["authorization"] == f"Bearer {world.key}"
+    assert asked.headers["user-agent"] == "vastai-exporter/0"
+    assert asked.headers["accept"] == "application/json"
+    assert "gzip" in asked.headers["accept-encoding"]
+    assert asked.target == "/api/v1/things/?limit=25"
+
+
+def test_without_parameters_there_is_no_query(api: Api, world: World, endpoint: Endpoint) -> None:
+    world.client().get(endpoint, {})
+    assert api.asked[0].target == endpoint.path
+
+
+def test_a_base_url_may_have_a_path(api: Api, world: World, endpoint: Endpoint) -> None:
+    world.url += "/through/here"
+    world.client().get(endpoint, {})
+    assert api.asked[0].path == "/through/here/api/v1/things/"
+
+
+def test_a_netrc_does_not_replace_the_key(
+    api: Api, world: World, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    world.client().get(endpoint, {})
+    assert api.asked[0].headers["authorization"] == f"Bearer {world.key}"
+
+
+def test_a_rotated_key_is_used_for_the_next_request(api: Api, world: World, endpoint: Endpoint) -> None:
+    client = world.client()
+    client.get(endpoint, {})
+    world.key = "the-next-key"
+    client.get(endpoint, {})
+    assert [asked.headers["authorization"] for asked in api.asked] == [
+        "Bearer a-key-that-nobody-may-see",
+        "Bearer the-next-key",
+    ]
+
+
+def test_without_a_key_there_is_no_request(api: Api, world: World, endpoint: Endpoint) -> None:
+    def none() -> str:
+        raise AuthError("no key")
+
+    client = Client(world.options(), key=none, wait=world.time.wait, observe=world.attempts.append)
+    with pytest.raises(AuthError, match="no key"):
+        client.get(endpoint, {})
+    assert not api.asked
+    assert not world.attempts
+
+
+def test_cookies_are_not_kept(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.replies.append(api.reply({}, Set_Cookie="session=of-the-key-before; Path=/"))
+    client = world.client()
+    for _ in range(2):
+        client.get(endpoint, {})
+    assert "cookie" not in api.asked[1].headers
+
+
+def test_a_whole_walk_takes_one_connection(api: Api, world: World) -> None:
+    api.replies += [api.reply(page(n, n, f"token {n}" if n < 40 else None)) for n in range(1, 41)]
+    list(walk(world.client(), instances.ENDPOINT, columns=["id"], filters={}))
+    assert (len(api.asked), api.connections) == (40, 1)
+
+
+def test_a_connection_outlives_refusals_and_redirects(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.replies += [
+        api.reply({"error": "busy"}, 503),
+        api.reply(b"slow down", 429),
+        api.reply(b"elsewhere", 302, Location="/api/v1/things/?a=b"),
+    ]
+    assert world.client().get(endpoint, {}) == {}
+    assert (len(api.asked), api.connections) == (4, 1)
+
+
+@pytest.mark.parametrize("closing", ["close", "keep-alive"])
+def test_a_connection_that_the_server_has_closed_costs_no_failure(
+    closing: str, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    whole = api.reply({}, Connection=closing)
+    api.otherwise = api.break_off(whole)
+    client = world.client()
+    for _ in range(3):
+        assert client.get(endpoint, {}) == {}
+        api.settle()
+    assert [attempt.code for attempt in world.attempts] == ["200", "200", "200"]
+
+
+def test_every_attempt_is_told_of(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.replies += [api.reply(b"", 502), api.reset()]
+    world.client().get(endpoint, {})
+    assert [(attempt.endpoint, attempt.code) for attempt in world.attempts] == [
+        (endpoint, "502"),
+        (endpoint, "error"),
+        (endpoint, "200"),
+    ]
+
+
+def test_a_failed_page_is_asked_again_from_its_cursor(api: Api, world: World) -> None:
+    api.replies += [
+        api.reply(page(1, 25, "cursor")),
+        api.reply(b"<html>", 502),
+        api.reset(),
+        api.reply(page(26, 30, None)),
+    ]
+    pages = list(walk(world.client(), instances.ENDPOINT, columns=["id"], filters={}))
+    assert [asked.params.get("after_token") for asked in api.asked] == [None, "cursor", "cursor", "cursor"]
+    assert [(each.after, len(each.rows)) for each in pages] == [(0, 25), (25, 5)]
+
+
+@pytest.mark.parametrize(("jitter", "waits"), [(0.0, [0.5, 1.0]), (0.999, [0.9995, 1.999])])
+def test_the_waits_between_tries_grow_and_are_jittered(
+    jitter: float, waits: list[float], api: Api, world: World, endpoint: Endpoint, time: VirtualTime
+) -> None:
+    api.otherwise = api.reply(b"", 503)
+    world.jitter, world.min_interval = jitter, 0.0
+    with pytest.raises(ServerError):
+        world.client().get(endpoint, {})
+    assert time.waits == pytest.approx(waits)
+
+
+NOW = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (" 7.5 ", 7.5),
+        ("0", 0.0),
+        ("61", LONGEST_WAIT),
+        (40 * "9", LONGEST_WAIT),
+        (400 * "9", LONGEST_WAIT),
+        (format_datetime(datetime.fromtimestamp(NOW + 9, UTC), usegmt=True), 9.0),
+        (format_datetime(datetime.fromtimestamp(NOW - 9, UTC), usegmt=True), 0.0),
+        (format_datetime(datetime.fromtimestamp(NOW + 9999, UTC), usegmt=True), LONGEST_WAIT),
+        ("Fri, 99 Foo 2026", 0.0),
+        ("-5", 0.0),
+        ("soon", 0.0),
+        ("1e9", 0.0),
+        ("\u00b2", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_retry_after_is_honoured_up_to_a_minute(
+    value: str, seconds: float, api: Api, world: World, endpoint: Endpoint, time: VirtualTime
+) -> None:
+    world.wall_clock, world.min_interval = NOW, 0.0
+    api.otherwise = api.reply(b"slow down", 429, Retry_After=value)
+    client = world.client()
+    passed: list[float] = []
+    for _ in range(2):  # what the last try of the first one was told holds for the second
+        with pytest.raises(RateLimitedError):
+            client.get(endpoint, {})
+        passed.append(time.now - 1000.0)
+    assert passed == pytest.approx([2 * seconds, 5 * seconds] if seconds else [0.5 + 1.0, 2 * (0.5 + 1.0)])
+
+
+def test_a_threshold_in_a_429_raises_the_pace_at_once_and_for_good(
+    api: Api, world: World, endpoint: Endpoint, time: VirtualTime
+) -> None:
+    api.replies.append(api.reply(b"API requests too frequent: endpoint threshold=5.0", 429))
+    client = world.client()
+    for _ in range(2):
+        client.get(endpoint, {})
+    assert time.now == pytest.approx(1000.0 + 5.5 + 5.5)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"detail":"API requests too frequent endpoint threshold=3.0"}',
+        b'{"error":"rate_limit_exceeded","msg":"API requests too frequent endpoint threshold = 3"}',
+        b"API requests too frequent: endpoint threshold=3.0\n",
+    ],
+)
+def test_the_threshold_is_found_in_every_form_of_a_429(
+    body: bytes, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = api.reply(body, 429)
+    with pytest.raises(RateLimitedError) as raised:
+        world.client().get(endpoint, {})
+    assert raised.value.threshold == 3.0
+
+
+def test_a_redirect_on_the_same_host_is_followed_with_key_and_query(
+    api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.replies += [
+        api.reply(b"", 308, Location="/moved/?limit=25"),
+        api.reply(b"", 301, Location=f"{api.url}/again/"),
+    ]
+    api.otherwise = api.reply({"found": True})
+    assert world.client().get(endpoint, {"limit": "25"}) == {"found": True}
+    assert [asked.target for asked in api.asked] == [
+        "/api/v1/things/?limit=25",
+        "/moved/?limit=25",
+        "/again/?limit=25",  # the server has left it out: without it all columns would come
+    ]
+    assert {asked.headers["authorization"] for asked in api.asked} == {f"Bearer {world.key}"}
+
+
+@pytest.mark.parametrize("new_connection", [True, False])
+def test_the_pace_counts_from_when_a_request_left(
+    new_connection: bool,  # noqa: FBT001 - one of two cases
+    api: Api,
+    world: World,
+    endpoint: Endpoint,
+    time: VirtualTime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def slowly(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the function has it
+        time.now += 20.0
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    api.otherwise = api.reply({}, Connection="close" if new_connection else "keep-alive")
+    client = world.client()
+    client.get(endpoint, {})
+    assert time.now == 1020.0
+    client.get(endpoint, {})
+    assert time.waits == pytest.approx([1.1])
+
+
+def test_redirects_keep_the_pace(api: Api, world: World, endpoint: Endpoint, time: VirtualTime) -> None:
+    api.replies += [api.reply(b"", 301, Location=endpoint.path) for _ in range(REDIRECTS)]
+    world.client().get(endpoint, {})
+    assert time.waits == pytest.approx(REDIRECTS * [1.1])
+    assert [attempt.code for attempt in world.attempts] == [*REDIRECTS * ["301"], "200"]
+
+
+def test_redirects_in_a_circle_come_to_an_end(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.otherwise = api.reply(b"", 301, Location=endpoint.path)
+    with pytest.raises(BadReplyError, match="more than 3 redirects"):
+        world.client().get(endpoint, {})
+    assert len(api.asked) == ATTEMPTS * (REDIRECTS + 1)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["http://127.0.0.2:{port}/", "http://127.0.0.1:{other}/", "https://127.0.0.1:{port}/", "//evil.test/"],
+)
+def test_a_redirect_to_another_host_port_or_scheme_is_not_followed(
+    place: str, api: Api, world: World, endpoint: Endpoint, second_api: Api
+) -> None:
+    location = place.format(port=api.port, other=second_api.port)
+    api.otherwise = api.reply(b"", 302, Location=location)
+    with pytest.raises(BadReplyError, match="a redirect to another address"):
+        world.client().get(endpoint, {})
+    assert {asked.target for asked in api.asked} == {endpoint.path}
+    assert second_api.connections == 0
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(
+    trusted_tls: Api, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    trusted_tls.otherwise = trusted_tls.reply(b"", 301, Location=f"http://127.0.0.1:{trusted_tls.port}/")
+    world.url = trusted_tls.url
+    with pytest.raises(BadReplyError, match="a redirect to another address"):
+        world.client().get(endpoint, {})
+    assert not api.asked
+
+
+def test_tls_is_verified_and_kept_alive(trusted_tls: Api, world: World, endpoint: Endpoint) -> None:
+    world.url = trusted_tls.url
+    client = world.client()
+    for _ in range(3):
+        client.get(endpoint, {})
+    assert (len(trusted_tls.asked), trusted_tls.connections) == (3, 1)
+
+
+def test_a_proxy_leads_to_the_api_and_never_sees_the_key(
+    trusted_tls: Api, world: World, endpoint: Endpoint, proxy: Proxy
+) -> None:
+    world.url = "https://vast.test"
+    client = world.client()
+    for _ in range(2):
+        client.get(endpoint, {"limit": "25"})
+    assert proxy.asked == ["vast.test:443"]
+    assert [asked.headers["authorization"] for asked in trusted_tls.asked] == 2 * [f"Bearer {world.key}"]
+    assert world.key.encode() not in proxy.words
+    assert b"limit" not in proxy.words
+
+
+def test_nothing_on_this_machine_is_asked_for_through_a_proxy(
+    api: Api, world: World, endpoint: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
+    world.client().get(endpoint, {})
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize("order", ["dead first", "dead last"])
+def test_each_address_of_a_name_has_its_share_of_the_time(
+    order: str, api: Api, world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, full_port: int
+) -> None:
+    # What a broken IPv6 looks like: a first address that never answers.
+    def addresses(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        ports = [full_port, api.port] if order == "dead first" else [api.port, full_port]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    world.timeout = 1.0
+    world.client().get(endpoint, {})
+    assert [attempt.code for attempt in world.attempts] == ["200"]
+
+
+def test_a_server_that_has_been_too_slow_once_is_asked_again_on_a_new_connection(
+    api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.replies.append(api.drip(api.head(Content_Length="100")))
+    world.timeout = 0.5
+    assert world.client().get(endpoint, {}) == {}
+    assert (len(api.asked), api.connections) == (2, 2)
+
+
+def test_the_last_error_is_the_one_that_is_raised(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.replies += [api.reply(b"", 503), api.reply(b"<html>"), api.reply({"error": "auth_error"}, 404)]
+    with pytest.raises(ApiError) as raised:
+        world.client().get(endpoint, {})
+    assert raised.value.reason == "auth"

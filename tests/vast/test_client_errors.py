@@ -1,0 +1,394 @@
+"""What can go wrong with a request: which error it is, its words, and whether it is tried again."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import tracemalloc
+from time import sleep
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+import pytest
+
+from exporter.vast.client import ATTEMPTS, LARGEST_REPLY
+from exporter.vast.errors import ApiError, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.vast.pace import Endpoint
+    from tests.support.scripted_api import Api, Play, Proxy, World
+
+#: What no error may show: the key, what the query held, and what a row did.
+QUERY, ROW = "needle-of-the-query", "needle-of-a-row"
+PARAMS = {"select_filters": json.dumps({"label": {"eq": QUERY}})}
+ROWS = {"instances": [{"id": 1, "label": ROW}]}
+CHUNKED = {"Transfer_Encoding": "chunked"}
+LATE = "no whole reply within 0.1 s"
+AUTH = {"success": False, "error": "auth_error", "msg": "Invalid user key"}
+
+
+class Case(NamedTuple):
+    """A reply, and the error that it means."""
+
+    name: str
+    play: Callable[[Api], Play]
+    reason: str
+    words: str
+    tries: int = ATTEMPTS
+
+
+def whole(content: object, status: int = 200, **headers: str) -> Callable[[Api], Play]:
+    return lambda api: api.reply(content, status, **headers)
+
+
+CASES = [
+    Case("unknown key", whole(AUTH, 404), "auth", "HTTP 404 (auth_error: Invalid user key)", 1),
+    Case("no permission", whole({"detail": "Forbidden"}, 403), "auth", "HTTP 403 (Forbidden)", 1),
+    Case("revoked key", whole(b"", 401), "auth", "HTTP 401, an empty reply", 1),
+    Case("auth_error with 200", whole(AUTH), "auth", "HTTP 200 (auth_error: Invalid user key)", 1),
+    Case("auth_error with 500", whole(AUTH, 500), "auth", "HTTP 500 (auth_error: Invalid user key)", 1),
+    Case(
+        "429 in plain text",
+        whole(b"API requests too frequent", 429),
+        "rate_limited",
+        "too many requests: HTTP 429, 25 bytes that are no JSON object",
+    ),
+    Case(
+        "429 in plain text with a threshold",
+        whole(b"API requests too frequent: endpoint threshold=2.5", 429),
+        "rate_limited",
+        "too many requests, threshold 2.5 s: HTTP 429",
+    ),
+    Case(
+        "429 in JSON",
+        whole({"error": "rate_limit_exceeded", "msg": "Slow down, please"}, 429),
+        "rate_limited",
+        "too many requests: HTTP 429 (rate_limit_exceeded: Slow down, please)",
+    ),
+    Case(
+        "bad token",
+        whole({"error": "invalid_token", "msg": "Token is bad"}, 400),
+        "client_error",
+        "HTTP 400 (invalid_token: Token is bad)",
+        1,
+    ),
+    Case(
+        "gone",
+        whole({"error": "deprecated_endpoint"}, 410),
+        "client_error",
+        "HTTP 410 (deprecated_endpoint)",
+        1,
+    ),
+    Case("not found", whole(b"<h1>Not found", 404), "client_error", "HTTP 404, 13 bytes of HTML", 1),
+    *(
+        Case(str(status), whole(b"", status), "server_error", f"HTTP {status}, an empty reply")
+        for status in (500, 502, 503, 504, 599)
+    ),
+    Case("HTML", whole(b"\n<!DOCTYPE html>"), "bad_reply", "HTTP 200, 16 bytes of HTML"),
+    Case("list", whole([ROWS]), "bad_reply", "HTTP 200, 56 bytes that are no JSON object"),
+    Case("null", whole(None), "bad_reply", "HTTP 200, 4 bytes that are no JSON object"),
+    Case("text", whole(ROW), "bad_reply", "HTTP 200, 17 bytes that are no JSON object"),
+    Case("no success", whole({"success": False, **ROWS}), "bad_reply", "HTTP 200"),
+    Case(
+        "no success, with words",
+        whole({"success": False, "msg": "a\r\nb\x00é"}),
+        "bad_reply",
+        "HTTP 200 (a b)",
+    ),
+    Case("nothing", whole(b""), "bad_reply", "HTTP 200, an empty reply"),
+    Case("204", lambda api: api.head(204), "bad_reply", "HTTP 204, an empty reply"),
+    Case("another success", whole({}, 206), "bad_reply", "HTTP 206"),
+    Case(
+        "not UTF-8",
+        whole(b'{"label": "\xff\xfe"}'),
+        "bad_reply",
+        "HTTP 200, 15 bytes that are no JSON object",
+    ),
+    Case("half of it", whole(b'{"label": "'), "bad_reply", "HTTP 200, 11 bytes that are no JSON object"),
+    Case("deep", whole(100_000 * b"["), "bad_reply", "HTTP 200, 100000 bytes that are no JSON object"),
+    Case(
+        "deep beside a huge number",
+        whole(b"[" + 5000 * b"1" + b"," + 100_000 * b"["),
+        "bad_reply",
+        "HTTP 200, 105002 bytes that are no JSON object",
+    ),
+    Case(
+        "bad gzip",
+        whole(ROW.encode(), Content_Encoding="gzip"),
+        "bad_reply",
+        "a reply that can't be decompressed",
+    ),
+    Case(
+        "no HTTP", lambda api: api.break_off(b"+OK POP3 ready\r\n"), "bad_reply", "a reply that is not HTTP"
+    ),
+    Case("endless header", lambda api: api.flood(b"", 1000 * b"x"), "bad_reply", "a reply that is not HTTP"),
+    Case(
+        "endless body",
+        lambda api: api.flood(api.head(**CHUNKED), b"10000\r\n" + 0x10000 * b" " + b"\r\n"),
+        "bad_reply",
+        "HTTP 200 with more than 8 MiB",
+    ),
+    Case(
+        "redirect to another host",
+        whole(b"", 302, Location=f"http://user@elsewhere.test:80/{QUERY}?{QUERY}=1"),
+        "bad_reply",
+        "HTTP 302, a redirect to another address (http://elsewhere.test), not followed",
+    ),
+    Case(
+        "redirect to nowhere",
+        whole(b"", 302, Location="http://[::1/"),
+        "bad_reply",
+        "HTTP 302 with an address that can't be read",
+    ),
+    Case("redirect without a place", whole(b"", 302), "bad_reply", "HTTP 302, an empty reply"),
+    Case(
+        "shorter than it says",
+        lambda api: api.break_off(api.head(Content_Length="100") + ROW.encode()),
+        "network",
+        "the connection failed: the reply broke off",
+    ),
+    Case(
+        "chunks without end",
+        lambda api: api.break_off(api.head(**CHUNKED) + b"f\r\n" + ROW.encode() + b"\r\n"),
+        "network",
+        "the connection failed: the reply broke off",
+    ),
+    Case(
+        "reset in the body",
+        lambda api: api.reset(api.head(Content_Length="100") + ROW.encode()),
+        "network",
+        "the connection failed: Connection reset by peer",
+    ),
+    Case("reset", lambda api: api.reset(), "network", "the connection failed: Connection reset by peer"),
+    Case(
+        "two lengths",
+        lambda api: api.head(Content_Length="1", content_length="2"),
+        "bad_reply",
+        "a reply that is not HTTP",
+    ),
+    Case(
+        "a chunk of no length",
+        lambda api: api.break_off(api.head(**CHUNKED) + b"length\r\n"),
+        "network",
+        "the connection failed: the reply broke off",
+    ),
+    Case("closed", lambda api: api.break_off(), "network", "the connection failed: closed without a reply"),
+    Case("silence", lambda api: api.hang(), "timeout", LATE),
+    Case("silence in the headers", lambda api: api.hang(b"HTTP/1.1 200 OK\r\nA: b"), "timeout", LATE),
+    Case("silence in the body", lambda api: api.hang(api.head(Content_Length="100")), "timeout", LATE),
+    Case("a drop at a time in the headers", lambda api: api.drip(b"HTTP/1.1 200 OK\r\nA:"), "timeout", LATE),
+    Case("header by header", lambda api: api.drip(b"HTTP/1.1 100 Go on\r\n", b"A: b\r\n"), "timeout", LATE),
+    Case(
+        "a drop at a time in the body", lambda api: api.drip(api.head(Content_Length="999")), "timeout", LATE
+    ),
+    Case("chunk by chunk", lambda api: api.drip(api.head(**CHUNKED), b"1\r\n \r\n"), "timeout", LATE),
+    Case("to the end", lambda api: api.drip(api.head(Connection="close")), "timeout", LATE),
+]
+
+
+def caught(world: World, endpoint: Endpoint) -> ApiError:
+    with pytest.raises(ApiError) as raised:
+        world.client().get(endpoint, PARAMS)
+    shown = f"{raised.value} {raised.value!r}"
+    assert not [secret for secret in (world.key, QUERY, ROW, "select_filters") if secret in shown]
+    return raised.value
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_each_thing_that_goes_wrong_has_its_reason_and_its_words(
+    case: Case, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = case.play(api)
+    world.timeout = 0.1 if case.reason == "timeout" else 30.0
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == (case.reason, case.words)
+    assert len(world.attempts) == case.tries
+
+
+def test_the_cases_cover_every_reason_that_a_single_request_can_have() -> None:
+    beyond_one_request = {"incomplete", "internal"}
+    assert {case.reason for case in CASES} == set(get_args(Reason)) - beyond_one_request
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+def test_a_reply_that_repeats_key_and_query_does_not_get_them_into_the_error(
+    status: int, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    message = f"no {world.key} for http://x/api?select_filters={QUERY}&api_key={world.key} here"
+    api.otherwise = api.reply({"success": False, "msg": message}, status)
+    assert "no <key> for http://x/api here" in str(caught(world, endpoint))
+
+
+def test_a_long_message_is_cut_short(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.otherwise = api.reply({"msg": 10_000 * "a"}, 400)
+    assert len(str(caught(world, endpoint))) < 250
+
+
+def test_nobody_at_the_port_is_a_network_failure(world: World, endpoint: Endpoint, closed_port: int) -> None:
+    world.url = f"http://127.0.0.1:{closed_port}"
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("network", "the connection failed: Connection refused")
+    assert [attempt.code for attempt in world.attempts] == ATTEMPTS * ["error"]
+
+
+@pytest.mark.parametrize("host", ["vast.invalid", f"{70 * 'a'}.test"])
+def test_a_name_without_address_is_a_network_failure(world: World, endpoint: Endpoint, host: str) -> None:
+    world.url = f"http://{host}"
+    error = caught(world, endpoint)
+    assert error.reason == "network"
+    assert str(error).startswith("the connection failed: ")
+
+
+def test_an_address_of_version_6_is_no_name(world: World, endpoint: Endpoint, closed_port: int) -> None:
+    world.url = f"http://[::1]:{closed_port}"
+    error = caught(world, endpoint)
+    assert error.reason == "network"
+    assert "Name" not in str(error)
+
+
+def test_a_name_that_takes_too_long_to_look_up_is_too_late(
+    api: Api, world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def slowly(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - as the function has it
+        sleep(0.2)
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    world.timeout = 0.1
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("timeout", LATE)
+    assert not api.asked
+
+
+def test_a_certificate_that_is_not_trusted_is_a_network_failure(
+    tls: Api, world: World, endpoint: Endpoint
+) -> None:
+    world.url = tls.url
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("network", "the connection failed: TLS: self-signed certificate")
+    assert not tls.asked
+
+
+def test_a_certificate_for_another_host_is_a_network_failure(
+    trusted_tls: Api, world: World, endpoint: Endpoint
+) -> None:
+    world.url = f"https://localhost:{trusted_tls.port}"
+    error = caught(world, endpoint)
+    assert error.reason == "network"
+    assert str(error).startswith("the connection failed: TLS: Hostname mismatch")
+
+
+def test_no_tls_where_it_should_be_is_a_network_failure(api: Api, world: World, endpoint: Endpoint) -> None:
+    def in_plain_text(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    api.greeting = in_plain_text
+    world.url = f"https://127.0.0.1:{api.port}"
+    error = caught(world, endpoint)
+    assert error.reason == "network"
+    assert str(error).startswith("the connection failed: TLS: ")
+
+
+def test_a_handshake_that_never_ends_is_too_late(api: Api, world: World, endpoint: Endpoint) -> None:
+    api.greeting = api.drip(b"\x16\x03\x03\x40\x00")  # the head of a record of 16 KiB
+    world.url, world.timeout = f"https://127.0.0.1:{api.port}", 0.1
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("timeout", LATE)
+
+
+@pytest.mark.parametrize("closing", ["close", "keep-alive"])
+def test_a_reply_that_drips_through_tls_is_cut_in_time(
+    trusted_tls: Api, world: World, endpoint: Endpoint, closing: str
+) -> None:
+    trusted_tls.otherwise = trusted_tls.drip(trusted_tls.head(Connection=closing, Content_Length="9999"))
+    world.url, world.timeout = trusted_tls.url, 0.1
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("timeout", LATE)
+
+
+def test_a_connection_that_nobody_accepts_is_too_late(
+    world: World, endpoint: Endpoint, full_port: int
+) -> None:
+    world.url, world.timeout = f"http://127.0.0.1:{full_port}", 0.1
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("timeout", LATE)
+
+
+def test_a_proxy_that_refuses_is_a_network_failure(world: World, endpoint: Endpoint, proxy: Proxy) -> None:
+    proxy.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
+    world.url = "https://vast.test"
+    error = caught(world, endpoint)
+    words = "the connection to the proxy failed: Tunnel connection failed: 407 Proxy Authentication Required"
+    assert (error.reason, str(error)) == ("network", words)
+
+
+def test_a_proxy_that_is_not_there_is_a_network_failure(
+    world: World, endpoint: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{world.key}@127.0.0.1:{closed_port}")
+    world.url = "https://vast.test"
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("network", "the connection to the proxy failed: Connection refused")
+
+
+def test_a_proxy_of_a_kind_that_we_cannot_use_is_a_network_failure(
+    world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{world.key}@127.0.0.1:1080")
+    world.url = "https://vast.test"
+    error = caught(world, endpoint)
+    words = "the connection failed: a SOCKS proxy needs the Python package PySocks"
+    assert (error.reason, str(error)) == ("network", words)
+
+
+def test_a_proxy_that_never_comes_to_the_point_is_too_late(
+    api: Api, world: World, endpoint: Endpoint, proxy: Proxy
+) -> None:
+    proxy.answer = api.drip(b"HTTP/1.1 200 Yes\r\n", b"A: b\r\n")
+    world.url, world.timeout = "https://vast.test", 0.1
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("timeout", LATE)
+
+
+def test_a_reply_that_drips_through_a_proxy_is_cut_in_time(
+    trusted_tls: Api, world: World, endpoint: Endpoint, proxy: Proxy
+) -> None:
+    trusted_tls.otherwise = trusted_tls.drip(trusted_tls.head(Content_Length="9999"))
+    world.url, world.timeout = "https://vast.test", 0.5
+    error = caught(world, endpoint)
+    assert (error.reason, str(error)) == ("timeout", "no whole reply within 0.5 s")
+    assert set(proxy.asked) == {"vast.test:443"}
+
+
+@pytest.fixture
+def bomb(api: Api) -> bytes:
+    """A reply of 1 MiB that would unpack to 1 GiB."""
+    body = 64 * gzip.compress(bytes(2**24))
+    return api.reply(body, Content_Encoding="gzip")
+
+
+@pytest.mark.parametrize("status", [200, 302, 500])
+def test_a_reply_that_unpacks_to_gigabytes_is_refused_within_little_memory(
+    status: int, api: Api, world: World, endpoint: Endpoint, bomb: bytes
+) -> None:
+    api.otherwise = bomb.replace(b"200", str(status).encode(), 1)
+    tracemalloc.start()
+    try:
+        error = caught(world, endpoint)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (error.reason, str(error)) == ("bad_reply", f"HTTP {status} with more than 8 MiB")
+    assert peak < 4 * LARGEST_REPLY
+
+
+def test_huge_numbers_cost_themselves_only(api: Api, world: World, endpoint: Endpoint) -> None:
+    body = b'{"huge": %s, "large": %s, "small": 7, "half": 0.5}' % (5000 * b"9", 50 * b"1")
+    api.otherwise = api.reply(body)
+    found: dict[str, Any] = world.client().get(endpoint, {})
+    assert found == {"huge": float("inf"), "large": int(50 * "1"), "small": 7, "half": 0.5}
