@@ -12,7 +12,7 @@ RUN python -m venv --without-pip . && python -m venv /opt/pip
 COPY requirements.lock ./
 RUN --mount=type=secret,id=ca,required=false \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
-    && /opt/pip/bin/pip --python bin/python install --no-compile --require-hashes --only-binary=:all: -r requirements.lock
+    && /opt/pip/bin/pip --python bin/python install --no-compile --require-hashes --no-deps --only-binary=:all: -r requirements.lock
 # The package is pure Python: its folder in the right place is all that installing it would do.
 COPY exporter /tmp/exporter
 # Byte code that doesn't look at its source file's time is the same in each build, and is never written again.

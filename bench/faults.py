@@ -10,7 +10,6 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from exporter.simulator import INSTANCES, Reply, json_reply
-from exporter.vast.pages import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from exporter.simulator import Fault
 
 TEXT = {"content-type": "text/plain"}
+#: The most that the API gives.
+ROWS_A_PAGE = 25
 #: More than the client reads of one reply.
 TOO_MUCH = 9 * 2**20
 
@@ -50,7 +51,7 @@ def _endless(params: Mapping[str, str], _: Reply) -> Reply:
 def _odd_rows(page: dict[str, Any]) -> None:
     """Put the rows out of order, one of them twice, and one that has no id between them."""
     rows = page["instances"]
-    if 0 < len(rows) < LIMIT - 1:  # a full page would become longer than it may be
+    if 0 < len(rows) < ROWS_A_PAGE - 1:  # a full page would become longer than it may be
         page["instances"] = [*reversed(rows[:-1]), {"id": None}, rows[0], rows[-1]]
 
 

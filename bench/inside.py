@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.collectors import instances
-from exporter.collectors.base import Known, Run
+from exporter.collectors.base import Run, Store
+from exporter.config.models import CollectorSettings
 from exporter.exposition.body import Exposition, Source
-from exporter.exposition.self_metrics import Telemetry
+from exporter.exposition.self_metrics import SelfMetrics
 from exporter.vast.client import Client, Options
 from exporter.vast.pace import Paces
 
@@ -23,7 +24,7 @@ ACCOUNT = "bench"
 def run(simulated: Simulator) -> Run:
     """Return what a run of the collector of instances needs; nothing is known yet."""
     options = Options(
-        url=simulated.url,
+        urls={"api": simulated.url},
         timeout=30.0,
         user_agent="bench",
         paces=Paces(clock=time.monotonic, min_interval=0.0),
@@ -35,10 +36,11 @@ def run(simulated: Simulator) -> Run:
         account=ACCOUNT,
         client=Client(options, key=lambda: simulated.key, wait=time.sleep, observe=lambda _: None),
         filters={},
-        known=Known(),
+        settings=CollectorSettings(),
+        store=Store(),
         clock=time.monotonic,
         wall_clock=time.time,
-        unreadable=lambda _: None,
+        report=lambda _: None,
     )
 
 
@@ -67,8 +69,14 @@ def served(simulated: Simulator) -> Served:
     """Walk once, and return what a scrape gets it from."""
     one = run(simulated)
     walk(one)
-    telemetry = Telemetry()
-    telemetry.add(ACCOUNT, instances.COLLECTOR, 60.0)
-    source = Source(ACCOUNT, instances.COLLECTOR, one.known, 3600.0)
-    exposition = Exposition(lambda: [source], telemetry, clock=time.monotonic, most_labels=200)
+    self_metrics = SelfMetrics()
+    self_metrics.add(ACCOUNT, instances.COLLECTOR, 60.0)
+    source = Source(ACCOUNT, instances.COLLECTOR, one.store, 3600.0)
+    exposition = Exposition(
+        lambda: [source],
+        self_metrics,
+        clock=time.monotonic,
+        most_labels=200,
+        metrics=instances.COLLECTOR.metrics,
+    )
     return Served(one, exposition)

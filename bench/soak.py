@@ -18,7 +18,7 @@ from bench.processes import PATIENCE
 from bench.stage import GUEST, INTERVAL, LASTING, LOOK, TROUBLED, configure, set_up
 from exporter.polling.loop import LONGEST_PAUSE
 from exporter.simulator import INSTANCES, USER
-from exporter.simulator.columns import row
+from exporter.simulator.fleet.instance_row import row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

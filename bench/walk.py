@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections import Counter
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -14,16 +13,15 @@ from typing import TYPE_CHECKING
 from bench import inside
 from bench.figures import Figure
 from bench.processes import exporter, simulator
-from exporter.collectors.instances import COLUMNS, ENDPOINT, GAUGES, IDENTITY, READS
-from exporter.metrics import lines, values
-from exporter.vast.pages import walk
+from exporter.collectors.instances import LISTING, OBJECTS, Instance
+from exporter.metrics import lines
+from exporter.metrics.fields import Problems, Record
+from exporter.vast.pages import Page, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exporter.collectors.base import Run
-    from exporter.metrics.rows import Record
-    from exporter.vast.pages import Page
 
 #: How many times the small fleet's instances the large one has.
 STEP = 10
@@ -92,7 +90,7 @@ def _steps(instances: int) -> Iterator[Figure]:
     parsing = _cpu(lambda: [json.loads(reply) for reply in replies])
     reading_ = _cpu(lambda: [_records(page) for page in pages])
     objects = [_objects(page) for page in pages]
-    writing = _cpu(lambda: [lines.of_objects(GAUGES, some) for some in objects])
+    writing = _cpu(lambda: [lines.of_objects(OBJECTS.rows, some) for some in objects])
     steps = {
         "all of it": whole,
         "requests: urllib3, pace, sockets": read - parsing,
@@ -121,22 +119,22 @@ def _cpu(step: Callable[[], object]) -> float:
     return min(times)
 
 
-def _pages(run: Run) -> list[Page]:
-    return list(walk(run.client, ENDPOINT, columns=COLUMNS, filters=run.filters))
+def _pages(run: Run) -> list[Page[int]]:
+    return list(walk(run.client, LISTING, {"select_filters": "{}"}))
 
 
-def _records(page: Page) -> list[dict[str, float | str | None]]:
-    return [values.record(row, READS, Counter()) for _, row in page.rows]
+def _records(page: Page[int]) -> list[Record]:
+    return [OBJECTS.fields.read(row, Problems()) for _, row in page.rows]
 
 
-def _objects(page: Page) -> list[tuple[str, Record]]:
+def _objects(page: Page[int]) -> list[tuple[str, Instance]]:
     """Return what the lines of a page are made of; as the collector has it."""
     return [
         (
-            lines.labels(IDENTITY, (inside.ACCOUNT, str(key))),
-            record | {"status": record["actual_status"], "since": 0.0, "rental": "on_demand"},
+            lines.labels(OBJECTS.identity, (inside.ACCOUNT, str(key))),
+            OBJECTS.complete(record, row, None, 0.0),
         )
-        for (key, _), record in zip(page.rows, _records(page), strict=True)
+        for (key, row), record in zip(page.rows, _records(page), strict=True)
     ]
 
 

@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from generator import cli, configuration, markdown, metrics, web
+from generator import chart, cli, collectors, configuration, markdown, metrics, web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
+VALUES_SCHEMA = ROOT / "deploy/helm/vastai-exporter/values.schema.json"
+#: Generated blocks of pages that are written by hand.
+BLOCKS = {
+    ROOT / "README.md": {
+        "permissions": collectors.permissions,
+        "commands": cli.commands_table,
+        "main metrics": metrics.main_table,
+    },
+    ROOT / "SECURITY.md": {"requests": collectors.requests},
+    ROOT / "docs/api.md": {"endpoints": collectors.endpoints, "uncertain": collectors.uncertain},
+}
 
 
 def generated() -> dict[Path, str]:
     """Return what each generated file should hold."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme = markdown.replace_block(readme, "commands", cli.commands_table())
-    readme = markdown.replace_block(readme, "main metrics", metrics.main_table())
     return {
         ROOT / "docs/metrics.md": metrics.page(ROOT / "docs/api_fields.yaml"),
         ROOT / "docs/configuration.md": configuration.page(),
         ROOT / "docs/web-configuration.md": web.page(),
         ROOT / "docs/cli.md": cli.page(),
         ROOT / "config.example.yaml": configuration.example(),
-        ROOT / "README.md": readme,
+        VALUES_SCHEMA: chart.values_schema(VALUES_SCHEMA.read_text(encoding="utf-8")),
+        **{page: _with_blocks(page, blocks) for page, blocks in BLOCKS.items()},
     }
 
 
@@ -42,6 +55,13 @@ def main(arguments: list[str]) -> int:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {name}")
     return 1 if stale and arguments else 0
+
+
+def _with_blocks(page: Path, blocks: Mapping[str, Callable[[], str]]) -> str:
+    text = page.read_text(encoding="utf-8")
+    for name, content in blocks.items():
+        text = markdown.replace_block(text, name, content())
+    return text
 
 
 def _content(path: Path) -> str | None:

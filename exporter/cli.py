@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from exporter import __version__
-from exporter.config.durations import format_duration
-from exporter.config.loading import Shard, load, load_config
+from exporter.config.loading import Shard
 from exporter.config.mistakes import ConfigError
 from exporter.config.models import PORT
 
@@ -31,9 +30,8 @@ FAILED = 1
 BAD_CONFIGURATION = 2
 #: Seconds in which a health check has to be answered.
 HEALTH_TIMEOUT = 3.0
-#: Of the demo: for this machine only, and so that something happens while one looks.
+#: Of the demo: for this machine only.
 DEMO_ADDRESS = f"127.0.0.1:{PORT}"
-DEMO_INTERVALS = {"instances": 15.0, "account": 15.0}
 #: Flags by the name of their parameter: the key's path in the configuration.
 _KEYS = {
     "listen_address": "web.listen_address",
@@ -151,6 +149,7 @@ def run(
     config_file: Path | None, shard: int | None, total_shards: int | None, **flags: str | None
 ) -> NoReturn:
     """Serve metrics until a signal ends it (may be left out)."""
+    from exporter.commands.configuration import load  # noqa: PLC0415
     from exporter.commands.serve import serve  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
@@ -179,19 +178,13 @@ def run(
 @_log_flags
 def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoReturn:
     """Serve a simulated Vast.ai's metrics, without a key."""
-    import time  # noqa: PLC0415
-
-    from exporter.commands.serve import serve  # noqa: PLC0415
-    from exporter.simulator import SimulatedClock, SimulatedVast  # noqa: PLC0415
+    from exporter.commands.demo import serve_demo  # noqa: PLC0415
 
     flags["listen_address"] = flags["listen_address"] or DEMO_ADDRESS
-    clock = SimulatedClock(time.time(), speed)
-    with SimulatedVast(size=instances, seed=seed, clock=clock) as vast:
-        read = partial(load, None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, _by_key(flags))
-        loaded = _or_exit(read)
-        click.echo(f"A simulated Vast.ai with about {instances} instances is on {vast.url}", err=True)
-        code = serve(loaded, read, environ=os.environ, intervals=DEMO_INTERVALS)
-    sys.exit(code)
+    run_demo = partial(
+        serve_demo, size=instances, seed=seed, speed=speed, flags=_by_key(flags), environ=os.environ
+    )
+    sys.exit(_or_exit(run_demo))
 
 
 @cli.command()
@@ -213,6 +206,7 @@ def once(
     With --output they replace a file in one step, as node_exporter's textfile collector needs it. The exit
     code is 1 when something could not be collected; the metrics that are written say what.
     """
+    from exporter.commands.configuration import load  # noqa: PLC0415
     from exporter.commands.once import run_once  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
@@ -230,22 +224,15 @@ def check_config(
 
     FILE is the configuration; without it the environment's is looked at.
     """
+    from exporter.commands.check_config import described  # noqa: PLC0415
+    from exporter.commands.configuration import load  # noqa: PLC0415
+
     flags = _by_key({"web_config_file": web_config_file})
     loaded = _or_exit(partial(load, file, dict(os.environ), flags, _shard(shard, total_shards)))
     for note in loaded.notes:
         click.echo(note, err=True)
-    config = loaded.config
-    click.echo(f"{file or 'environment'}: good")
-    click.echo(f"api: {config.api.url}")
-    click.echo(f"accounts: {', '.join(account.name for account in loaded.accounts)}")
-    for name, settings in config.collectors:
-        every = (
-            f"every {format_duration(settings.interval)}, stale after {format_duration(settings.stale_after)}"
-        )
-        click.echo(f"collector {name}: {every if settings.enabled else 'off'}")
-    click.echo(f"metrics: {config.web.listen_address}{config.web.telemetry_path}")
-    if config.web.config_file is not None:
-        click.echo(f"web configuration: {config.web.config_file}: good")
+    for line in described(loaded, file):
+        click.echo(line)
 
 
 @cli.command()
@@ -257,9 +244,11 @@ def health(config_file: Path | None, **flags: str | None) -> NoReturn:
 
     It is looked for where these settings would let it serve. The exit code is 0 if it is, else 1.
     """
+    from exporter.commands.configuration import CONFIG  # noqa: PLC0415
     from exporter.commands.health import ask  # noqa: PLC0415
+    from exporter.config.loading import load_config  # noqa: PLC0415
 
-    config = _or_exit(partial(load_config, config_file, dict(os.environ), _by_key(flags)))
+    config = _or_exit(partial(load_config, CONFIG, config_file, dict(os.environ), _by_key(flags)))
     healthy, text = ask(config.web, timeout=HEALTH_TIMEOUT)
     click.echo(text)
     sys.exit(0 if healthy else FAILED)

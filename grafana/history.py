@@ -21,11 +21,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from exporter.collectors import COLLECTORS
+from exporter.commands.configuration import CONFIG
+from exporter.config.loading import AccountKey, Loaded
 from exporter.exposition.body import Exposition, Source
-from exporter.exposition.self_metrics import Telemetry
+from exporter.exposition.self_metrics import SelfMetrics
 from exporter.logs import Redactor
-from exporter.polling.loop import Job, Loop, World
-from exporter.simulator import INSTANCES, Kind, ManualClock, Reply, SimulatedVast
+from exporter.polling.job import jobs
+from exporter.polling.loop import Context, Loop
+from exporter.simulator import INSTANCES, IncidentType, ManualClock, Reply, SimulatedVast
 from exporter.vast.client import Options
 from exporter.vast.keys import Key
 from exporter.vast.pace import Paces
@@ -39,8 +42,9 @@ RULES = Path(__file__).resolve().parent.parent / "deploy/prometheus/recording.ru
 END = 1_768_500_000.0  # 2026-01-15 18:00 UTC
 HOUR = 3600.0
 MONTH = 30 * 24 * HOUR
+#: Every collector runs between two scrapes.
+INTERVALS = {collector.name: 60.0 for collector in COLLECTORS}
 TARGET = 'job="vastai-exporter",instance="localhost:10622"'
-STALE_AFTER = {"instances": 300.0, "account": 1800.0}
 #: What a calm fleet's disks are filled to at most.
 MOST_OF_DISK = 0.8
 #: The fleet is divided between these; the first is the simulator's own.
@@ -73,44 +77,36 @@ class Exporter:
 
     def __init__(self, vast: SimulatedVast, keys: Mapping[str, str], wall_clock: ManualClock) -> None:
         self._clock = _Busy(Random("requests"))
-        self._telemetry = Telemetry(version="1.0.0", revision="4f2c1d9")
-        self._telemetry.reloaded(at=wall_clock())
+        self._self_metrics = SelfMetrics(version="1.0.0", revision="4f2c1d9")
+        self._self_metrics.reloaded(at=wall_clock())
         options = Options(
-            url=vast.url,
+            urls={"api": vast.url},
             timeout=30.0,
             user_agent="history",
-            paces=Paces(clock=self._clock, min_interval=None),
+            paces=Paces(clock=self._clock),
             clock=self._clock,
             wall_clock=wall_clock,
             jitter=Random("jitter").random,
         )
-        world = World(
+        context = Context(
             options=options,
-            telemetry=self._telemetry,
+            self_metrics=self._self_metrics,
             redact=Redactor(),
             progress=lambda _job, _progress: None,
             event=lambda: _Moves(self._clock),
         )
-        self.loops = [
-            Loop(
-                Job(
-                    account=account,
-                    key=Key(value=key),
-                    filters={},
-                    collector=collector,
-                    interval=60.0,
-                    stale_after=STALE_AFTER[collector.name],
-                ),
-                world,
-            )
-            for account, key in keys.items()
-            for collector in COLLECTORS
-        ]
+        self.loops = [Loop(job, context) for job in jobs(_loaded(keys), COLLECTORS, INTERVALS)]
         sources = [
-            Source(loop.job.account, loop.job.collector, loop.known, loop.job.stale_after)
+            Source(loop.job.account, loop.job.collector, loop.store, loop.job.settings.stale_after)
             for loop in self.loops
         ]
-        self._exposition = Exposition(lambda: sources, self._telemetry, clock=self._clock, most_labels=200)
+        self._exposition = Exposition(
+            lambda: sources,
+            self._self_metrics,
+            clock=self._clock,
+            most_labels=200,
+            metrics=[metric for collector in COLLECTORS for metric in collector.metrics],
+        )
 
     def step(self, seconds: float) -> None:
         """Let every loop run once, and the rest of `seconds` pass."""
@@ -122,6 +118,12 @@ class Exporter:
     def scrape(self) -> bytes:
         """Return what Prometheus gets."""
         return b"".join(self._exposition.body(openmetrics=False, gzip=False).pieces)
+
+
+def _loaded(keys: Mapping[str, str]) -> Loaded:
+    """Return the configuration of some accounts, by name, with all else as it is by default."""
+    accounts = tuple(AccountKey(name, Key(value=key), {}) for name, key in keys.items())
+    return Loaded(CONFIG.model_validate({}), accounts, ())
 
 
 class _Busy(ManualClock):
@@ -183,7 +185,7 @@ def exposition(plan: Plan) -> Iterator[bytes]:
 def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
     """Return what every picture should show beside what happens by itself, by the share of the history."""
 
-    def begin(*kinds: Kind) -> None:
+    def begin(*kinds: IncidentType) -> None:
         for kind in kinds:
             with suppress(LookupError):  # a small fleet has not always one to which it can happen
                 vast.inject(kind, duration=5 * HOUR)
@@ -200,8 +202,13 @@ def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
         0.50: lambda: show(reliability2="good"),
         0.55: lambda: vast.fleet.restore(vast.fleet.ids()[0]),
         0.60: lambda: fail(*[Reply(drop=True)] * 6),
-        0.65: lambda: begin(Kind.IDLE, Kind.HOST_OFFLINE, Kind.STUCK_LOADING),
-        0.85: lambda: begin(Kind.DISK_FILLING, Kind.OVERHEATING, Kind.OUTBID, Kind.CONTRACT_ENDING),
+        0.65: lambda: begin(IncidentType.IDLE, IncidentType.HOST_OFFLINE, IncidentType.STUCK_LOADING),
+        0.85: lambda: begin(
+            IncidentType.DISK_FILLING,
+            IncidentType.OVERHEATING,
+            IncidentType.OUTBID,
+            IncidentType.CONTRACT_ENDING,
+        ),
         0.98: lambda: show(label="renamed"),
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -12,27 +14,33 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import jsonschema
 import pytest
 import yaml
 from pydantic import BaseModel
 
 import exporter
 from exporter.collectors import COLLECTORS
-from exporter.config.loading import FLAGS, load
-from exporter.config.models import Config
+from exporter.commands.configuration import CONFIG, load
+from exporter.config.loading import FLAGS
 from exporter.exposition.self_metrics import REASONS
 from exporter.exposition.table import METRICS
-from exporter.metrics.rows import Gauge
-from exporter.simulator.columns import COLUMNS
+from exporter.metrics.rows import Row
+from exporter.simulator.fleet.instance_row import COLUMNS
+from exporter.vast.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exporter.collectors import Collector
     from exporter.metrics.rows import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "config.example.yaml"
 GENERATED = ("docs/metrics.md", "docs/configuration.md", "docs/cli.md", "config.example.yaml")
+SCHEMA = "deploy/helm/vastai-exporter/values.schema.json"
+#: Pages that are written by hand but for some blocks.
+BLOCKS = ("README.md", "SECURITY.md", "docs/api.md")
 # The runbooks, whose queries use recorded series too, have tests of their own (tests/alerts).
 PAGES = sorted(
     page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if page.parent.name != "runbooks"
@@ -59,13 +67,19 @@ def named(name: str) -> Metric | None:
     """Return the metric that a series of this name belongs to."""
     family = re.sub(r"_(bucket|sum|count)$", "", name)
     histogram = BY_NAME.get(family)
-    return BY_NAME.get(name) or (histogram if histogram and histogram.kind == "histogram" else None)
+    return BY_NAME.get(name) or (histogram if histogram and histogram.type == "histogram" else None)
 
 
 def queries() -> Iterator[tuple[str, str]]:
     for path in PAGES:
         for number, query in enumerate(re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL)):
             yield f"{path.name}-{number}", query
+
+
+@pytest.fixture(params=COLLECTORS, ids=lambda collector: collector.name)
+def collector(request: pytest.FixtureRequest) -> Collector:
+    found: Collector = request.param
+    return found
 
 
 QUERIES = dict(queries())
@@ -96,36 +110,69 @@ class TestGeneratedFiles:
         assert [line.split(" is stale")[0] for line in checked.stderr.splitlines()] == list(GENERATED)
         assert {name: (copy / name).read_text() for name in GENERATED} == stale
 
-    def test_are_made_anew_without_touching_the_rest_of_the_readme(self, tmp_path: Path) -> None:
+    def test_are_made_anew_without_touching_what_is_written_by_hand(self, tmp_path: Path) -> None:
         copy = self._copy(tmp_path)
-        readme = (ROOT / "README.md").read_text()
         for name in GENERATED:
             (copy / name).unlink()
-        (copy / "README.md").write_text(re.sub(r"\n\| `vastai-exporter \w+` .*", "", readme))
+        for name in BLOCKS:
+            emptied = re.sub(
+                r"(<!-- begin .*? -->\n).*?(<!-- end )", r"\1\2", self._text(name), flags=re.DOTALL
+            )
+            (copy / name).write_text(emptied)
+        schema = json.loads(self._text(SCHEMA))
+        schema["properties"]["config"] = {}
+        (copy / SCHEMA).write_text(json.dumps(schema))
         assert generate(copy).returncode == 0
         assert generate(copy, "--check").returncode == 0
-        assert (copy / "README.md").read_text() == readme
+        for name in (*GENERATED, *BLOCKS, SCHEMA):
+            assert (copy / name).read_text() == self._text(name), name
+
+    @staticmethod
+    def _text(name: str) -> str:
+        return (ROOT / name).read_text()
 
     @staticmethod
     def _copy(folder: Path) -> Path:
         copy = folder / "copy"
         shutil.copytree(ROOT / "docs", copy / "docs")
-        for name in ("README.md", "config.example.yaml"):
+        (copy / SCHEMA).parent.mkdir(parents=True)
+        for name in (*BLOCKS, "config.example.yaml", SCHEMA):
             shutil.copy(ROOT / name, copy / name)
         return copy
+
+
+class TestDeclarations:
+    """What a collector says of itself, and what is generated from it."""
+
+    def test_name_every_endpoint_that_the_module_asks(self, collector: Collector) -> None:
+        module = sys.modules[collector.collect.__module__]
+        asked = {value for value in vars(module).values() if isinstance(value, Endpoint)}
+        assert asked == set(collector.endpoints)
+
+    def test_give_one_reason_for_what_is_not_exported(self, collector: Collector) -> None:
+        assert not set(collector.fields) & collector.not_exported.keys()
+
+    @pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/api.md"])
+    def test_stand_in_the_tables_of_every_page(self, collector: Collector, page: str) -> None:
+        text = (ROOT / page).read_text()
+        assert re.search(rf"^\|.*`{collector.name}`", text, re.MULTILINE)
+        for endpoint in collector.endpoints if page != "README.md" else ():
+            assert f"{endpoint.path}`" in text
+
+    def test_of_what_is_on_by_default_need_the_permissions_that_the_readme_gives_a_key(self) -> None:
+        (permissions,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        needed = {each.permission for each in COLLECTORS if each.enabled}
+        assert json.loads(permissions)["api"].keys() == needed
 
 
 class TestMetricsPage:
     def test_has_every_metric_of_the_table_with_all_its_labels(self) -> None:
         lines = (ROOT / "docs/metrics.md").read_text().splitlines()
         for metric in METRICS:
-            (row,) = [line for line in lines if line.startswith(f"| `{metric.name}` | {metric.kind} |")]
-            heading = next(
-                line
-                for line in reversed(lines[: lines.index(row)])
-                if "Labels of all" in line or line.startswith("## ")
-            )
-            shown = row.split(" | ")[2] + heading.partition("Labels of all")[2]
+            (row,) = [line for line in lines if line.startswith(f"| `{metric.name}` | {metric.type} |")]
+            above = reversed(lines[: lines.index(row)])
+            words = next(line for line in above if line and not line.startswith("|"))
+            shown = row.split(" | ")[3] + words.partition("Labels of all")[2]
             assert set(re.findall(r"`(\w+)`", shown)) == set(metric.labels), metric.name
 
 
@@ -146,13 +193,29 @@ class TestFieldsOfTheApi:
         return {
             (collector.name, name)
             for collector in COLLECTORS
-            for metric in (*collector.summaries, *collector.gauges)
-            for name in (*(metric.reads if isinstance(metric, Gauge) else ()), *_named_fields(metric))
+            for metric in collector.metrics
+            for name in (*_read_fields(metric), *_named_fields(metric))
         }
 
     def test_that_metrics_read_are_listed(self) -> None:
         asked_for = {(collector.name, name) for collector in COLLECTORS for name in collector.fields}
-        assert self._exported() | asked_for <= self._fields().keys()
+        told = {name for name, _ in self._fields()}
+        read = {(name, field) for name, field in self._exported() | asked_for if name in told}
+        assert read <= self._fields().keys()
+
+    def test_that_are_read_or_not_are_on_the_page(self, collector: Collector) -> None:
+        page = (ROOT / "docs/metrics.md").read_text().partition("## Every field of the API")[2]
+        sections = "".join(
+            section
+            for section in page.split("\n### ")
+            if any(endpoint.path in section.partition("\n")[0] for endpoint in collector.endpoints)
+        )
+        for name in (*collector.fields, *collector.not_exported):
+            assert f"\n| `{name}` |" in sections
+
+    def test_are_told_of_once(self) -> None:
+        told = {name for name, _ in self._fields()}
+        assert not [each.name for each in COLLECTORS if each.name in told and each.not_exported]
 
     def test_that_the_simulated_api_sends_are_listed(self) -> None:
         assert {("instances", name) for name in COLUMNS} <= self._fields().keys()
@@ -169,10 +232,11 @@ class TestFieldsOfTheApi:
             assert "is" in says, field
             assert all(isinstance(text, str) and text for text in says.values()), field
 
-    def test_are_named_in_the_help_of_their_metrics(self) -> None:
-        for collector in COLLECTORS:
-            for metric in (*collector.summaries, *collector.gauges):
-                assert _named_fields(metric), metric.name
+    def test_are_named_in_the_help_of_their_metrics(self, collector: Collector) -> None:
+        for row in collector.rows:
+            assert _named_fields(row), row.name
+        for metric in collector.metrics:
+            assert set(_named_fields(metric)) <= set(collector.fields), metric.name
 
     def test_that_hold_secrets_are_not_exported(self) -> None:
         secret = {
@@ -181,7 +245,7 @@ class TestFieldsOfTheApi:
             if says.get("not_exported", "").startswith("secret")
         }
         assert {"jupyter_token", "extra_env", "onstart", "api_key"} <= secret
-        assert not secret & {name for metric in METRICS if isinstance(metric, Gauge) for name in metric.reads}
+        assert not secret & {name for metric in METRICS for name in _read_fields(metric)}
 
 
 class TestExampleConfiguration:
@@ -192,18 +256,29 @@ class TestExampleConfiguration:
         file.write_text(EXAMPLE.read_text().replace("/run/secrets/research", str(key)))
         loaded = load(file, {}, {})
         assert [account.name for account in loaded.accounts] == ["research"]
-        assert loaded.config.model_copy(update={"accounts": ()}) == Config()
+        assert loaded.config.model_copy(update={"accounts": ()}) == CONFIG.model_validate({})
 
     def test_has_every_key_of_the_models_and_no_other(self) -> None:
         # A # without a space behind it is a key that is not set.
         everything = re.sub(r"^( *)#(?=[a-z_]+:)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
-        assert set(_paths(yaml.safe_load(everything))) == set(_keys(Config))
+        known = set(_keys(CONFIG))
+        assert set(_paths(yaml.safe_load(everything), known)) == known
+
+    def test_is_good_for_the_chart_too(self) -> None:
+        schema = json.loads((ROOT / SCHEMA).read_text())["properties"]["config"]
+        settings = yaml.safe_load(EXAMPLE.read_text())
+        validator = jsonschema.Draft7Validator(schema)
+        validator.validate({name: settings[name] for name in settings if name not in ("accounts", "web")})
+        settings["collectors"]["instances"]["interval"] = "500ms"
+        assert not validator.is_valid({"collectors": settings["collectors"]})
 
     def test_is_told_of_on_the_page_of_the_configuration(self) -> None:
         page = (ROOT / "docs/configuration.md").read_text()
-        sections = {*Config.model_fields, "collectors.instances", "collectors.account"}
-        for path in set(_keys(Config)) - sections:
+        sections = {*CONFIG.model_fields, *(f"collectors.{each.name}" for each in COLLECTORS)}
+        for path in set(_keys(CONFIG)) - sections:
             assert f"| `{path.replace('accounts.', 'accounts[].')}` |" in page
+        for path in sections:
+            assert re.search(rf"^##+ `{path}`\n\n\w", page, re.MULTILINE), path
         for flag in FLAGS.values():
             assert f"| `{flag}` |" in page
 
@@ -221,6 +296,21 @@ class TestMarkdown:
             target = (markdown.parent / name).resolve() if name else markdown
             assert target.exists(), link
             assert not anchor or anchor in _anchors(target), link
+
+    def test_names_files_and_modules_that_are_there(self, markdown: Path) -> None:
+        text = markdown.read_text()
+        for path in re.findall(r"`((?:exporter|tests|docs|deploy|grafana|bench|\.ci)/[^`\s*]*)`", text):
+            assert (ROOT / path).exists(), path
+        for name in re.findall(r"`(exporter(?:\.\w+)+)`", text):
+            assert pkgutil.resolve_name(name), name
+
+    def test_names_only_variables_of_ours_that_a_flag_has(self) -> None:
+        table = (ROOT / "docs/cli.md").read_text()
+        known = {"VASTAI_EXPORTER_REVISION", *re.findall(r"`(VASTAI_EXPORTER_\w+)`", table)}
+        deployed = (file for file in (ROOT / "deploy").rglob("*") if file.is_file())
+        for file in (*PAGES, ROOT / "Dockerfile", *deployed):
+            used = set(re.findall(rb"VASTAI_EXPORTER_[A-Z_]*[A-Z]", file.read_bytes()))
+            assert {name.decode() for name in used} <= known, file
 
     def test_tells_what_to_do_for_every_reason_of_failure(self) -> None:
         page = (ROOT / "docs/troubleshooting.md").read_text()
@@ -252,7 +342,7 @@ class TestMarkdown:
 
     def test_shows_a_configuration_that_is_valid(self) -> None:
         block = re.findall(r"```yaml\n(accounts:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-        assert [Config.model_validate(yaml.safe_load(text)).accounts[0].name for text in block] == [
+        assert [CONFIG.model_validate(yaml.safe_load(text)).accounts[0].name for text in block] == [
             "research"
         ]
 
@@ -289,6 +379,10 @@ def _named_fields(metric: Metric) -> list[str]:
     return found[1].split(", ") if found else []
 
 
+def _read_fields(metric: Metric) -> list[str]:
+    return [field.name for field in metric.fields] if isinstance(metric, Row) else []
+
+
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Yield the path of every key of a model; a list's items have the path of the list."""
     for name, info in model.model_fields.items():
@@ -298,12 +392,14 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _keys(inner, f"{prefix}{name}.")
 
 
-def _paths(settings: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401 - what YAML holds
+def _paths(settings: Any, known: set[str], prefix: str = "") -> Iterator[str]:  # noqa: ANN401 - any YAML
+    """Yield the path of every key of a file, but not those that are part of a value."""
     for item in settings if isinstance(settings, list) else [settings]:
         for name, value in item.items():
-            yield prefix + name
-            if name != "select_filters" and isinstance(value, dict | list):
-                yield from _paths(value, f"{prefix}{name}.")
+            path = prefix + name
+            yield path
+            if any(other.startswith(f"{path}.") for other in known):
+                yield from _paths(value, known, f"{path}.")
 
 
 def _anchors(path: Path) -> set[str]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from exporter.cli import cli
-from generator.markdown import code, notice, table
+from generator.markdown import code, codes, notice, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _PROGRAM = "vastai-exporter"
+_CONTEXT = click.Context(cli)
 _WIDTH = 100
 
 _BEFORE = """\
@@ -26,9 +32,16 @@ far it is.
 """
 
 
+_BEFORE_FLAGS = """\
+## Flags and variables
+
+Some flags can be set by a variable of the environment instead. A flag wins over its variable.
+"""
+
+
 def page() -> str:
     """Return docs/cli.md."""
-    parts = [notice(), "", _BEFORE, _help(_PROGRAM, cli)]
+    parts = [notice(), "", _BEFORE, _flags(), _help(_PROGRAM, cli)]
     parts += [_help(f"{_PROGRAM} {name}", command) for name, command in _commands()]
     return "\n".join(parts)
 
@@ -46,6 +59,21 @@ def commands_table() -> str:
 
 def _commands() -> list[tuple[str, click.Command]]:
     return list(cli.commands.items())
+
+
+def _flags() -> str:
+    """Return the table of all flags and arguments, with the variables of the environment that set them."""
+    commands: dict[tuple[str, str], list[str]] = {}
+    for command, parameter in _parameters():
+        name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(_CONTEXT)
+        variable = parameter.envvar if isinstance(parameter.envvar, str) else ""
+        commands.setdefault((name, variable), []).append(command)
+    rows = [(code(name), code(variable), codes(used)) for (name, variable), used in commands.items()]
+    return f"{_BEFORE_FLAGS}\n{table(('flag', 'variable', 'commands'), rows)}"
+
+
+def _parameters() -> Iterator[tuple[str, click.Parameter]]:
+    return ((name, parameter) for name, command in _commands() for parameter in command.params)
 
 
 def _help(name: str, command: click.Command) -> str:

@@ -1,4 +1,4 @@
-"""docs/configuration.md and config.example.yaml, from the models of exporter.config.models."""
+"""docs/configuration.md and config.example.yaml, from the models of the configuration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
+from exporter.collectors import COLLECTORS
+from exporter.commands.configuration import CONFIG
 from exporter.config.durations import format_duration
 from exporter.config.loading import FLAGS
-from exporter.config.models import Config
+from exporter.config.models import DURATION
+from generator.collectors import need, sentence
 from generator.markdown import NOTICE, code, notice, table
 
 if TYPE_CHECKING:
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
 _WIDTH = 100
 #: The key of an account that config.example.yaml uses; the two others stand there as comments.
 _SHOWN = frozenset({"accounts.name", "accounts.api_key_file"})
+#: Defaults that are the same as not being set.
+_NOTHING: tuple[object, ...] = (None, {}, ())
 _TYPES: dict[object, str] = {
     bool: "true or false",
     int: "number",
+    float: "number",
     str: "text",
-    float: "duration",
     Path: "path",
     SecretStr: "text, secret",
 }
@@ -64,11 +69,11 @@ class Key:
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[Key]:
     """Yield the keys of `model`, not those below them."""
     for name, info in model.model_fields.items():
-        kind = _without_none(info.annotation)
+        kind, _ = _kind(info)
         is_list = get_origin(kind) is tuple
         inner = get_args(kind)[0] if is_list else kind
         is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
-        yield Key(prefix + name, info, inner if is_model else None, is_list)
+        yield Key(prefix + name, info, inner if is_model else None, is_list and is_model)
 
 
 def example() -> str:
@@ -80,12 +85,12 @@ def example() -> str:
         "# What stands behind a # without a space is not set: take the # away to set it.",
         "# Durations are written as Prometheus does: 500ms, 90s, 5m, 1h30m.",
     ]
-    return "\n".join([*head, *_lines(Config)]) + "\n"
+    return "\n".join([*head, *_lines(CONFIG)]) + "\n"
 
 
 def page() -> str:
     """Return docs/configuration.md."""
-    sections = [_section(key) for key in keys(Config)]
+    sections = [_section(key) for key in keys(CONFIG)]
     return "\n".join([notice(), "", _BEFORE, *sections, _flags()])
 
 
@@ -97,7 +102,7 @@ def _lines(model: type[BaseModel], prefix: str = "", indent: str = "") -> Iterat
             yield from _comment(key.meaning, indent)
             yield from _setting(key, indent)
             continue
-        yield from _comment(key.meaning if indent else _about(key), indent)
+        yield from _comment(_about(key), indent)
         yield f"{indent}{key.name}:"
         inner = list(_lines(key.model, f"{key.path}.", f"{indent}  "))
         yield from _as_item(inner, f"{indent}  ") if key.is_list else inner
@@ -113,13 +118,14 @@ def _as_item(lines: list[str], indent: str) -> Iterator[str]:
 
 def _comment(text: str, indent: str) -> Iterator[str]:
     start = f"{indent}# "
-    yield from textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=start)
+    plain = text.replace("`", "")
+    yield from textwrap.wrap(plain, _WIDTH, initial_indent=start, subsequent_indent=start)
 
 
 def _setting(key: Key, indent: str) -> Iterator[str]:
-    shown = key.default is not None and key.default != {}
-    value = key.default if shown else (key.info.examples or [""])[0]
-    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=1000).removesuffix("...\n").strip()
+    shown = key.default not in _NOTHING
+    value = _plain(key) if shown else (key.info.examples or [""])[0]
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
     if text.startswith(":"):  # no need, but a colon at the beginning looks like a mistake
         text = f'"{text}"'
     yield f"{indent}{'' if shown or key.path in _SHOWN else '#'}{key.name}: {text}"
@@ -127,14 +133,20 @@ def _setting(key: Key, indent: str) -> Iterator[str]:
 
 def _about(section: Key) -> str:
     """Return what is said over a section."""
+    for collector in COLLECTORS:
+        if section.path == f"collectors.{collector.name}":
+            return " ".join(map(sentence, (collector.about, need(collector))))
     texts = [section.model.__doc__ if section.model else "", section.meaning]
-    sentences = [f"{text[:1].upper()}{text[1:]}".rstrip(".") + "." for text in texts if text]
-    return " ".join(sentences)
+    return " ".join(sentence(text) for text in texts if text)
 
 
-def _section(key: Key) -> str:
+def _section(key: Key, level: int = 2) -> str:
     words = f"{_about(key)}{' A list, each item with these keys.' if key.is_list else ''}"
-    return f"## {code(key.path)}\n\n{words}\n\n{table(('key', 'type', 'default', 'meaning'), rows(key))}"
+    head = f"{'#' * level} {code(key.path)}\n\n{words}\n"
+    inner = list(keys(key.model, f"{key.path}.")) if key.model and not key.is_list else []
+    if any(each.model for each in inner):
+        return "\n".join([head, *(_section(each, level + 1) for each in inner)])
+    return f"{head}\n{table(('key', 'type', 'default', 'meaning'), rows(key))}"
 
 
 def rows(key: Key) -> list[tuple[str, str, str, str]]:
@@ -151,39 +163,43 @@ def _leaves(key: Key) -> Iterator[Key]:
 
 
 def _type(key: Key) -> str:
-    kind = _without_none(key.info.annotation)
+    kind, metadata = _kind(key.info)
+    if DURATION in metadata:
+        return "duration"
     if get_origin(kind) is Literal:
         return " or ".join(code(value) for value in get_args(kind))
     if get_origin(kind) is dict:
         return "keys and values"
-    bounds = {
-        name: getattr(item, name)
-        for item in key.info.metadata
-        for name in ("ge", "le")
-        if hasattr(item, name)
-    }
+    if get_origin(kind) is tuple:
+        return f"list of {_TYPES[get_args(kind)[0]]}"
+    bounds = {name: getattr(item, name) for item in metadata for name in ("ge", "le") if hasattr(item, name)}
     span = f", {bounds['ge']:,} to {bounds['le']:,}" if {"ge", "le"} <= bounds.keys() else ""
     return _TYPES[kind] + span
 
 
 def _default(key: Key) -> str:
-    value = _plain(key.default)
-    if key.info.is_required():
+    if key.info.is_required() or key.default in _NOTHING:
         return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value in (None, {}) else str(value)
+    value = _plain(key)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - what YAML can write
-    return format_duration(value) if isinstance(value, float) else value
+def _plain(key: Key) -> Any:  # noqa: ANN401 - what YAML can write
+    """Return the default as it stands in the file."""
+    if isinstance(key.default, float) and DURATION in _kind(key.info)[1]:
+        return format_duration(key.default)
+    return list(key.default) if isinstance(key.default, tuple) else key.default
 
 
-def _without_none(annotation: Any) -> Any:  # noqa: ANN401 - an annotation may be anything
+def _kind(info: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
+    """Return the type of a key's value, but for None, and what is said of it beside."""
+    annotation: Any = info.annotation
+    metadata = tuple(info.metadata)
     if get_origin(annotation) in {Union, types.UnionType}:
-        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
-        annotation = kinds[0]
-    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
+    if hasattr(annotation, "__metadata__"):
+        return get_args(annotation)[0], (*annotation.__metadata__, *metadata)
+    return annotation, metadata
 
 
 def _flags() -> str:
@@ -213,6 +229,7 @@ and what is allowed, and exit code 2. `vastai-exporter check-config FILE` says w
 | `VAST_API_KEY_FILE` | a file that holds this key; not together with `VAST_API_KEY` |
 | `VAST_URL` | where the API is; wins over `api.url` |
 | the name in an account's `api_key_env` | the key of that account |
+| `VASTAI_EXPORTER_...` | some [flags](cli.md#flags-and-variables) |
 | `XDG_CONFIG_HOME`, `HOME` | where the vendor's own client keeps its key |
 
 With neither accounts in the file nor `VAST_API_KEY` or `VAST_API_KEY_FILE`, the key file of the vendor's own

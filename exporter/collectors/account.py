@@ -2,86 +2,97 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from exporter.collectors.base import Collector, Progress, Run, reads
+from exporter.collectors.base import Collector, Progress, Run, fields_of
 from exporter.metrics import lines
-from exporter.metrics.rows import Gauge, Number, Record, scaled
+from exporter.metrics.fields import Problems, Record, flag_field, number_field
+from exporter.metrics.rows import Condition, Row, field_row
 from exporter.metrics.snapshot import Part
-from exporter.metrics.values import flag, number, record
-from exporter.vast.pace import Endpoint
+from exporter.vast.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Its threshold is not documented; 1 s is the least that any endpoint has.
-ENDPOINT = Endpoint("/api/v0/users/current/", 1.0)
+#: 1 s is the least that any endpoint has.
+ENDPOINT = Endpoint("/api/v0/users/current/", 1.0, documented=False)
+IDENTITY = ("account",)
 
+MAIL_ENABLED = flag_field("balance_threshold_enabled")
+AUTOBILL_AMOUNT = number_field("autobill_amount")
 
-def _threshold(row: Record) -> Number | None:
-    return scaled("balance_threshold")(row) if row["balance_threshold_enabled"] else None
-
-
-def _autobill(name: str) -> Gauge:
-    def value(row: Record) -> Number | None:
-        return scaled(name)(row) if row["autobill_amount"] else None
-
-    what = {
-        "autobill_threshold": "Credit below which auto-billing tops up",
-        "autobill_amount": "What auto-billing adds",
-    }
-    return Gauge(
-        name=f"vastai_account_{name}_dollars",
-        help=f"{what[name]} (API field {name}).",
-        reading="absent while auto-billing is off, that is while autobill_amount is null or 0",
-        reads={name: number, "autobill_amount": number},
-        value=value,
-    )
-
-
-GAUGES = (
-    Gauge(
-        name="vastai_account_credit_dollars",
-        help="Prepaid credit that can be spent; below 0 the account is in its grace (API field credit).",
-        reads={"credit": number},
-        value=scaled("credit"),
-    ),
-    Gauge(
-        name="vastai_account_balance_dollars",
-        help="The balance beside the credit, 0 for most renters (API field balance).",
-        reads={"balance": number},
-        value=scaled("balance"),
-    ),
-    Gauge(
-        name="vastai_account_balance_threshold_dollars",
-        help="Credit below which Vast.ai sends a mail (API field balance_threshold).",
-        reading="only while balance_threshold_enabled is true",
-        reads={"balance_threshold": number, "balance_threshold_enabled": flag},
-        value=_threshold,
-    ),
-    _autobill("autobill_threshold"),
-    _autobill("autobill_amount"),
+MAIL_IS_ENABLED: Condition[Record] = Condition(
+    words="only while balance_threshold_enabled is true",
+    holds=lambda record: record.number(MAIL_ENABLED) == 1,
+    fields=(MAIL_ENABLED,),
 )
-READS = reads(GAUGES)
+AUTO_BILLING_IS_ON: Condition[Record] = Condition(
+    words="absent while auto-billing is off, that is while autobill_amount is null or 0",
+    holds=lambda record: bool(record.number(AUTOBILL_AMOUNT)),
+    fields=(AUTOBILL_AMOUNT,),
+)
+
+ROWS: tuple[Row[Record], ...] = (
+    field_row(
+        "vastai_account_credit_dollars",
+        "Prepaid credit that can be spent; below 0 the account is in its grace",
+        number_field("credit"),
+        labels=IDENTITY,
+    ),
+    field_row(
+        "vastai_account_balance_dollars",
+        "The balance beside the credit, 0 for most renters",
+        number_field("balance"),
+        labels=IDENTITY,
+    ),
+    field_row(
+        "vastai_account_balance_threshold_dollars",
+        "Credit below which Vast.ai sends a mail",
+        number_field("balance_threshold"),
+        labels=IDENTITY,
+        when=MAIL_IS_ENABLED,
+    ),
+    field_row(
+        "vastai_account_autobill_threshold_dollars",
+        "Credit below which auto-billing tops up",
+        number_field("autobill_threshold"),
+        labels=IDENTITY,
+        when=AUTO_BILLING_IS_ON,
+    ),
+    field_row(
+        "vastai_account_autobill_amount_dollars",
+        "What auto-billing adds",
+        AUTOBILL_AMOUNT,
+        labels=IDENTITY,
+        when=AUTO_BILLING_IS_ON,
+    ),
+)
+FIELDS = fields_of(ROWS)
 
 
 def collect(run: Run) -> Iterator[Progress]:
     """Ask for the account; see `exporter.collectors.base.Collect`."""
-    reply = run.client.get(ENDPOINT, {})
-    unreadable: Counter[str] = Counter()
-    row = record(reply, READS, unreadable)
-    run.unreadable(unreadable)
-    known = lines.labels(("account",), (run.account,))
-    part: Part[None] = Part(confirmed=run.clock(), lines=lines.of_objects(GAUGES, [(known, row)]))
-    run.known.snapshot = run.known.snapshot.replacing([part])
+    problems = Problems()
+    record = FIELDS.read(run.client.ask(ENDPOINT), problems)
+    run.report(problems)
+    labels = lines.labels(IDENTITY, (run.account,))
+    part = Part(confirmed=run.clock(), lines=lines.of_objects(ROWS, [(labels, record)]), items={1: None})
+    run.store.snapshot = run.store.snapshot.replacing([part])
     yield Progress(pages=1, objects=1, total=1)
 
 
 COLLECTOR = Collector(
     name="account",
-    endpoint=ENDPOINT,
+    title="The account",
+    about="the account's credit",
+    permission="user_read",
+    endpoints=(ENDPOINT,),
     objects="accounts",
-    gauges=GAUGES,
+    interval=300.0,
+    stale_after=1800.0,
     collect=collect,
+    enabled=True,
+    rows=ROWS,
+    opens="the account's environment variables **in plain text**, SSH keys, addresses, the list of API keys,"
+    " sub-accounts, templates",
 )

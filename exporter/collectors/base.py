@@ -1,35 +1,50 @@
-"""What a collector is: what is asked of the API, its rows, and how replies become parts."""
+"""What a collector is: one declaration, from which the rest of the house takes what it needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from exporter.metrics.snapshot import Part, Snapshot
+from exporter.config.models import CollectorSettings
+from exporter.metrics.fields import Fields
+from exporter.metrics.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping
 
-    from exporter.metrics.rows import Gauge, Metric, Reader
+    from exporter.metrics.fields import Problems
+    from exporter.metrics.rows import Metric, Row
+    from exporter.metrics.snapshot import Part
     from exporter.vast.client import Client
-    from exporter.vast.pace import Endpoint
+    from exporter.vast.endpoints import Endpoint
+
+#: `account`: it runs for each account. `market`: it runs once, with the first account's key.
+Scope = Literal["account", "market"]
 
 
 @dataclass(slots=True)
-class Known:
-    """The cell that holds the present snapshot of one collector of one account; readers just take it."""
+class Store:
+    """Holds the present snapshot of one collector of one account; readers just take it."""
 
-    snapshot: Snapshot[Any] = field(default_factory=Snapshot)
+    snapshot: Snapshot[Any, Any] = field(default_factory=Snapshot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is: pages and objects so far, and how many objects there will be (None: not known)."""
+    """How far a run is.
+
+    Attributes:
+        pages: so far.
+        objects: so far.
+        total: how many objects there will be, or None where that is not known.
+        total_pages: how many pages there will be, or None.
+
+    """
 
     pages: int
     objects: int
     total: int | None
+    total_pages: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,34 +52,36 @@ class Run:
     """All that one run of a collector may use.
 
     Attributes:
-        account: the account's name, as in the label.
+        account: the account's name, as in the label; "" for the market.
         client: the API with this account's key.
         filters: `select_filters` of the account.
-        known: what is known from runs before; replaced as this one goes on.
+        settings: of the collector, as configured.
+        store: what is known from runs before; replaced as this one goes on.
         clock: monotonic seconds.
         wall_clock: seconds since the epoch.
-        unreadable: counts the values that can't be read, by field.
+        report: told of values that were no use.
 
     """
 
     account: str
     client: Client
     filters: Mapping[str, Any]
-    known: Known
+    settings: CollectorSettings
+    store: Store
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
-    unreadable: Callable[[Counter[str]], None]
+    report: Callable[[Problems], None]
 
 
 class Collect(Protocol):
-    """Asks the API, puts what it says into `run.known`, and tells after each reply how far it is."""
+    """Asks the API, puts what it says into `run.store`, and tells after each reply how far it is."""
 
     def __call__(self, run: Run, /) -> Iterator[Progress]:
         """Run once.
 
         Raises:
             ApiError: what is known stays as it is, but for the pages that were read.
-            Stopped: the daemon goes down.
+            Stopped: the exporter goes down.
 
         """
 
@@ -73,40 +90,79 @@ class Summarise(Protocol):
     """Makes the lines that tell of all objects of an account together."""
 
     def __call__(
-        self, account: str, parts: tuple[Part[Any], ...], snapshot: Snapshot[Any], most_labels: int, /
+        self,
+        account: str,
+        parts: tuple[Part[Any, Any], ...],
+        snapshot: Snapshot[Any, Any],
+        most_labels: int,
+        /,
     ) -> Mapping[str, bytes]:
         """Return lines by metric, of `parts`: those of `snapshot` that may be shown, one at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """A resource of the API.
+    """A resource of the API, and all that there is to say of it.
 
     Attributes:
         name: the value of the label `collector`, and its key in the configuration.
-        endpoint: what is asked.
-        objects: what it collects, in the plural, for people.
-        gauges: rows with a sample for each object.
-        summaries: rows that `summarise` makes.
-        extra_fields: readers of fields that no row has, but the collector needs.
+        title: heads its part of the documentation.
+        about: what it collects, in a few words that may follow a colon.
+        permission: what a key needs for it, in the vendor's words; "" where that is not documented.
+        endpoints: what is asked, and nothing else.
+        objects: what it collects, in the plural.
+        interval: seconds from the start of one run to that of the next, unless configured otherwise.
+        stale_after: seconds for which what was found is shown, unless configured otherwise.
+        collect: a run of it.
+        enabled: whether it is on unless configured otherwise; if so, `/-/ready` waits for its first run.
+        scope: for whom it runs.
+        settings: what can be configured of it.
+        rows: metrics with a sample for each object.
+        summaries: metrics that `summarise` makes.
+        summarise: counts and adds up.
+        further_fields: fields that it reads for no row of its own.
+        not_exported: why no metric is made of the other fields of its replies, by field.
+        opens: what the permission opens beside what is asked, to whoever has the key.
+        uncertain: what could not be confirmed, each in words that may be an item of a list.
 
     """
 
     name: str
-    endpoint: Endpoint
+    title: str
+    about: str
+    permission: str
+    endpoints: tuple[Endpoint, ...]
     objects: str
-    gauges: tuple[Gauge, ...]
+    interval: float
+    stale_after: float
     collect: Collect
+    enabled: bool = False
+    scope: Scope = "account"
+    settings: type[CollectorSettings] = CollectorSettings
+    rows: tuple[Row[Any], ...] = ()
     summaries: tuple[Metric, ...] = ()
     summarise: Summarise | None = None
-    extra_fields: tuple[str, ...] = ()
+    further_fields: tuple[str, ...] = ()
+    not_exported: Mapping[str, str] = field(default_factory=dict)
+    opens: str = ""
+    uncertain: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All its metrics, in the order in which they are served."""
+        return (*self.summaries, *self.rows)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Every field whose unreadable values are counted."""
-        return (*self.extra_fields, *reads(self.gauges))
+        """Every field whose useless values are counted."""
+        return (*self.further_fields, *fields_of(self.rows).names)
+
+    @property
+    def ranged_fields(self) -> tuple[str, ...]:
+        """Every field of which not all that can be read can be true."""
+        return fields_of(self.rows).ranged
 
 
-def reads(gauges: tuple[Gauge, ...]) -> dict[str, Reader]:
-    """Return each field that rows read, and how, in the rows' order."""
-    return {name: reader for gauge in gauges for name, reader in gauge.reads.items()}
+def fields_of(rows: tuple[Row[Any], ...]) -> Fields:
+    """Return the fields that rows read, in the rows' order."""
+    return Fields(each for row in rows for each in row.fields)

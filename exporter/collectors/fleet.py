@@ -6,12 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.metrics import lines
-from exporter.metrics.rows import Metric, Number
+from exporter.metrics.rows import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from exporter.metrics.snapshot import Part, Snapshot
+    from exporter.metrics.values import Number
 
 #: What the API documents as actual_status; null is `provisioning`. Others are passed on as they come.
 STATUSES = (
@@ -32,7 +33,7 @@ UNREADABLE = "unreadable"
 OTHER = "_other"
 
 
-class Instance(NamedTuple):
+class Member(NamedTuple):
     """What the fleet's numbers need of one instance.
 
     Attributes:
@@ -55,31 +56,31 @@ INSTANCES = Metric(
     name="vastai_instances",
     help="Instances by status; every documented status is there (API field actual_status).",
     labels=("account", "status"),
-    reading="counted from the rows; null is provisioning, what is neither text nor null is unreadable",
+    notes="counted from the rows; null is provisioning, what is neither text nor null is unreadable",
 )
 LABEL_INSTANCES = Metric(
     name="vastai_label_instances",
     help="Instances by the label that their user gave them, and status (API fields label, actual_status).",
     labels=("account", "label", "status"),
-    reading="only pairs that occur; beyond limits.labels distinct labels the smallest are counted as _other",
+    notes="only pairs that occur; beyond limits.labels distinct labels the smallest are counted as _other",
 )
 GPUS = Metric(
     name="vastai_gpus",
     help="GPUs by model and status of their instance (API fields num_gpus, gpu_name, actual_status).",
     labels=("account", "gpu_name", "status"),
-    reading="only pairs that occur",
+    notes="only pairs that occur",
 )
 API_INSTANCES = Metric(
     name="vastai_api_instances",
     help="Instances that the API says there are; other than the sum of vastai_instances, rows are missing"
     " (API field total_instances).",
-    reading="as the last page said",
+    notes="as the last page said",
 )
 SUMMARIES = (INSTANCES, LABEL_INSTANCES, GPUS, API_INSTANCES)
 
 
 def summarise(
-    account: str, parts: tuple[Part[Instance], ...], snapshot: Snapshot[Instance], most_labels: int
+    account: str, parts: tuple[Part[int, Member], ...], snapshot: Snapshot[int, Member], most_labels: int
 ) -> Mapping[str, bytes]:
     """Return the lines of `SUMMARIES`; see `exporter.collectors.base.Summarise`."""
     statuses: Counter[tuple[str, ...]] = Counter({(status,): 0 for status in STATUSES})
@@ -94,10 +95,10 @@ def summarise(
                 gpus[instance.gpu_name, status] += instance.gpus  # type: ignore[assignment]  # gpus may be halves
     total = {} if snapshot.total is None else {(): snapshot.total}
     return {
-        INSTANCES.name: _lines(INSTANCES, account, statuses.items()),
-        LABEL_INSTANCES.name: _lines(LABEL_INSTANCES, account, folded(labels, most_labels).items()),
-        GPUS.name: _lines(GPUS, account, gpus.items()),
-        API_INSTANCES.name: _lines(API_INSTANCES, account, total.items()),
+        INSTANCES.name: lines.of_samples(INSTANCES, account, statuses.items()),
+        LABEL_INSTANCES.name: lines.of_samples(LABEL_INSTANCES, account, folded(labels, most_labels).items()),
+        GPUS.name: lines.of_samples(GPUS, account, gpus.items()),
+        API_INSTANCES.name: lines.of_samples(API_INSTANCES, account, total.items()),
     }
 
 
@@ -113,12 +114,3 @@ def folded(pairs: Counter[tuple[str, ...]], most: int) -> Counter[tuple[str, ...
     for (label, status), count in pairs.items():
         result[label if label in kept else OTHER, status] += count
     return result
-
-
-def _lines(metric: Metric, account: str, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
-    return lines.encode(
-        "".join(
-            lines.sample(metric.name, lines.labels(metric.labels, (account, *values)), value)
-            for values, value in sorted(samples)
-        )
-    )

@@ -8,25 +8,27 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from exporter.commands.serve import set_up_logs
-from exporter.commands.signals import STOP_SIGNALS, Events
+from exporter.commands.signals import STOP_SIGNALS, Signals
 from exporter.config.durations import format_duration
 from exporter.logs import Redactor
-from exporter.polling.poller import Daemon
+from exporter.polling.lanes import Lanes
+from exporter.polling.poller import Poller
 from exporter.vast.errors import Stopped
 from exporter.vast.pace import MARGIN
-from exporter.vast.pages import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.collectors.base import Progress
     from exporter.config.loading import Loaded
-    from exporter.polling.loop import Job, Loop
+    from exporter.polling.job import Job
+    from exporter.polling.loop import Loop
 
 FAILED = 1
 #: Begins a terminal's line anew.
@@ -38,11 +40,11 @@ def run_once(loaded: Loaded, output: Path | None, *, environ: Mapping[str, str])
     progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
     redact = Redactor()
     set_up_logs(loaded, redact, progress)
-    events = Events(STOP_SIGNALS)
+    signals = Signals(STOP_SIGNALS)
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")
-    once = Once(loaded, redact=redact, ended=events.end, progress=progress, revision=revision)
+    once = Once(loaded, redact=redact, ended=signals.end, progress=progress, revision=revision)
     once.start()
-    event = events.wait()
+    event = signals.wait()
     progress.clear()
     if event is not None:
         once.stop()
@@ -81,37 +83,42 @@ class Once:
         progress: Callable[[Job, Progress], None],
         revision: str = "",
     ) -> None:
-        self._daemon = Daemon(loaded, redact=redact, progress=progress, revision=revision)
+        self._poller = Poller(loaded, redact=redact, progress=progress, revision=revision)
         self._ended = ended
         self._lock = threading.Lock()
-        self._left = len(self._daemon.loops)
+        self._left = len(self._poller.loops)
 
     def start(self) -> None:
         """Begin; `ended` is called at the end."""
-        for loop in self._daemon.loops:
-            threading.Thread(target=self._run, args=(loop,), daemon=True).start()
+        lanes = Lanes()
+        for loop in self._poller.loops:
+            lanes.of(loop.job).submit(
+                partial(self._run, loop), f"{loop.job.collector.name} {loop.job.account}"
+            )
 
     def stop(self) -> None:
         """Give up."""
-        self._daemon.stop()
+        self._poller.stop()
 
     def succeeded(self) -> bool:
         """Return whether every run did."""
-        return all(loop.runs.success for loop in self._daemon.loops)
+        return all(loop.runs.success for loop in self._poller.loops)
 
     def text(self) -> bytes:
         """Return what was found, in the text format; without process_*: node_exporter has its own."""
-        body = self._daemon.exposition.body(openmetrics=False, gzip=False, process=False)
+        body = self._poller.exposition.body(openmetrics=False, gzip=False, process=False)
         return b"".join(body.pieces)
 
     def _run(self, loop: Loop) -> None:
-        with contextlib.suppress(Stopped):
-            loop.run_once()
-        with self._lock:
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._ended()
+        try:
+            with contextlib.suppress(Stopped):
+                loop.run_once()
+        finally:
+            with self._lock:
+                self._left -= 1
+                last = self._left == 0
+            if last:
+                self._ended()
 
 
 class ProgressLine:
@@ -135,9 +142,9 @@ class ProgressLine:
 
     def __call__(self, job: Job, progress: Progress) -> None:
         """Show `progress` of `job`, or nothing where it is at its end."""
-        if not self._terminal or progress.total is None:
+        pages = progress.total_pages
+        if not self._terminal or pages is None:
             return
-        pages = max(1, ceil(progress.total / LIMIT))
         if progress.pages >= pages:
             self.clear()
             return
@@ -170,7 +177,7 @@ class ProgressLine:
     def _page_seconds(self, job: Job, progress: Progress) -> float:
         interval = self._min_interval
         if interval is None:
-            interval = job.collector.endpoint.threshold * MARGIN
+            interval = job.collector.endpoints[0].threshold * MARGIN
         return max(interval, (self._clock() - self._started) / progress.pages)
 
 

@@ -1,4 +1,4 @@
-"""The exporter as a service: daemon and web side wired together, signals, reloads, systemd."""
+"""The exporter as a service: polling and web side wired together, signals, reloads, systemd."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
-from exporter.commands.signals import STOP_SIGNALS, Events
+from exporter.commands.signals import STOP_SIGNALS, Signals
 from exporter.commands.systemd import Notifier
 from exporter.config.mistakes import ConfigError
 from exporter.config.models import split_address
-from exporter.polling.poller import Daemon
+from exporter.polling.poller import Poller
 from exporter.web.access import LiveAccess
 from exporter.web.app import create_app
 from exporter.web.server import BackgroundServer, listen
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """A daemon, and the way to give it another configuration; the web side's view of both.
+    """A poller, and the way to give it another configuration; the web side's view of both.
 
     Args:
         loaded: the configuration to begin with.
@@ -57,26 +57,26 @@ class Service:
         self._read = read
         self._redact = redact
         self._lock = threading.Lock()
-        self.daemon = Daemon(loaded, redact=redact, revision=revision, intervals=intervals)
+        self.poller = Poller(loaded, redact=redact, revision=revision, intervals=intervals)
 
     @property
     def exposition(self) -> Exposition:
         """The bytes of /metrics."""
-        return self.daemon.exposition
+        return self.poller.exposition
 
     @property
     def loops(self) -> Sequence[Loop]:
         """What runs at present."""
-        return self.daemon.loops
+        return self.poller.loops
 
     def reload(self) -> tuple[str, ...]:
         """Go on with what the configuration says now; return what is wrong with it, which changes nothing."""
         with self._lock:
             try:
                 loaded = self._read()
-                self.daemon.apply(loaded)
+                self.poller.apply(loaded)
             except ConfigError as error:
-                self.daemon.telemetry.reload_failed()
+                self.poller.self_metrics.reload_failed()
                 for line in error.lines:
                     _log.error("the new configuration is refused", extra={"fields": {"error": line}})
                 return error.lines
@@ -115,10 +115,10 @@ def serve(
         reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which we have
         sys.stderr.write(f"can't listen on {web.listen_address}: {reason}\n")
         return CANNOT_SERVE
-    events = Events((*STOP_SIGNALS, RELOAD_SIGNAL))
+    signals = Signals((*STOP_SIGNALS, RELOAD_SIGNAL))
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
     service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
-    access = LiveAccess(web.config_file, told=service.daemon.telemetry.web_config_read)
+    access = LiveAccess(web.config_file, on_read=service.poller.self_metrics.web_config_read)
     passwords = PasswordChecks()
     app = create_app(
         service,
@@ -127,19 +127,19 @@ def serve(
         access=access,
         passwords=passwords,
     )
-    server = BackgroundServer(app, sock, stopped=events.end, tls=access.tls)
+    server = BackgroundServer(app, sock, stopped=signals.end, tls=access.tls)
     server.start()
-    service.daemon.start()
+    service.poller.start()
     url = f"{server.url}{web.telemetry_path}"
     fields = {"url": url, "version": __version__, "accounts": len(loaded.accounts)}
     _log.info("serving", extra={"fields": fields | {"api": loaded.config.api.url}})
     notifier = Notifier(environ)
     notifier.keep_alive(lambda: not any(loop.trouble() for loop in service.loops))
     notifier.ready(f"serving on {url}")
-    event = _until_stopped(events, service, notifier, url)
-    events.ignore()
+    event = _until_stopped(signals, service, notifier, url)
+    signals.ignore()
     notifier.stopping()
-    service.daemon.stop()
+    service.poller.stop()
     server.stop()
     passwords.close()
     if event is None:
@@ -149,8 +149,8 @@ def serve(
     return 0
 
 
-def _until_stopped(events: Events, service: Service, notifier: Notifier, url: str) -> signal.Signals | None:
-    while (event := events.wait()) == RELOAD_SIGNAL:
+def _until_stopped(signals: Signals, service: Service, notifier: Notifier, url: str) -> signal.Signals | None:
+    while (event := signals.wait()) == RELOAD_SIGNAL:
         notifier.reloading()
         service.reload()
         notifier.ready(f"serving on {url}")

@@ -15,7 +15,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _END = 0
 
 
-class Events:
+class Signals:
     """Signals and the end, in the order in which they come. Only one may exist, and in the main thread.
 
     A wait for a lock or a queue would miss a signal that comes just before the thread sleeps. Python itself

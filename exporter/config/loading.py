@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from exporter.config.mistakes import ConfigError, Mistakes
-from exporter.config.models import Config
 from exporter.config.shards import owner
 from exporter.config.yaml_file import read_yaml
 from exporter.vast.errors import AuthError
 from exporter.vast.keys import Key
-from exporter.web.access import read_access
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from exporter.config.mistakes import Location
-    from exporter.config.models import Account
+    from exporter.config.models import Account, Config
 
 #: What can be set by a flag: the key's path in the file, and the flag.
 FLAGS = {
@@ -37,9 +35,6 @@ DEFAULT_ACCOUNT = "default"
 
 def _may_be_a_key(location: Location) -> bool:
     return location[:1] == ("accounts",) and location[2:3] not in {("name",), ("select_filters",)}
-
-
-_MISTAKES = Mistakes(Config, secret=_may_be_a_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +78,7 @@ class Loaded:
 
 
 def load(
+    model: type[Config],
     path: Path | None,
     environ: Mapping[str, str],
     flags: Mapping[str, str | None],
@@ -91,6 +87,7 @@ def load(
     """Read and check everything. Flags win over the environment, which wins over the file.
 
     Args:
+        model: of the configuration, with its collectors.
         path: config.yaml, or None to do without.
         environ: the environment.
         flags: values by path of a key (`FLAGS`); None is a flag that was not given.
@@ -100,9 +97,7 @@ def load(
         ConfigError: it can't be used.
 
     """
-    config = load_config(path, environ, flags)
-    if config.web.config_file is not None:
-        read_access(config.web.config_file)  # so that what is wrong is said before anything changes
+    config = load_config(model, path, environ, flags)
     if config.accounts:
         ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
         notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
@@ -111,9 +106,11 @@ def load(
     return Loaded(config, accounts, ())
 
 
-def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
+def load_config(
+    model: type[Config], path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str | None]
+) -> Config:
     """Read and check everything but the keys; see `load`."""
-    settings = read_yaml(path, Config.model_fields) if path is not None else {}
+    settings = read_yaml(path, model.model_fields) if path is not None else {}
     origins = {key: FLAGS[key] for key, value in flags.items() if value is not None}
     for key, value in flags.items():
         if value is not None:
@@ -126,9 +123,9 @@ def load_config(path: Path | None, environ: Mapping[str, str], flags: Mapping[st
         return origins.get(key) or ": ".join(filter(None, (str(path or "configuration"), key)))
 
     try:
-        config = Config.model_validate(settings)
+        config = model.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(_MISTAKES.lines(error, place)) from None
+        raise ConfigError(Mistakes(model, secret=_may_be_a_key).lines(error, place)) from None
     if config.web.config_file is None or path is None or "web.config_file" in origins:
         return config
     beside = config.web.model_copy(update={"config_file": path.parent / config.web.config_file})

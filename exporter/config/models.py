@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,10 +19,15 @@ from pydantic import (
     Field,
     SecretStr,
     StringConstraints,
+    WithJsonSchema,
+    create_model,
     model_validator,
 )
 
 from exporter.config.durations import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: The port of ours; the range registered for exporters is full.
 PORT = 10622
@@ -142,9 +147,21 @@ def _is_ipv6(text: str) -> bool:
     return True
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
-Interval = Annotated[Duration, AfterValidator(_at_least_a_second)]
+def _written(pattern: str) -> WithJsonSchema:
+    """Return how a value is written in the file; the chart's schema is made of it."""
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+#: By this a number of seconds is known to be written as a duration.
+DURATION = BeforeValidator(_duration)
+Duration = Annotated[float, DURATION, _written("^(0|([0-9]+(ms|s|m|h|d|w|y))+)$")]
+Interval = Annotated[
+    Duration,
+    AfterValidator(_at_least_a_second),
+    _written("^(([0-9]+(s|m|h|d|w|y))+([0-9]+ms)?|[0-9]{4,}ms)$"),
+]
 Timeout = Annotated[Duration, AfterValidator(_above_zero)]
+Url = Annotated[str, AfterValidator(_url), _written("^https?://")]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
 FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
@@ -169,9 +186,7 @@ class Model(BaseModel):
 class Api(Model):
     """How the API is asked."""
 
-    url: Annotated[str, AfterValidator(_url)] = Field(
-        "https://console.vast.ai", description="where the API is; VAST_URL wins over it"
-    )
+    url: Url = Field("https://console.vast.ai", description="where the API is; VAST_URL wins over it")
     timeout: Timeout = Field(
         30.0, description="for one request, from its start to the last byte of the reply"
     )
@@ -217,9 +232,12 @@ class Account(Model):
 
 
 class CollectorSettings(Model):
-    """When one collector runs, and how long what it found is shown."""
+    """When one collector runs, and how long what it found is shown.
 
-    enabled: bool = Field(default=True, description="false switches it off")
+    A collector says what is usual for it (`config_model`), and may have further settings of its own.
+    """
+
+    enabled: bool = Field(default=False, description="whether it runs")
     interval: Interval = Field(60.0, description="from the start of one run to that of the next; at least 1s")
     stale_after: Duration = Field(
         300.0,
@@ -236,31 +254,74 @@ class CollectorSettings(Model):
         return self
 
 
-class AccountSettings(CollectorSettings):
-    """The collector of the account's credit."""
-
-    interval: Interval = Field(
-        300.0, description="from the start of one run to that of the next; at least 1s"
-    )
-    stale_after: Duration = Field(
-        1800.0,
-        description="what the API has not confirmed for so long leaves /metrics; not below interval",
-    )
-
-
 class Collectors(Model):
     """What is asked of the API."""
 
-    instances: CollectorSettings = Field(
-        default_factory=CollectorSettings, description="every rented instance"
-    )
-    account: AccountSettings = Field(default_factory=AccountSettings, description="the account's credit")
+    def named(self, name: str) -> CollectorSettings:
+        """Return the settings of one collector."""
+        settings = getattr(self, name)
+        if not isinstance(settings, CollectorSettings):
+            raise TypeError(f"{name} is no collector")
+        return settings
 
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
         if not any(settings.enabled for _, settings in self):
             raise ValueError("all are switched off: at least one collector has to be enabled")
         return self
+
+
+class DeclaredCollector(Protocol):
+    """What the configuration takes from a collector's declaration; see `exporter.collectors.base`."""
+
+    @property
+    def name(self) -> str:
+        """Its key."""
+
+    @property
+    def about(self) -> str:
+        """What it collects."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is on unless configured otherwise."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds, unless configured otherwise."""
+
+    @property
+    def stale_after(self) -> float:
+        """Seconds, unless configured otherwise."""
+
+    @property
+    def settings(self) -> type[CollectorSettings]:
+        """What can be configured."""
+
+
+def config_model(declared: Iterable[DeclaredCollector]) -> type[Config]:
+    """Return the model of a configuration in which these collectors can be set."""
+    fields: dict[str, Any] = {}
+    for collector in declared:
+        model = _settings_model(collector)
+        fields[collector.name] = (model, Field(default_factory=model, description=collector.about))
+    collectors = create_model("Collectors", __base__=Collectors, __doc__=Collectors.__doc__, **fields)
+    return create_model("Config", __base__=Config, collectors=(collectors, Field(default_factory=collectors)))
+
+
+def _settings_model(collector: DeclaredCollector) -> type[CollectorSettings]:
+    base = collector.settings
+    usual: dict[str, tuple[Any, bool | float]] = {
+        "enabled": (bool, collector.enabled),
+        "interval": (Interval, collector.interval),
+        "stale_after": (Duration, collector.stale_after),
+    }
+    fields: dict[str, Any] = {
+        name: (annotation, Field(default, description=base.model_fields[name].description))
+        for name, (annotation, default) in usual.items()
+    }
+    name = "".join(word.title() for word in collector.name.split("_"))
+    return create_model(f"{name}Settings", __base__=base, __doc__=base.__doc__, **fields)
 
 
 class Limits(Model):
@@ -297,7 +358,7 @@ class Log(Model):
 
 
 class Config(Model):
-    """The whole configuration."""
+    """The whole configuration; `config_model` adds the collectors that there are."""
 
     api: Api = Field(default_factory=Api)
     accounts: tuple[Account, ...] = Field(
@@ -305,7 +366,7 @@ class Config(Model):
         strict=False,
         description="none: the key of VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file is used",
     )
-    collectors: Collectors = Field(default_factory=Collectors)
+    collectors: Collectors
     limits: Limits = Field(default_factory=Limits)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)

@@ -1,8 +1,10 @@
 """Table and snapshots become the bytes of /metrics.
 
 What the API said stands in parts as lines that are ready (exporter.metrics.snapshot). Here they are put in
-the table's order and compressed, once for each change, when a scrape asks for it. The exporter's own metrics
-follow, new for each scrape; in the compressed body they are a second block of the same gzip stream.
+the table's order and compressed, once for each change, when a scrape asks for it. Gauges are written alike in
+both formats and make one segment; the headers of counters are not, so theirs is a segment for each format.
+The exporter's own metrics follow, new for each scrape. In the compressed body each segment is a block of the
+same gzip stream.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -19,10 +23,11 @@ from isal import isal_zlib
 from exporter.metrics import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from exporter.collectors.base import Collector, Known
-    from exporter.exposition.self_metrics import Telemetry
+    from exporter.collectors.base import Collector, Store
+    from exporter.exposition.self_metrics import SelfMetrics
+    from exporter.metrics.rows import Metric
     from exporter.metrics.snapshot import Snapshot
 
 #: Bytes that are compressed, or handed to the network, at a time; a slow reader holds one in its buffer.
@@ -41,7 +46,7 @@ class Source:
 
     account: str
     collector: Collector
-    known: Known
+    store: Store
     stale_after: float
 
 
@@ -53,53 +58,94 @@ class Body:
     length: int
 
 
-class Fleet:
-    """All lines of all sources at one moment, compressed: that takes a fifteenth of the text.
+class Segment:
+    """A piece of the text, compressed so that another can follow: that takes a fifteenth of the text.
+
+    Args:
+        chunks: the text.
+        checksum: CRC-32 of all the text before.
 
     Attributes:
-        snapshots: what it was made of; weak, so that the text of an old one is not kept for a comparison.
-        until: monotonic seconds at which a part of it becomes too old to be shown.
+        length: bytes of the text.
+        checksum: CRC-32 of all the text up to its end.
+        deflated: the compressed text; ends on a byte, and nothing behind it refers back.
 
     """
 
-    def __init__(self, chunks: Iterable[bytes], snapshots: tuple[Snapshot[Any], ...], until: float) -> None:
-        self.snapshots = tuple(ref(snapshot) for snapshot in snapshots)
-        self.until = until
-        self._length = 0
-        self._checksum = 0
+    __slots__ = ("checksum", "deflated", "length")
+
+    def __init__(self, chunks: Iterable[bytes], checksum: int = 0) -> None:
+        self.length = 0
+        self.checksum = checksum
         compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -zlib.MAX_WBITS)
         pieces: list[bytes] = []
         for piece in _joined(chunks):
-            self._length += len(piece)
-            self._checksum = zlib.crc32(piece, self._checksum)
+            self.length += len(piece)
+            self.checksum = zlib.crc32(piece, self.checksum)
             pieces.append(compressor.compress(piece))
-        # Ends on a byte, and nothing behind it refers back: another compressor can go on.
         pieces.append(compressor.flush(isal_zlib.Z_FULL_FLUSH))
-        self._deflated = tuple(_joined(pieces))
+        self.deflated = tuple(_joined(pieces))
 
-    def plain(self, tail: bytes) -> Body:
-        """Return the lines, and `tail` after them."""
-        return Body(self._plain(tail), self._length + len(tail))
-
-    def gzip(self, tail: bytes) -> Body:
-        """Return the lines, and `tail` after them, as one gzip stream."""
-        compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-        end = compressor.compress(tail) + compressor.flush()
-        checksum = zlib.crc32(tail, self._checksum)
-        end += struct.pack("<LL", checksum, (self._length + len(tail)) & 0xFFFFFFFF)
-        body = (_GZIP_HEADER, *self._deflated, end)
-        return Body(body, sum(map(len, body)))
-
-    def _plain(self, tail: bytes) -> Iterator[bytes]:
+    def text(self) -> Iterator[bytes]:
+        """Yield the text in pieces of at most `PIECE`."""
         decompressor = isal_zlib.decompressobj(-zlib.MAX_WBITS)
         came = b""
-        for piece in self._deflated:
+        for piece in self.deflated:
             waiting = piece
             # A piece that came full may not have been all: ISA-L keeps some when nothing is left to go in.
             while waiting or len(came) == PIECE:
                 yield (came := decompressor.decompress(waiting, PIECE))
                 waiting = decompressor.unconsumed_tail
-        yield tail
+
+
+class Rendering:
+    """All lines of all sources at one moment.
+
+    Args:
+        metrics: the table.
+        chunks: lines by the metric's name.
+        snapshots: what they come from.
+        until: monotonic seconds at which some of it becomes too old to be shown.
+
+    Attributes:
+        snapshots: weak, so that the text of an old one is not kept for a comparison.
+        until: as given.
+
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[Metric],
+        chunks: Mapping[str, list[bytes]],
+        snapshots: tuple[Snapshot[Any, Any], ...],
+        until: float,
+    ) -> None:
+        self.snapshots = tuple(ref(snapshot) for snapshot in snapshots)
+        self.until = until
+        self._gauges = Segment(
+            _in_order([metric for metric in metrics if metric.type == "gauge"], chunks, openmetrics=False)
+        )
+        counters = [metric for metric in metrics if metric.type != "gauge"]
+        self._counters = {
+            form: Segment(_in_order(counters, chunks, openmetrics=form), self._gauges.checksum)
+            for form in (False, True)
+        }
+
+    def plain(self, tail: bytes, *, openmetrics: bool) -> Body:
+        """Return the lines, and `tail` after them."""
+        segments = (self._gauges, self._counters[openmetrics])
+        text = chain(*(segment.text() for segment in segments), [tail])
+        return Body(text, sum(segment.length for segment in segments) + len(tail))
+
+    def gzip(self, tail: bytes, *, openmetrics: bool) -> Body:
+        """Return the lines, and `tail` after them, as one gzip stream."""
+        counters = self._counters[openmetrics]
+        length = self._gauges.length + counters.length + len(tail)
+        compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        end = compressor.compress(tail) + compressor.flush()
+        end += struct.pack("<LL", zlib.crc32(tail, counters.checksum), length & 0xFFFFFFFF)
+        body = (_GZIP_HEADER, *self._gauges.deflated, *counters.deflated, end)
+        return Body(body, sum(map(len, body)))
 
 
 class Exposition:
@@ -107,58 +153,58 @@ class Exposition:
 
     Args:
         sources: what is served, asked anew each time.
-        telemetry: the exporter's own metrics.
+        self_metrics: the exporter's own metrics.
         clock: monotonic seconds.
         most_labels: user labels that have a series of their own, for each account.
+        metrics: the table, but for the exporter's own.
 
     """
 
     def __init__(
         self,
         sources: Callable[[], Sequence[Source]],
-        telemetry: Telemetry,
+        self_metrics: SelfMetrics,
         *,
         clock: Callable[[], float],
         most_labels: int,
+        metrics: Sequence[Metric],
     ) -> None:
         self._sources = sources
-        self._telemetry = telemetry
+        self._self_metrics = self_metrics
         self._clock = clock
         self._most_labels = most_labels
+        self._metrics = metrics
         self._lock = threading.Lock()
-        self._fleet = Fleet([], (), float("-inf"))
-
-    def is_ready(self) -> bool:
-        """Tell whether a body can be had without rendering."""
-        return self._is_current(self._fleet, self._sources())
+        self._rendering = Rendering((), {}, (), float("-inf"))
 
     def body(self, *, openmetrics: bool, gzip: bool, process: bool = True) -> Body:
         """Return what a scrape gets; scrapes that come together share one rendering."""
         sources = self._sources()
         with self._lock:
-            if not self._is_current(self._fleet, sources):
-                self._fleet = self._render(sources)
-            fleet = self._fleet
-        tail = self._telemetry.lines(openmetrics=openmetrics, process=process)
+            if not self._is_current(sources):
+                self._rendering = self._render(sources)
+            rendering = self._rendering
+        tail = self._self_metrics.lines(openmetrics=openmetrics, process=process)
         if openmetrics:
             tail += b"# EOF\n"
-        return fleet.gzip(tail) if gzip else fleet.plain(tail)
+        if gzip:
+            return rendering.gzip(tail, openmetrics=openmetrics)
+        return rendering.plain(tail, openmetrics=openmetrics)
 
-    def _is_current(self, fleet: Fleet, sources: Sequence[Source]) -> bool:
+    def _is_current(self, sources: Sequence[Source]) -> bool:
+        rendering = self._rendering
         return (
-            self._clock() < fleet.until
-            and len(sources) == len(fleet.snapshots)
-            and all(s.known.snapshot is it() for s, it in zip(sources, fleet.snapshots, strict=True))
+            self._clock() < rendering.until
+            and len(sources) == len(rendering.snapshots)
+            and all(s.store.snapshot is it() for s, it in zip(sources, rendering.snapshots, strict=True))
         )
 
-    def _render(self, sources: Sequence[Source]) -> Fleet:
+    def _render(self, sources: Sequence[Source]) -> Rendering:
         now = self._clock()
-        snapshots = tuple(source.known.snapshot for source in sources)
+        snapshots = tuple(source.store.snapshot for source in sources)
         until = float("inf")
-        found: dict[str, list[bytes]] = {}
-        collectors: dict[str, Collector] = {}
+        chunks: defaultdict[str, list[bytes]] = defaultdict(list)
         for source, snapshot in zip(sources, snapshots, strict=True):
-            collectors[source.collector.name] = source.collector
             fresh = snapshot.fresh(now, source.stale_after)
             if not fresh:
                 continue
@@ -166,19 +212,20 @@ class Exposition:
             if source.collector.summarise is not None:
                 summary = source.collector.summarise(source.account, fresh, snapshot, self._most_labels)
                 for name, chunk in summary.items():
-                    found.setdefault(name, []).append(chunk)
+                    chunks[name].append(chunk)
             for part in fresh:
-                for name, chunk in part.lines.items():
-                    found.setdefault(name, []).append(chunk)
-        return Fleet(_in_order(collectors, found), snapshots, until)
+                for name, chunk in part.lines.text.items():
+                    chunks[name].append(chunk)
+        return Rendering(self._metrics, chunks, snapshots, until)
 
 
-def _in_order(collectors: dict[str, Collector], found: dict[str, list[bytes]]) -> Iterator[bytes]:
-    for collector in collectors.values():
-        for metric in (*collector.summaries, *collector.gauges):
-            if chunks := [chunk for chunk in found.get(metric.name, ()) if chunk]:
-                yield lines.header(metric)
-                yield from chunks
+def _in_order(
+    metrics: Sequence[Metric], chunks: Mapping[str, list[bytes]], *, openmetrics: bool
+) -> Iterator[bytes]:
+    for metric in metrics:
+        if found := [chunk for chunk in chunks.get(metric.name, ()) if chunk]:
+            yield lines.header(metric, openmetrics=openmetrics)
+            yield from found
 
 
 def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:

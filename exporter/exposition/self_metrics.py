@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
@@ -22,10 +22,11 @@ from exporter.metrics.rows import Metric
 from exporter.vast.errors import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from exporter.collectors.base import Collector
-    from exporter.metrics.rows import Number
+    from exporter.metrics.fields import Problems
+    from exporter.metrics.values import Number
     from exporter.vast.client import Attempt
 
 REASONS: tuple[str, ...] = get_args(Reason)
@@ -67,33 +68,40 @@ INTERVAL = Metric(
 OVERRUNS = Metric(
     name="vastai_collector_overruns_total",
     help="Runs of the collector that took longer than its interval; the next one followed at once.",
-    kind="counter",
+    type="counter",
     labels=_RUN,
 )
 FAILURES = Metric(
     name="vastai_collector_failures_total",
     help="Runs of the collector that failed, by reason.",
-    kind="counter",
+    type="counter",
     labels=(*_RUN, "reason"),
-    reading="reason is one of " + ", ".join(REASONS),
+    notes="reason is one of " + ", ".join(REASONS),
 )
 REQUESTS = Metric(
     name="vastai_api_requests_total",
     help="Requests to the API, each attempt counted, by HTTP status or error.",
-    kind="counter",
-    labels=("account", "endpoint", "code"),
+    type="counter",
+    labels=("account", "path", "code"),
 )
 REQUEST_DURATION = Metric(
     name="vastai_api_request_duration_seconds",
     help="Seconds from the start of a request to the last byte of its reply.",
-    kind="histogram",
-    labels=("endpoint",),
+    type="histogram",
+    labels=("path",),
 )
 UNREADABLE = Metric(
     name="vastai_unreadable_values_total",
     help="Values of the API that could not be read, by field; id counts rows that were left out.",
-    kind="counter",
-    labels=("account", "field"),
+    type="counter",
+    labels=(*_RUN, "field"),
+)
+OUT_OF_RANGE = Metric(
+    name="vastai_out_of_range_values_total",
+    help="Values of the API that can be read and can't be true, by field.",
+    type="counter",
+    labels=(*_RUN, "field"),
+    notes="the ranges stand beside the metrics",
 )
 BUILD_INFO = Metric(
     name="vastai_exporter_build_info",
@@ -111,7 +119,7 @@ RELOAD_TIMESTAMP = Metric(
     labels=(),
 )
 
-TELEMETRY = (
+SELF_METRICS = (
     SUCCESS,
     LAST_SUCCESS,
     DURATION,
@@ -123,6 +131,7 @@ TELEMETRY = (
     REQUESTS,
     REQUEST_DURATION,
     UNREADABLE,
+    OUT_OF_RANGE,
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
@@ -177,7 +186,7 @@ class Runs:
         self.ended = True
 
 
-class Telemetry:
+class SelfMetrics:
     """Counts what happens; safe to use from every thread.
 
     Args:
@@ -197,9 +206,12 @@ class Telemetry:
         self._lock = threading.Lock()
         self._build = (version, revision, python_version)
         self._runs: dict[tuple[str, str], Runs] = {}
+        #: The collectors that ask a path, by account and path: its series end with the last of them.
+        self._asking: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._requests: Counter[tuple[str, ...]] = Counter()
-        self._unreadable: Counter[tuple[str, ...]] = Counter()
         self._durations: dict[str, _Histogram] = {}
+        self._unreadable: Counter[tuple[str, ...]] = Counter()
+        self._out_of_range: Counter[tuple[str, ...]] = Counter()
         self._reload: tuple[bool, float] = (False, 0.0)
         self._web_config_is_good = True
         self._process = CollectorRegistry()
@@ -211,36 +223,50 @@ class Telemetry:
         runs = Runs(interval=interval)
         with self._lock:
             self._runs[account, collector.name] = runs
-            self._requests[account, collector.endpoint.path, "200"] += 0
-            self._durations.setdefault(collector.endpoint.path, _Histogram())
-            for name in collector.fields:
-                self._unreadable[account, name] += 0
+            for endpoint in collector.endpoints:
+                self._asking[account, endpoint.path].add(collector.name)
+                self._requests[account, endpoint.path, "200"] += 0
+                self._durations.setdefault(endpoint.path, _Histogram())
+            for field_ in collector.fields:
+                self._unreadable[account, collector.name, field_] += 0
+            for field_ in collector.ranged_fields:
+                self._out_of_range[account, collector.name, field_] += 0
         return runs
 
-    def remove(self, account: str, collector: str, *, last: bool) -> None:
-        """End the series of one collector of one account; of all of the account if it was the `last`."""
+    def remove(self, account: str, collector: Collector) -> None:
+        """End the series of one collector of one account."""
         with self._lock:
-            del self._runs[account, collector]
-            if last:
-                for counter in (self._requests, self._unreadable):
-                    for key in [key for key in counter if key[0] == account]:
-                        del counter[key]
+            del self._runs[account, collector.name]
+            for endpoint in collector.endpoints:
+                asking = self._asking[account, endpoint.path]
+                asking.discard(collector.name)
+                if not asking:
+                    del self._asking[account, endpoint.path]
+                    _drop(self._requests, account, endpoint.path)
+                if not any(path == endpoint.path for _, path in self._asking):
+                    self._durations.pop(endpoint.path, None)
+            for counter in (self._unreadable, self._out_of_range):
+                _drop(counter, account, collector.name)
 
     def request(self, account: str, attempt: Attempt) -> None:
         """Count one request."""
         path = attempt.endpoint.path
         with self._lock:
-            if (account, path, "200") not in self._requests:
-                return  # a request that was under way when its account was removed
+            if (account, path) not in self._asking:
+                return  # a request that was under way when its collector was removed
             self._requests[account, path, attempt.code] += 1
             self._durations[path].observe(attempt.seconds)
 
-    def unreadable(self, account: str, fields: Mapping[str, int]) -> None:
-        """Count values that could not be read."""
+    def problems(self, account: str, collector: str, problems: Problems) -> None:
+        """Count values that were no use."""
         with self._lock:
-            for name, count in fields.items():
-                if (account, name) in self._unreadable:  # not so when the account was just removed
-                    self._unreadable[account, name] += count
+            if (account, collector) in self._runs:  # not so when it was just removed
+                for counter, found in (
+                    (self._unreadable, problems.unreadable),
+                    (self._out_of_range, problems.out_of_range),
+                ):
+                    for name, count in found.items():
+                        counter[account, collector, name] += count
 
     def reloaded(self, *, at: float) -> None:
         """Note that a configuration was accepted at `at` (epoch)."""
@@ -260,7 +286,7 @@ class Telemetry:
             samples = self._samples()
         own = b"".join(
             lines.header(metric, openmetrics=openmetrics) + lines.encode("".join(samples[metric.name]))
-            for metric in TELEMETRY
+            for metric in SELF_METRICS
             if samples[metric.name]
         )
         if not process:
@@ -291,6 +317,7 @@ class Telemetry:
         )
         put(REQUESTS, sorted(self._requests.items()))
         put(UNREADABLE, self._unreadable.items())
+        put(OUT_OF_RANGE, self._out_of_range.items())
         put(BUILD_INFO, [(self._build, 1)])
         put(RELOAD_SUCCESSFUL, [((), int(self._reload[0] and self._web_config_is_good))])
         put(RELOAD_TIMESTAMP, [((), self._reload[1])])
@@ -298,6 +325,12 @@ class Telemetry:
             line for path, histogram in sorted(self._durations.items()) for line in histogram.lines(path)
         ]
         return samples
+
+
+def _drop(counter: Counter[tuple[str, ...]], *first: str) -> None:
+    """Forget all series whose labels begin with these values."""
+    for key in [key for key in counter if key[: len(first)] == first]:
+        del counter[key]
 
 
 class _Histogram:
@@ -311,9 +344,9 @@ class _Histogram:
         self._counts[bisect_left(BUCKETS, seconds)] += 1
         self._sum += seconds
 
-    def lines(self, endpoint: str) -> Iterable[str]:
+    def lines(self, path: str) -> Iterable[str]:
         name = REQUEST_DURATION.name
-        label = lines.labels(REQUEST_DURATION.labels, (endpoint,))
+        label = lines.labels(REQUEST_DURATION.labels, (path,))
         total = 0
         for bound, count in zip((*map(repr, BUCKETS), "+Inf"), self._counts, strict=True):
             total += count

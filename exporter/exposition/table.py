@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
-from exporter.exposition.self_metrics import TELEMETRY
+from exporter.exposition.self_metrics import SELF_METRICS
 
 if TYPE_CHECKING:
     from exporter.metrics.rows import Metric
 
 METRICS: tuple[Metric, ...] = (
-    *(metric for collector in COLLECTORS for metric in (*collector.summaries, *collector.gauges)),
-    *TELEMETRY,
+    *(metric for collector in COLLECTORS for metric in collector.metrics),
+    *SELF_METRICS,
 )

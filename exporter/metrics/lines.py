@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+from exporter.metrics.snapshot import Lines
 
-    from exporter.metrics.rows import Gauge, Metric, Number, Record
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from exporter.metrics.rows import Metric, R, Row
+    from exporter.metrics.values import Number
 
 
 def escape(value: str) -> str:
@@ -33,33 +36,59 @@ def sample(name: str, label_text: str, value: Number) -> str:
 
 def header(metric: Metric, *, openmetrics: bool = False) -> bytes:
     """Return the HELP and TYPE lines; OpenMetrics names a counter's family without `_total`."""
-    name = metric.name.removesuffix("_total") if openmetrics and metric.kind == "counter" else metric.name
-    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind}\n".encode()
+    name = metric.name.removesuffix("_total") if openmetrics and metric.type == "counter" else metric.name
+    return f"# HELP {name} {metric.help}\n# TYPE {name} {metric.type}\n".encode()
 
 
-def of_objects(metrics: Sequence[Gauge], objects: Sequence[tuple[str, Record]]) -> Mapping[str, bytes]:
-    """Return the lines of each metric that has any, by its name.
+def of_objects(rows: Sequence[Row[R]], objects: Sequence[tuple[str, R]]) -> Lines:
+    """Return the lines of some objects.
 
     Args:
-        metrics: rows of the table.
+        rows: of the table.
         objects: the text of the labels that identify an object, and what the API said of it.
 
     """
-    found: dict[str, bytes] = {}
-    for metric in metrics:
-        name, value_of, texts_of = metric.name, metric.value, metric.texts
-        samples = [(known, record, v) for known, record in objects if (v := value_of(record)) is not None]
-        if texts_of is not None:
-            samples = [
-                (_extended(metric, known, texts_of(record)), record, v) for known, record, v in samples
+    text: dict[str, bytes] = {}
+    counts: dict[str, bytes] = {}
+    patterns: dict[bytes, bytes] = {}  # most metrics are absent for the same objects
+    for row in rows:
+        name, value_of = row.name, row.value
+        values = [value_of(record) for _, record in objects]
+        if None in values:
+            pattern = bytes([value is not None for value in values])
+            counts[name] = patterns.setdefault(pattern, pattern)
+        if row.label_values is None:
+            lines = [
+                f"{name}{{{ids}}} {v!r}\n"
+                for (ids, _), v in zip(objects, values, strict=True)
+                if v is not None
             ]
-        if samples:
-            found[name] = encode("".join([f"{name}{{{known}}} {v!r}\n" for known, _, v in samples]))
-    return found
+        else:
+            lines = [
+                f"{name}{{{ids},{_further(row, record)}}} {v!r}\n"
+                for (ids, record), v in zip(objects, values, strict=True)
+                if v is not None
+            ]
+        if lines:
+            text[name] = encode("".join(lines))
+        else:
+            counts.pop(name, None)
+    return Lines(text=text, counts=counts)
 
 
-def _extended(metric: Gauge, known: str, texts: tuple[str, ...]) -> str:
-    return f"{known},{labels(metric.labels[-len(texts) :], texts)}"
+def of_samples(metric: Metric, account: str, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
+    """Return the lines of a metric of an account; a sample is its further labels' values, and its own."""
+    return encode(
+        "".join(
+            sample(metric.name, labels(metric.labels, (account, *values)), value)
+            for values, value in sorted(samples)
+        )
+    )
+
+
+def _further(row: Row[R], record: R) -> str:
+    values = row.label_values(record) if row.label_values is not None else ()
+    return labels(row.labels[-len(values) :], values)
 
 
 def encode(text: str) -> bytes:

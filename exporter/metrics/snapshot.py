@@ -1,109 +1,147 @@
 """What is known now: immutable, dated, swapped whole.
 
-A part holds what one reply said of a range of ids, as lines that are ready to be served; a snapshot is all
+A part holds what one reply said of a range of keys, as lines that are ready to be served; a snapshot is all
 parts of one collector of one account. A new part replaces just the range that it speaks for.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-from exporter.vast.pages import END
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Item = TypeVar("Item")
 
-#: The first label that is an id is that of the object itself.
-_ID = re.compile(rb'_id="([0-9]+)"')
+class Orderable(Protocol):
+    """What has an order, as numbers and texts do."""
+
+    def __lt__(self, other: Any, /) -> bool: ...  # noqa: ANN401 - whatever is of its kind
+    def __le__(self, other: Any, /) -> bool: ...  # noqa: ANN401 - whatever is of its kind
+
+
+#: What identifies an object, and orders all of its kind.
+Key = TypeVar("Key", bound=Orderable)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part(Generic[Item]):
-    """What one reply said of the objects with after < id <= upto.
+class Lines:
+    """Samples of some objects, as text.
 
     Attributes:
-        after: where the range begins; the id itself is not in it.
-        upto: where it ends; the id itself is in it.
+        text: the lines of each metric that has any, by its name; the objects in their order.
+        counts: how many lines each object has, a byte each in the objects' order, for the metrics in which it
+            is not one each.
+
+    """
+
+    text: Mapping[str, bytes]
+    counts: Mapping[str, bytes] = field(default_factory=dict)
+
+    def of(self, first: int, last: int) -> Lines:
+        """Return the lines of the objects from number `first` up to, and without, number `last`."""
+        text: dict[str, bytes] = {}
+        counts: dict[str, bytes] = {}
+        for name, chunk in self.text.items():
+            before, behind = first, last
+            if (each := self.counts.get(name)) is not None:
+                before, behind = sum(each[:first]), sum(each[:last])
+                counts[name] = each[first:last]
+            if before < behind:
+                # Split at the line's end only: a label's value may hold whatever else ends a line.
+                text[name] = b"".join(line + b"\n" for line in chunk.split(b"\n")[before:behind])
+        return Lines(text=text, counts={name: each for name, each in counts.items() if name in text})
+
+
+NO_LINES = Lines(text={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Generic[Key, Item]):
+    """What one reply said of the objects with after < key <= upto.
+
+    Attributes:
         confirmed: when the reply came, in monotonic seconds.
-        lines: the samples of each metric that has any, by its name, in ascending order of id.
-        items: what has to be known of each object beside its lines, by id, ascending.
+        lines: the samples of its objects, in the order of `items`.
+        items: what has to be known of each object beside its lines, by key, ascending.
+        after: where the range begins, the key itself not in it; None for the beginning of all keys.
+        upto: where it ends, the key itself in it; None for the end of all keys.
 
     """
 
     confirmed: float
-    lines: Mapping[str, bytes]
-    after: int = 0
-    upto: int = END
-    items: Mapping[int, Item] = field(default_factory=dict)
+    lines: Lines
+    items: Mapping[Key, Item]
+    after: Key | None = None
+    upto: Key | None = None
 
-    def within(self, after: int, upto: int) -> Part[Item]:
-        """Return what this part says of a range that lies in its own."""
-        items = {key: item for key, item in self.items.items() if after < key <= upto}
-        lines = self.lines
-        if len(items) < len(self.items):
-            kept = {name: _lines_within(chunk, after, upto) for name, chunk in lines.items()}
-            lines = {name: chunk for name, chunk in kept.items() if chunk}
+    def before(self, key: Key | None) -> Part[Key, Item] | None:
+        """Return what this part says up to `key`, or None where it says nothing of that."""
+        if key is None or (self.after is not None and key <= self.after):
+            return None
+        return self if self.upto is not None and self.upto <= key else self._cut(self.after, key)
+
+    def behind(self, key: Key | None) -> Part[Key, Item] | None:
+        """Return what this part says behind `key`, or None where it says nothing of that."""
+        if key is None or (self.upto is not None and self.upto <= key):
+            return None
+        return self if self.after is not None and key <= self.after else self._cut(key, self.upto)
+
+    def meets(self, after: Key | None, upto: Key | None) -> bool:
+        """Return whether this part speaks for any of a range."""
+        return (self.after is None or upto is None or self.after < upto) and (
+            after is None or self.upto is None or after < self.upto
+        )
+
+    def _cut(self, after: Key | None, upto: Key | None) -> Part[Key, Item]:
+        keys = list(self.items)
+        first = 0 if after is None else sum(key <= after for key in keys)
+        last = len(keys) if upto is None else sum(key <= upto for key in keys)
+        items = {key: self.items[key] for key in keys[first:last]}
+        lines = self.lines if len(items) == len(keys) else self.lines.of(first, last)
         return replace(self, after=after, upto=upto, items=items, lines=lines)
 
 
-def _lines_within(chunk: bytes, after: int, upto: int) -> bytes:
-    # An unescaped quote ends a label's value, so no text of a user can look like the label itself.
-    return b"".join(
-        line + b"\n"
-        for line in chunk.split(b"\n")[:-1]
-        if (found := _ID.search(line)) and after < int(found[1]) <= upto
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
-class Snapshot(Generic[Item]):
+class Snapshot(Generic[Key, Item]):
     """All that one collector of one account knows.
 
     Attributes:
         parts: by ascending range, without overlap.
         total: how many objects the API says there are, or None.
         seconds: how long the last whole walk took.
+        memory: what the collector keeps from run to run, counters above all; immutable, its own matter.
 
     """
 
-    parts: tuple[Part[Item], ...] = ()
+    parts: tuple[Part[Key, Item], ...] = ()
     total: int | None = None
     seconds: float = 0.0
+    memory: Any = None
 
-    def replacing(self, new: Iterable[Part[Item]]) -> Snapshot[Item]:
+    def replacing(self, new: Iterable[Part[Key, Item]]) -> Snapshot[Key, Item]:
         """Return a snapshot in which the ranges of `new` parts are theirs alone."""
         parts = self.parts
         for part in new:
-            before = [
-                p if p.upto <= part.after else p.within(p.after, part.after)
-                for p in parts
-                if p.after < part.after
-            ]
-            behind = [
-                p if p.after >= part.upto else p.within(part.upto, p.upto)
-                for p in parts
-                if p.upto > part.upto
-            ]
-            parts = (*before, part, *behind)
+            heads = [head for old in parts if (head := old.before(part.after)) is not None]
+            tails = [tail for old in parts if (tail := old.behind(part.upto)) is not None]
+            parts = (*heads, part, *tails)
         return replace(self, parts=parts)
 
-    def with_total(self, total: int | None) -> Snapshot[Item]:
+    def with_total(self, total: int | None) -> Snapshot[Key, Item]:
         """Return this snapshot with what the API says of the number of objects; None changes nothing."""
         return self if total is None else replace(self, total=total)
 
-    def with_seconds(self, seconds: float) -> Snapshot[Item]:
+    def with_seconds(self, seconds: float) -> Snapshot[Key, Item]:
         """Return this snapshot with the duration of a whole walk."""
         return replace(self, seconds=seconds)
 
-    def items(self, after: int, upto: int) -> dict[int, Item]:
-        """Return what is known of each object with after < id <= upto, and perhaps of some around them."""
-        found: dict[int, Item] = {}
+    def items(self, after: Key | None = None, upto: Key | None = None) -> dict[Key, Item]:
+        """Return what is known of each object with after < key <= upto, and perhaps of some around them."""
+        found: dict[Key, Item] = {}
         for part in self.parts:
-            if part.after < upto and after < part.upto:
+            if part.meets(after, upto):
                 found.update(part.items)
         return found
 
@@ -111,7 +149,7 @@ class Snapshot(Generic[Item]):
         """Return the seconds for which a part may be shown: `stale_after`, or more where a walk is longer."""
         return stale_after if self.seconds <= stale_after else 2 * self.seconds
 
-    def fresh(self, now: float, stale_after: float) -> tuple[Part[Item], ...]:
+    def fresh(self, now: float, stale_after: float) -> tuple[Part[Key, Item], ...]:
         """Return the parts that were confirmed lately enough to be shown."""
         oldest = now - self.limit(stale_after)
         return tuple(part for part in self.parts if part.confirmed >= oldest)

@@ -10,10 +10,9 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
-    from exporter.metrics.rows import Number, Reader
+Number = int | float
 
 #: No quantity of the API comes near it; it keeps a scaled value finite.
 LARGEST = 1e100
@@ -62,7 +61,7 @@ def status(value: object) -> str | None:
     return text(value).strip() or None
 
 
-def part(name: str) -> Reader:
+def inner_number(name: str) -> Callable[[object], Number | None]:
     """Return a reader for the number `name` inside of an object."""
 
     def read(value: object) -> Number | None:
@@ -72,20 +71,3 @@ def part(name: str) -> Reader:
         return None if inner is None else number(inner)
 
     return read
-
-
-def record(
-    row: Mapping[str, object], reads: Mapping[str, Reader], unreadable: Counter[str]
-) -> dict[str, Number | str | None]:
-    """Return what `row` says in the fields of `reads`; each value that can't be read is counted."""
-    values: dict[str, Number | str | None] = {}
-    for name, read in reads.items():
-        value = row.get(name)
-        if value is not None:
-            try:
-                value = read(value)
-            except UnreadableError:
-                unreadable[name] += 1
-                value = None
-        values[name] = value
-    return values

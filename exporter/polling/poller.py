@@ -1,4 +1,4 @@
-"""The exporter as one thing: the loops of a configuration, and what the web side asks of them."""
+"""All loops of a configuration, and of those that replace it; what the web side asks of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from exporter import __version__
 from exporter.collectors import COLLECTORS
 from exporter.config.mistakes import ConfigError
 from exporter.exposition.body import Exposition, Source
-from exporter.exposition.self_metrics import Telemetry
-from exporter.polling.loop import Job, Loop, World
+from exporter.exposition.self_metrics import SelfMetrics
+from exporter.polling.job import jobs
+from exporter.polling.loop import Context, Loop
+from exporter.polling.plan import plan
+from exporter.polling.scheduler import Scheduler
 from exporter.vast.client import Options
 from exporter.vast.pace import Paces
 
@@ -19,16 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from exporter.collectors import Collector
     from exporter.collectors.base import Progress
     from exporter.config.loading import Loaded
-    from exporter.config.models import CollectorSettings
     from exporter.logs import Redactor
+    from exporter.polling.job import Job
 
 USER_AGENT = f"vastai-exporter/{__version__}"
 
 
-class Daemon:
-    """Loops, telemetry and exposition of one configuration, and of those that replace it.
+class Poller:
+    """Loops, self metrics and exposition of one configuration, and of those that replace it.
 
     Args:
         loaded: the configuration to begin with.
@@ -37,6 +41,8 @@ class Daemon:
         progress: told after each reply how far a run is.
         intervals: seconds between runs, by collector, instead of the configured ones.
         clock: monotonic seconds, by which runs are scheduled and data age.
+        wall_clock: seconds since the epoch.
+        collectors: all that there are.
 
     """
 
@@ -49,16 +55,20 @@ class Daemon:
         progress: Callable[[Job, Progress], None] = lambda _job, _progress: None,
         intervals: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        collectors: Sequence[Collector] = COLLECTORS,
     ) -> None:
-        self.telemetry = Telemetry(revision=revision)
+        self.self_metrics = SelfMetrics(revision=revision)
         self._redact = redact
         self._progress = progress
         self._intervals = intervals or {}
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._collectors = collectors
         self._paces = Paces(clock=clock)
+        self._scheduler = Scheduler(clock)
         self._loaded = loaded
         self._exposed: set[Path] = set()
-        self._started = False
         self._loops: dict[tuple[str, str], Loop] = {}
         self._replace(loaded)
 
@@ -69,12 +79,11 @@ class Daemon:
 
     def start(self) -> None:
         """Begin with the first runs at once."""
-        self._started = True
-        for loop in self.loops:
-            loop.start()
+        self._scheduler.start()
 
     def stop(self) -> None:
         """End all loops; requests that are under way are not waited for."""
+        self._scheduler.stop()
         for loop in self.loops:
             loop.stop()
 
@@ -94,43 +103,42 @@ class Daemon:
         self._replace(loaded)
 
     def _replace(self, loaded: Loaded) -> None:
-        world = self._world(loaded)
-        same_api = loaded.config.api.url == self._loaded.config.api.url
-        before, self._loops = self._loops, {}
-        accounts = {account.name for account in loaded.accounts}
-        wanted = {(job.account, job.collector.name): job for job in jobs(loaded, self._intervals)}
-        for key, loop in before.items():
-            if key not in wanted or not same_api or not loop.job.asks_the_same(wanted[key]):
-                loop.stop()
-                self.telemetry.remove(*key, last=loop.job.account not in accounts)
-        for key, job in wanted.items():
-            kept = before.get(key)
-            if kept is not None and same_api and kept.job.asks_the_same(job):
-                kept.update(job, world)
-                self._loops[key] = kept
-                continue
-            self._loops[key] = Loop(job, world)
-            if self._started:
-                self._loops[key].start()
+        wanted = jobs(loaded, self._collectors, self._intervals)
+        todo = plan([loop.job for loop in self.loops], wanted)
+        context = self._context(loaded)
+        loops = dict(self._loops)  # the web side may be looking at the old ones
+        for job in todo.stop:
+            loop = loops.pop(job.id)
+            loop.stop()
+            self._scheduler.add(loop)
+            self.self_metrics.remove(job.account, job.collector)
+        for job in todo.keep:
+            if loops[job.id].update(job, context):
+                self._scheduler.add(loops[job.id])
+        for job in todo.start:
+            loops[job.id] = Loop(job, context)
+            loops[job.id].warn_of_exposed_key()
+            self._scheduler.add(loops[job.id])
+        self._loops = {job.id: loops[job.id] for job in wanted}
         self._loaded = loaded
         self.exposition = self._exposition(loaded)
-        self.telemetry.reloaded(at=time.time())
+        self.self_metrics.reloaded(at=self._wall_clock())
 
-    def _world(self, loaded: Loaded) -> World:
+    def _context(self, loaded: Loaded) -> Context:
         api = loaded.config.api
         self._paces.set_min_interval(api.min_interval)
         options = Options(
-            url=api.url,
+            urls={"api": api.url},
             timeout=api.timeout,
             user_agent=USER_AGENT,
             paces=self._paces,
             clock=self._clock,
-            wall_clock=time.time,
+            wall_clock=self._wall_clock,
             jitter=random.random,
         )
-        return World(
+        return Context(
             options=options,
-            telemetry=self.telemetry,
+            self_metrics=self.self_metrics,
             redact=self._redact,
             progress=self._progress,
             exposed=self._exposed,
@@ -138,29 +146,13 @@ class Daemon:
 
     def _exposition(self, loaded: Loaded) -> Exposition:
         sources = [
-            Source(loop.job.account, loop.job.collector, loop.known, loop.job.stale_after)
+            Source(loop.job.account, loop.job.collector, loop.store, loop.job.settings.stale_after)
             for loop in self.loops
         ]
         return Exposition(
-            lambda: sources, self.telemetry, clock=self._clock, most_labels=loaded.config.limits.labels
+            lambda: sources,
+            self.self_metrics,
+            clock=self._clock,
+            most_labels=loaded.config.limits.labels,
+            metrics=[metric for collector in self._collectors for metric in collector.metrics],
         )
-
-
-def jobs(loaded: Loaded, intervals: Mapping[str, float]) -> list[Job]:
-    """Return what has to be collected: each enabled collector for each account."""
-    settings: dict[str, CollectorSettings] = {
-        collector.name: getattr(loaded.config.collectors, collector.name) for collector in COLLECTORS
-    }
-    return [
-        Job(
-            account=account.name,
-            key=account.key,
-            filters=account.select_filters,
-            collector=collector,
-            interval=intervals.get(collector.name, settings[collector.name].interval),
-            stale_after=settings[collector.name].stale_after,
-        )
-        for account in loaded.accounts
-        for collector in COLLECTORS
-        if settings[collector.name].enabled
-    ]

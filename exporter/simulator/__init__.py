@@ -5,12 +5,15 @@ with SimulatedVast(size=60) as vast:
 """
 
 from exporter.simulator.account import Account
-from exporter.simulator.api import FILTERS, INSTANCE, INSTANCES, OLD_INSTANCES, THRESHOLDS, USER
+from exporter.simulator.api.faults import Fault, Faults
+from exporter.simulator.api.replies import Reply, json_reply
+from exporter.simulator.api.request_log import DROPPED, LoggedRequest, starts
 from exporter.simulator.clock import DEFAULT_START, ManualClock, SimulatedClock
-from exporter.simulator.fleet import Fleet
-from exporter.simulator.incidents import Incident, Kind
+from exporter.simulator.endpoints.instances import FILTERS, INSTANCE, INSTANCES, OLD_INSTANCES
+from exporter.simulator.endpoints.users_current import USER
+from exporter.simulator.fleet.fleet import Fleet
+from exporter.simulator.fleet.incident_types import Incident, IncidentType
 from exporter.simulator.server import DEMO_KEY, SimulatedVast
-from exporter.simulator.traffic import DROPPED, Asked, Fault, Faults, Reply, json_reply, starts
 
 __all__ = [
     "DEFAULT_START",
@@ -20,15 +23,14 @@ __all__ = [
     "INSTANCE",
     "INSTANCES",
     "OLD_INSTANCES",
-    "THRESHOLDS",
     "USER",
     "Account",
-    "Asked",
     "Fault",
     "Faults",
     "Fleet",
     "Incident",
-    "Kind",
+    "IncidentType",
+    "LoggedRequest",
     "ManualClock",
     "Reply",
     "SimulatedClock",

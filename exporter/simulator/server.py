@@ -7,18 +7,20 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from exporter.simulator.account import DEFAULT_ACCOUNT, Account
-from exporter.simulator.api import THRESHOLDS, build_app
+from exporter.simulator.api.app import RUN_HOST, build_app
+from exporter.simulator.api.faults import Faults
+from exporter.simulator.api.rate_limits import RateLimits
 from exporter.simulator.clock import SimulatedClock
-from exporter.simulator.fleet import Fleet
-from exporter.simulator.traffic import Faults, Pace
+from exporter.simulator.endpoints import find_endpoints
+from exporter.simulator.fleet.fleet import Fleet
 from exporter.web.server import BackgroundServer, listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from exporter.simulator.incidents import Incident, Kind
-    from exporter.simulator.traffic import Asked
+    from exporter.simulator.api.request_log import LoggedRequest
+    from exporter.simulator.fleet.incident_types import Incident, IncidentType
 
 #: Opens the default account; nobody can take it for a real one.
 DEMO_KEY = "demo-key-of-the-simulator-which-opens-nothing"
@@ -57,15 +59,17 @@ class SimulatedVast:
         self.key = key
         self.clock = clock or SimulatedClock(time.time())
         self.monotonic = monotonic
-        self.pace = Pace(dict(THRESHOLDS) if thresholds else {})
+        endpoints = find_endpoints()
+        documented = {one.path: one.threshold for one in endpoints if one.threshold is not None}
+        self.rate_limits = RateLimits(documented if thresholds else {})
         self.faults = Faults()
-        self.requests: deque[Asked] = deque(maxlen=LOG_SIZE)
+        self.requests: deque[LoggedRequest] = deque(maxlen=LOG_SIZE)
         self.accounts: dict[str, Account] = {}
         self._by_key: dict[str, Account] = {}
         self._incidents = incidents
         self._port = port
         self._server: BackgroundServer | None = None
-        self.app = build_app(self)
+        self.app = build_app(self, endpoints)
         self.add_account(DEFAULT_ACCOUNT, key, size=size, seed=seed)
 
     @property
@@ -80,15 +84,22 @@ class SimulatedVast:
             raise RuntimeError("the simulator is not being served")
         return self._server.url
 
+    @property
+    def run_url(self) -> str:
+        """Where the host is served that answers for the workers of serverless endpoints."""
+        return self.url.replace(HOST, RUN_HOST, 1)
+
     def fleet_of(self, name: str) -> Fleet:
         """An account's fleet, at the present time."""
         fleet = self.accounts[name].fleet
         fleet.advance(self.clock())
         return fleet
 
-    def inject(self, kind: Kind, instance_id: int | None = None, duration: float = 900.0) -> Incident:
+    def inject(
+        self, incident_type: IncidentType, instance_id: int | None = None, duration: float = 900.0
+    ) -> Incident:
         """Let something go wrong in the default account's fleet now; see `Fleet.inject`."""
-        return self.fleet.inject(kind, instance_id, duration)
+        return self.fleet.inject(incident_type, instance_id, duration)
 
     def add_account(self, name: str, key: str, *, size: int = 60, seed: int = 1) -> Account:
         """One more account with a fleet of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -12,12 +13,13 @@ import urllib3
 from exporter.vast.errors import ApiError, BadReplyError, RateLimitedError
 from exporter.vast.failures import failure
 from exporter.vast.replies import Reply
-from exporter.vast.transport import Adapter, Wire, environment
+from exporter.vast.transport import Adapter, Deadline, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exporter.vast.pace import Endpoint, Paces
+    from exporter.vast.endpoints import Endpoint, Host
+    from exporter.vast.pace import Paces
 
 #: How often one request is tried in all, where a further try may help.
 ATTEMPTS = 3
@@ -44,7 +46,7 @@ class Options:
     """What every client of one configuration shares.
 
     Attributes:
-        url: base URL of the API, without a slash at the end.
+        urls: base URL of each of the API's hosts, without a slash at the end; the key goes nowhere else.
         timeout: seconds for one request, from its start to the last byte of the reply.
         user_agent: name and version of this program.
         paces: the pace of every key in use.
@@ -54,7 +56,7 @@ class Options:
 
     """
 
-    url: str
+    urls: Mapping[Host, str]
     timeout: float
     user_agent: str
     paces: Paces
@@ -67,7 +69,7 @@ class Client:
     """The API with one account's key, for one thread.
 
     Attributes:
-        options: what all clients share; may be replaced by others for the same URL.
+        options: what all clients share; may be replaced by others for the same hosts.
 
     Args:
         options: what all clients share.
@@ -89,20 +91,34 @@ class Client:
         self._key = key
         self._wait = wait
         self._observe = observe
-        self._wire = Wire()
-        self._adapter = Adapter(self._wire)
-        self._environment = environment(options.url)
+        self._deadline = Deadline()
+        self._adapter: Adapter | None = None
+        self._environments = {host: environment(url) for host, url in options.urls.items()}
         self._request = requests.PreparedRequest()
-        self._request.prepare_method("GET")
         accepted = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
         self._request.prepare_headers({"User-Agent": options.user_agent, **accepted})
 
     def close(self) -> None:
-        """Close the connection."""
-        self._adapter.close()
+        """Close the connection; the next request makes another one."""
+        if self._adapter is not None:
+            self._adapter.close()
+            self._adapter = None
 
-    def get(self, endpoint: Endpoint, params: Mapping[str, str]) -> dict[str, Any]:
+    def ask(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, str] | None = None,
+        *,
+        body: object = None,
+        **parts: object,
+    ) -> dict[str, Any]:
         """Return the JSON object that `endpoint` answers, trying again what may pass.
+
+        Args:
+            endpoint: what is asked.
+            params: of the query.
+            body: what is sent as JSON, where the endpoint wants it.
+            parts: what varies in the endpoint's path, by name.
 
         Raises:
             ApiError: the last try's.
@@ -110,27 +126,28 @@ class Client:
 
         """
         query = f"?{urlencode(params)}" if params else ""
-        url = f"{self.options.url}{endpoint.path}{query}"
+        url = f"{self.options.urls[endpoint.host]}{endpoint.filled(**parts)}{query}"
+        content = None if body is None else json.dumps(body).encode()
         tries = 1
         while True:
             try:
-                return self._ask(endpoint, url)
+                return self._ask(endpoint, url, content)
             except ApiError as error:
                 if not error.passing or tries == ATTEMPTS:
                     raise
             self._wait(FIRST_BACKOFF * (1 << tries - 1) * (0.5 + self.options.jitter() / 2))
             tries += 1
 
-    def _ask(self, endpoint: Endpoint, url: str) -> dict[str, Any]:
+    def _ask(self, endpoint: Endpoint, url: str, content: bytes | None) -> dict[str, Any]:
         """Ask once, which is more than one request where the API redirects it."""
         for _ in range(REDIRECTS + 1):
             key = self._key()
-            reply = self._reply(endpoint, url, key)
+            reply = self._reply(endpoint, url, content, key)
             target = reply.redirect(url)
             if target is None:
                 return self._content(endpoint, reply, key)
             url = target
-        raise BadReplyError(f"more than {REDIRECTS} redirects")
+        raise BadReplyError(f"more than {REDIRECTS} redirects", status=reply.status)
 
     def _content(self, endpoint: Endpoint, reply: Reply, key: str) -> dict[str, Any]:
         try:
@@ -140,29 +157,40 @@ class Client:
             pace.refused(endpoint, threshold=error.threshold, retry_after=error.retry_after)
             raise
 
-    def _reply(self, endpoint: Endpoint, url: str, key: str) -> Reply:
+    def _reply(self, endpoint: Endpoint, url: str, content: bytes | None, key: str) -> Reply:
         """Make one HTTP request when its turn comes."""
         pace = self.options.paces.of(key)
         pace.turn(endpoint, self._wait)
         started = self.options.clock()
         code = "error"
         try:
-            reply = self._send(url, key, leaving=lambda: pace.leaving(endpoint))
+            self._prepare(endpoint, url, content, key)
+            reply = self._send(endpoint, leaving=lambda: pace.leaving(endpoint))
             code = str(reply.status)
         finally:
             self._observe(Attempt(endpoint, code, self.options.clock() - started))
         return reply
 
-    def _send(self, url: str, key: str, leaving: Callable[[], None]) -> Reply:
-        # Prepared by hand: `requests` would read the environment anew for each page, ~/.netrc included, and
-        # quote again, twice and slowly, what is quoted already.
-        self._request.url = url
-        self._request.headers["Authorization"] = f"Bearer {key}"
+    def _prepare(self, endpoint: Endpoint, url: str, content: bytes | None, key: str) -> None:
+        # By hand: `requests` would read the environment anew for each page, ~/.netrc included, and quote
+        # again, twice and slowly, what is quoted already.
+        request = self._request
+        request.method, request.url, request.body = endpoint.method, url, content
+        request.headers["Authorization"] = f"Bearer {key}"
+        if content is None:
+            request.headers.pop("Content-Type", None)
+            request.headers.pop("Content-Length", None)
+        else:
+            request.headers.update({"Content-Type": "application/json", "Content-Length": str(len(content))})
+
+    def _send(self, endpoint: Endpoint, leaving: Callable[[], None]) -> Reply:
+        if self._adapter is None:
+            self._adapter = Adapter(self._deadline)
         timeout = self.options.timeout
-        self._wire.begin(timeout, leaving)
+        self._deadline.begin(timeout, leaving)
         try:
             with self._adapter.send(
-                self._request, stream=True, timeout=timeout, **self._environment
+                self._request, stream=True, timeout=timeout, **self._environments[endpoint.host]
             ) as response:
                 return Reply(response.status_code, response.headers, _body(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
@@ -176,5 +204,6 @@ def _body(response: requests.Response) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > LARGEST_REPLY:
-            raise BadReplyError(f"HTTP {response.status_code} with more than {LARGEST_REPLY >> 20} MiB")
+            message = f"HTTP {response.status_code} with more than {LARGEST_REPLY >> 20} MiB"
+            raise BadReplyError(message, status=response.status_code)
     return b"".join(pieces)

@@ -10,7 +10,7 @@
     |-- BadReplyError      a reply that is not what the API documents
     `-- IncompleteError    pages that lead to no end
 
-`Stopped` stands beside the tree: the daemon is going down, nothing went wrong.
+`Stopped` stands beside the tree: the exporter is going down, nothing went wrong.
 """
 
 from __future__ import annotations
@@ -42,11 +42,18 @@ class ApiError(Exception):
     Attributes:
         reason: the value of the label `reason` of `vastai_collector_failures_total`.
         passing: whether the same request may well succeed a moment later.
+        status: the HTTP status of the reply, or None where there was none.
+        error: the word that the API's reply has for it (its field `error`), or "".
 
     """
 
     reason: ClassVar[Reason]
     passing: ClassVar[bool] = True
+
+    def __init__(self, message: str, *, status: int | None = None, error: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
 
 
 class AuthError(ApiError):
@@ -68,9 +75,14 @@ class RateLimitedError(ApiError):
     reason = "rate_limited"
 
     def __init__(
-        self, message: str, *, threshold: float | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        threshold: float | None = None,
+        retry_after: float | None = None,
+        error: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, status=429, error=error)
         self.threshold = threshold
         self.retry_after = retry_after
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter.vast.endpoints import Endpoint
+
 #: What is kept above a documented threshold, so that jitter on the way never brings two requests too close.
 MARGIN = 1.1
 #: Seconds; neither Retry-After nor a threshold named in a 429 makes us wait longer at a time.
 LONGEST_WAIT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A path of the API and its documented threshold: the least seconds between two requests with one key."""
-
-    path: str
-    threshold: float
 
 
 class Pace:
@@ -31,14 +24,14 @@ class Pace:
         self.min_interval = min_interval
         self._clock = clock
         self._lock = threading.Lock()
-        self._raised: dict[str, float] = {}
-        self._last: dict[str, float] = {}
-        self._shut_until: dict[str, float] = {}
+        self._raised: dict[Endpoint, float] = {}
+        self._last: dict[Endpoint, float] = {}
+        self._shut_until: dict[Endpoint, float] = {}
 
     def interval(self, endpoint: Endpoint) -> float:
         """Return the seconds between two requests to `endpoint`."""
         usual = endpoint.threshold * MARGIN if self.min_interval is None else self.min_interval
-        return max(usual, self._raised.get(endpoint.path, 0.0))
+        return max(usual, self._raised.get(endpoint, 0.0))
 
     def turn(self, endpoint: Endpoint, wait: Callable[[float], None]) -> None:
         """Return when a request to `endpoint` may start, and count it as started.
@@ -52,14 +45,14 @@ class Pace:
                 now = self._clock()
                 delay = self._free_at(endpoint, now) - now
                 if delay <= 0:
-                    self._last[endpoint.path] = now
+                    self._last[endpoint] = now
                     return
             wait(delay)
 
     def leaving(self, endpoint: Endpoint) -> None:
         """Note that a request leaves now: later than its turn, where a connection had to be made first."""
         with self._lock:
-            self._last[endpoint.path] = self._clock()
+            self._last[endpoint] = self._clock()
 
     def refused(self, endpoint: Endpoint, *, threshold: float | None, retry_after: float | None) -> None:
         """Heed a 429, for all that use the key.
@@ -70,18 +63,17 @@ class Pace:
             retry_after: seconds that it asks to wait for.
 
         """
-        path = endpoint.path
         with self._lock:
             if threshold is not None:
                 raised = min(threshold * MARGIN, LONGEST_WAIT)
-                self._raised[path] = max(self._raised.get(path, 0.0), raised)
+                self._raised[endpoint] = max(self._raised.get(endpoint, 0.0), raised)
             if retry_after is not None:
                 until = self._clock() + min(retry_after, LONGEST_WAIT)
-                self._shut_until[path] = max(self._shut_until.get(path, until), until)
+                self._shut_until[endpoint] = max(self._shut_until.get(endpoint, until), until)
 
     def _free_at(self, endpoint: Endpoint, now: float) -> float:
-        last = self._last.get(endpoint.path)
-        shut_until = self._shut_until.get(endpoint.path, now)
+        last = self._last.get(endpoint)
+        shut_until = self._shut_until.get(endpoint, now)
         return shut_until if last is None else max(shut_until, last + self.interval(endpoint))
 
 

@@ -1,94 +1,165 @@
-"""Every page of a keyset-paginated list, in ascending order of id."""
+"""Every page of a list, and what each page speaks for.
+
+A page of a list that is sorted by key says all there is behind the page before it, up to its own last row:
+that range, and no other, can be replaced by it.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from exporter.vast.errors import BadReplyError, IncompleteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from exporter.vast.pace import Endpoint
+    from exporter.vast.endpoints import Endpoint
 
-#: Rows a page, the most that the API gives.
-LIMIT = 25
-#: Where a list ends: above every id.
-END = 2**63 - 1
-#: Pages after which a walk is taken for endless, where the API does not promise more rows itself.
+#: What identifies a row, and orders the rows of a list.
+Key = TypeVar("Key", int, str)
+Row = Mapping[str, Any]
+
+#: Above every id of the API.
+LARGEST_ID = 2**63 - 1
+#: Pages after which a list is taken for endless, where the API does not promise more rows itself.
 USUAL_PAGES = 1_000
 #: Pages after which it is in any case.
 MOST_PAGES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """What one page says: these are all the rows with after < id <= upto.
+class Listing(Generic[Key]):
+    """How the API lists one kind of object.
 
     Attributes:
-        number: 1 for the first page of a walk.
-        after: the id that the page begins behind.
-        upto: the last id that it speaks for, `END` on the last page.
-        rows: usable rows by ascending id.
-        left_out: rows without a usable id, given twice, or outside the page's range.
-        total: `total_instances` as the API sent it.
+        endpoint: what is asked.
+        rows: the reply's field that holds the rows.
+        key: returns what identifies a row, or None where it has nothing usable.
+        params: of every request for it.
+        limit: rows a page, the most that the API gives; None where one reply holds them all.
+        total: the reply's field that says how many rows there are in all, or "" where it has none.
+
+    """
+
+    endpoint: Endpoint
+    rows: str
+    key: Callable[[Row], Key | None]
+    params: Mapping[str, str]
+    limit: int | None = None
+    total: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Key]):
+    """What one page says: these are all the rows with after < key <= upto.
+
+    Attributes:
+        number: 1 for the first page.
+        last: whether it is the last page.
+        after: the key that the page begins behind; None for the beginning of the list.
+        upto: the last key that it speaks for, or None for the end of the list; it is `after` where the page
+            speaks for nothing.
+        rows: usable rows by ascending key.
+        left_out: rows without a usable key, given twice, or outside the page's range.
+        total: how many rows there are in all, as the API sent it.
 
     """
 
     number: int
-    after: int
-    upto: int
-    rows: tuple[tuple[int, Mapping[str, Any]], ...]
+    last: bool
+    after: Key | None
+    upto: Key | None
+    rows: tuple[tuple[Key, Row], ...]
     left_out: int
     total: object
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it says anything of any range: one in mid-list without a usable row does not."""
+        return self.last or bool(self.rows)
 
 
 class Asks(Protocol):
     """What a walk needs of a client."""
 
-    def get(self, endpoint: Endpoint, params: Mapping[str, str], /) -> Mapping[str, Any]:
+    def ask(self, endpoint: Endpoint, params: Mapping[str, str], /) -> Row:
         """Return the object that `endpoint` answers."""
 
 
-def walk(
-    client: Asks,
-    endpoint: Endpoint,
-    *,
-    columns: Sequence[str],
-    filters: Mapping[str, Any],
-) -> Iterator[Page]:
-    """Yield the pages of `endpoint` until the one without a token.
+def walk(client: Asks, listing: Listing[Key], params: Mapping[str, str] | None = None) -> Iterator[Page[Key]]:
+    """Yield the pages of a list that is sorted by ascending key, or the one page of an unsorted list.
+
+    Args:
+        client: the API.
+        listing: what is listed.
+        params: of this walk, beside those of the listing.
 
     Raises:
         ApiError: a page could not be had, or the pages lead to no end.
         Stopped: from a wait.
 
     """
-    params = {
-        "limit": str(LIMIT),
-        "order_by": _json([{"col": "id", "dir": "asc"}]),
-        "select_cols": _json(list(columns)),
-        "select_filters": _json(dict(filters)),
-    }
-    after, number = 0, 0
-    seen: set[str] = set()
-    token: str | None = None
-    while True:
-        reply = client.get(endpoint, params if token is None else {**params, "after_token": token})
-        number += 1
-        token = _token(reply)
-        page = _page(reply, number=number, after=after, last=token is None)
+    after: Key | None = None
+    for number, (reply, last) in enumerate(replies(client, listing, params), start=1):
+        page = _page(reply, listing, number=number, after=after, last=last)
         yield page
+        after = page.upto
+
+
+def replies(
+    client: Asks, listing: Listing[Any], params: Mapping[str, str] | None = None
+) -> Iterator[tuple[Row, bool]]:
+    """Yield the replies of a list in whatever order it has, each with whether it is the last; as `walk`."""
+    asked = {**listing.params, **(params or {})}
+    seen: set[str] = set()
+    number, token = 0, None
+    while True:
+        reply = client.ask(listing.endpoint, asked if token is None else {**asked, "after_token": token})
+        number += 1
+        token = _token(reply) if listing.limit is not None else None
+        yield reply, token is None
         if token is None:
             return
-        _check_progress(page, token, seen)
-        after = page.upto
+        _check_progress(reply, listing, number, token, seen)
         seen.add(token)
 
 
-def _token(reply: Mapping[str, Any]) -> str | None:
+def id_of(row: Row) -> int | None:
+    """Return a row's `id`, a whole number above 0 (as text too), or None."""
+    value = row.get("id")
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:  # noqa: PLR2004
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < LARGEST_ID:
+        return None
+    return value
+
+
+def compact_json(value: object) -> str:
+    """Return JSON without blanks: each would be three more characters of every request's URL."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def rows_of(reply: Row, listing: Listing[Any]) -> list[object]:
+    """Return the rows of a reply.
+
+    Raises:
+        BadReplyError: it has none, not even an empty list.
+
+    """
+    rows = reply.get(listing.rows)
+    if rows is None and listing.rows in reply and (not listing.total or reply.get(listing.total) == 0):
+        return []  # how the API may write an empty list; with rows promised, null is a fault
+    if not isinstance(rows, list):
+        raise BadReplyError(f"a reply without a list of {listing.rows}")
+    return rows
+
+
+def _token(reply: Row) -> str | None:
     token = reply.get("next_token")
     if token is None or token == "":
         return None
@@ -97,59 +168,34 @@ def _token(reply: Mapping[str, Any]) -> str | None:
     return token
 
 
-def _page(reply: Mapping[str, Any], *, number: int, after: int, last: bool) -> Page:
-    rows = _rows(reply)
-    if len(rows) > LIMIT:
-        raise IncompleteError(f"page {number} has {len(rows)} rows, {LIMIT} were asked for")
+def _page(reply: Row, listing: Listing[Key], *, number: int, after: Key | None, last: bool) -> Page[Key]:
+    rows = rows_of(reply, listing)
+    if listing.limit is not None and len(rows) > listing.limit:
+        raise IncompleteError(f"page {number} has {len(rows)} rows, {listing.limit} were asked for")
     if not rows and not last:
         raise IncompleteError(f"page {number} is empty and names a next one")
-    known = [(key, row) for row in rows if isinstance(row, dict) and (key := _usable_id(row)) is not None]
-    usable = [(key, row) for key, row in known if key > after]
-    if not usable and any(key < after for key, _ in known):
+    keyed = [(key, row) for row in rows if isinstance(row, dict) and (key := listing.key(row)) is not None]
+    usable = [(key, row) for key, row in keyed if after is None or key > after]
+    if not usable and any(after is not None and key < after for key, _ in keyed):
         raise IncompleteError(f"page {number} has only rows that belong before it")
-    # The API puts the last row's id into the token: what lies beyond it belongs to the next page.
-    upto = END if last else usable[-1][0] if usable else after
-    kept = {key: row for key, row in reversed(usable) if key <= upto}
+    # The API puts the last row's key into the token: what lies beyond it belongs to the next page.
+    upto = None if last else usable[-1][0] if usable else after
+    kept = {key: row for key, row in reversed(usable) if upto is None or key <= upto}
     return Page(
         number=number,
+        last=last,
         after=after,
         upto=upto,
-        rows=tuple(sorted(kept.items())),
+        rows=tuple(sorted(kept.items(), key=lambda item: item[0])),
         left_out=len(rows) - len(kept),
-        total=reply.get("total_instances"),
+        total=reply.get(listing.total),
     )
 
 
-def _rows(reply: Mapping[str, Any]) -> list[object]:
-    rows = reply.get("instances")
-    if rows is None and "instances" in reply and reply.get("total_instances") == 0:
-        return []  # how the API may write an empty list; with rows promised, null is a fault
-    if not isinstance(rows, list):
-        raise BadReplyError("a reply without a list of instances")
-    return rows
-
-
-def _usable_id(row: Mapping[str, Any]) -> int | None:
-    """Return the row's id, a whole number above 0 (as text too), or None."""
-    value = row.get("id")
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:  # noqa: PLR2004
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < END:
-        return None
-    return value
-
-
-def _check_progress(page: Page, token: str, seen: set[str]) -> None:
+def _check_progress(reply: Row, listing: Listing[Any], number: int, token: str, seen: set[str]) -> None:
     if token in seen:
-        raise IncompleteError(f"page {page.number} names a page that was there before")
-    promised = page.total if isinstance(page.total, int) else 0
-    most = min(MOST_PAGES, max(USUAL_PAGES, 4 * promised // LIMIT))
-    if page.number >= most:
-        raise IncompleteError(f"no end after {page.number} pages")
-
-
-def _json(value: object) -> str:
-    """Return JSON without blanks: each would be three more characters of every request's URL."""
-    return json.dumps(value, separators=(",", ":"))
+        raise IncompleteError(f"page {number} names a page that was there before")
+    total, limit = reply.get(listing.total), listing.limit or 1
+    promised = total if isinstance(total, int) else 0
+    if number >= min(MOST_PAGES, max(USUAL_PAGES, 4 * promised // limit)):
+        raise IncompleteError(f"no end after {number} pages")

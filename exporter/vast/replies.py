@@ -44,10 +44,12 @@ class Reply:
         try:
             there = urlsplit(urljoin(url, location))
         except ValueError:
-            raise BadReplyError(f"HTTP {self.status} with an address that can't be read") from None
+            message = f"HTTP {self.status} with an address that can't be read"
+            raise BadReplyError(message, status=self.status) from None
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             where = plain(f"{there.scheme}://{there.hostname}")
-            raise BadReplyError(f"HTTP {self.status}, a redirect to another address ({where}), not followed")
+            message = f"HTTP {self.status}, a redirect to another address ({where}), not followed"
+            raise BadReplyError(message, status=self.status)
         # Without its query the request would be for something else, secrets of the rows included.
         return there._replace(query=there.query or here.query, fragment="").geturl()
 
@@ -63,19 +65,19 @@ class Reply:
 
         """
         found = _json_object(self.body)
+        error = str(found["error"]) if found is not None and isinstance(found.get("error"), str) else ""
         message = f"HTTP {self.status}{self._says(found, key)}"
         # The status alone does not tell: an unknown key is answered with 404.
-        refused = found is not None and found.get("error") == "auth_error"
-        if refused or self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise AuthError(message)
+        if error == "auth_error" or self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise AuthError(message, status=self.status, error=error)
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise self._rate_limited(message, now)
+            raise self._rate_limited(message, error, now)
         if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ServerError(message)
+            raise ServerError(message, status=self.status, error=error)
         if self.status >= HTTPStatus.BAD_REQUEST:
-            raise ClientError(message)
+            raise ClientError(message, status=self.status, error=error)
         if self.status != HTTPStatus.OK or found is None or found.get("success") is False:
-            raise BadReplyError(message)
+            raise BadReplyError(message, status=self.status, error=error)
         return found
 
     def _says(self, found: dict[str, Any] | None, key: str) -> str:
@@ -88,7 +90,7 @@ class Reply:
         text = plain(_QUERY.sub("", text.replace(key, "<key>")))
         return f" ({text})" if text else ""
 
-    def _rate_limited(self, message: str, now: float) -> RateLimitedError:
+    def _rate_limited(self, message: str, error: str, now: float) -> RateLimitedError:
         found = _THRESHOLD.search(self.body[:4096].decode("utf-8", "replace"))
         return RateLimitedError(
             f"too many requests, threshold {found[1]} s: HTTP 429"
@@ -96,6 +98,7 @@ class Reply:
             else f"too many requests: {message}",
             threshold=float(found[1]) if found else None,
             retry_after=_retry_after(self.headers.get("Retry-After", ""), now),
+            error=error,
         )
 
 

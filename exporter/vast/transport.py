@@ -12,7 +12,7 @@ import io
 import socket
 from http.client import HTTPResponse
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
 import requests
@@ -21,6 +21,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.poolmanager import ProxyManager
+
+from exporter.vast.endpoints import Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-class Wire:
-    """What connections ask for the time that is left, and report to.
+class Deadline:
+    """When the present request has to be over: connections ask what time is left, and tell when it leaves.
 
     It is for one request at a time. Its clock is the system's: no other would tell a socket how long to wait.
     """
@@ -97,15 +99,15 @@ def environment(url: str) -> dict[str, Any]:
 
 
 class Adapter(HTTPAdapter):
-    """Keeps one connection alive, which reports to `wire`; through a proxy too.
+    """Keeps a connection to each host alive, which reports to `deadline`; through a proxy too.
 
     It is used without a session of `requests`: that would keep cookies, which give a rotated key the session
     of the one before, and read the whole body of a redirect.
     """
 
-    def __init__(self, wire: Wire) -> None:
-        self._pools = _pools(wire)
-        super().__init__(pool_connections=1, pool_maxsize=1)
+    def __init__(self, deadline: Deadline) -> None:
+        self._pools = _pools(deadline)
+        super().__init__(pool_connections=len(get_args(Host)), pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class has it
         """Make the pools for what needs no proxy."""
@@ -141,30 +143,30 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-def _pools(wire: Wire) -> dict[str, Any]:
+def _pools(deadline: Deadline) -> dict[str, Any]:
     class Reply(HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401
             super().__init__(sock, *args, **options)
             # Plain, TLS or in a tunnel, everything that is read passes here.
-            self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), wire.left))
+            self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), deadline.left))
 
     class Plain(HTTPConnection):
         response_class = Reply
 
         def _new_conn(self) -> socket.socket:
             try:
-                return wire.connect(self._dns_host, self.port or self.default_port)
+                return deadline.connect(self._dns_host, self.port or self.default_port)
             except (OSError, UnicodeError) as error:  # the latter from a name that no DNS can hold
                 raise NewConnectionError(self, "no connection") from error
 
         def _tunnel(self) -> None:
             super()._tunnel()
-            self.sock.settimeout(wire.left())  # for all of a TLS handshake
+            self.sock.settimeout(deadline.left())  # for all of a TLS handshake
 
         def send(self, data: Any) -> None:  # noqa: ANN401 - as the base class has it
             if self.sock is None:
                 self.connect()
-            wire.sending(self.sock)
+            deadline.sending(self.sock)
             super().send(data)
 
     class Secure(Plain, HTTPSConnection):

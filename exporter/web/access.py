@@ -51,16 +51,16 @@ class LiveAccess:
 
     Args:
         path: the web configuration file; None lets everybody in, without TLS.
-        told: told whether what was read is good, each time that it is read again.
+        on_read: told whether what was read is good, each time that it is read again.
 
     Raises:
         ConfigError: it can't be used from the beginning.
 
     """
 
-    def __init__(self, path: Path | None, told: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, path: Path | None, on_read: Callable[[bool], None] = lambda _: None) -> None:
         self._path = path
-        self._told = told
+        self._on_read = on_read
         self._seen = _Seen()
         self._access = read_access(path, self._seen.note) if path is not None else Access(WebConfig(), None)
 
@@ -86,14 +86,14 @@ class LiveAccess:
             self._refuse([f"{path}: tls_server_config: to begin or end TLS needs a restart"])
             return
         self._access = access
-        self._told(True)  # noqa: FBT003
+        self._on_read(True)  # noqa: FBT003
         _log.info(
             "the web configuration was read again",
             extra={"fields": {"users": len(access.config.basic_auth_users)}},
         )
 
     def _refuse(self, mistakes: Sequence[str]) -> None:
-        self._told(False)  # noqa: FBT003 - the one thing that it says
+        self._on_read(False)  # noqa: FBT003 - the one thing that it says
         for line in mistakes:
             _log.error("the new web configuration is refused", extra={"fields": {"error": line}})
 

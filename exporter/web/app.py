@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from exporter.exposition.body import OPENMETRICS, TEXT
 from exporter.web.access import LiveAccess
-from exporter.web.auth import Gate
+from exporter.web.auth import AccessMiddleware
 from exporter.web.landing import page
 from exporter.web.negotiation import wants_gzip, wants_openmetrics
 from exporter.web.users import PasswordChecks
@@ -38,7 +38,7 @@ READY_PATHS = ("/-/ready", "/readyz")
 
 
 class Served(Protocol):
-    """What the routes need of the daemon."""
+    """What the routes need of what polls."""
 
     @property
     def exposition(self) -> Exposition:
@@ -71,7 +71,7 @@ def create_app(
         return _verdict("healthy", complaints, request)
 
     async def ready(request: Request) -> Response:
-        waiting = [loop for loop in served.loops if not loop.runs.ended]
+        waiting = [loop for loop in served.loops if loop.job.collector.enabled and not loop.runs.ended]
         return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting], request)
 
     async def reload(_: Request) -> Response:
@@ -90,7 +90,7 @@ def create_app(
         ]
     )
     app.router.redirect_slashes = False
-    return Gate(
+    return AccessMiddleware(
         app,
         access=access or LiveAccess(None),
         passwords=passwords or PasswordChecks(),
@@ -124,16 +124,14 @@ class Metrics:
             }
         )
         # Piece by piece, so that a slow reader holds one piece in its buffer and not the whole.
+        # Unpacking one of a plain body takes 50 us, half of what the way to another thread and back would.
         for piece in body.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _body(self, *, openmetrics: bool, gzip: bool) -> Body:
-        exposition = self._served.exposition
-        if exposition.is_ready():
-            return exposition.body(openmetrics=openmetrics, gzip=gzip)
-        # Rendering takes its time; other requests are answered meanwhile.
-        return await run_in_threadpool(exposition.body, openmetrics=openmetrics, gzip=gzip)
+        # Rendering takes its time, and with many accounts so do the exporter's own metrics.
+        return await run_in_threadpool(self._served.exposition.body, openmetrics=openmetrics, gzip=gzip)
 
 
 def _name(loop: Loop) -> str:
@@ -143,6 +141,6 @@ def _name(loop: Loop) -> str:
 def _verdict(good: str, complaints: Sequence[str], request: Request) -> Response:
     if not complaints:
         return PlainTextResponse(f"{good}\n")
-    if not request.state.known:  # names of accounts and what is wrong with them are for users
+    if not request.state.authenticated:  # names of accounts and what is wrong with them are for users
         complaints = [f"not {good}"]
     return PlainTextResponse("\n".join(complaints) + "\n", status_code=503)

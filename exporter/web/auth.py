@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="vastai-exporter", charset="UTF-8"'}
 
 
-class Gate:
+class AccessMiddleware:
     """Lets through to `app` who may see it, as `access` says at that moment.
 
-    `open_paths` are for everybody; the state `known` of a request (`request.state.known`) says whether it is
-    a user's, or there are no users.
+    `open_paths` are for everybody. `request.state.authenticated` says whether a request is a user's, or there
+    are no users.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Gate:
         send = _with_headers(send, config.http_server_config.headers)
         refusal = PlainTextResponse("a user's name and password are needed\n", 401, CHALLENGE)
         try:
-            known = await self._knows(Headers(scope=scope), config.basic_auth_users)
+            authenticated = await self._authenticates(Headers(scope=scope), config.basic_auth_users)
         except TooManyGuessesError:
-            known = False
+            authenticated = False
             refusal = PlainTextResponse("too many passwords to check\n", 503, {"Retry-After": "1"})
-        scope.setdefault("state", {})["known"] = known
-        passes = known or scope["path"] in self._open_paths
+        scope.setdefault("state", {})["authenticated"] = authenticated
+        passes = authenticated or scope["path"] in self._open_paths
         await (self._app if passes else refusal)(scope, receive, send)
 
-    async def _knows(self, headers: Headers, users: Mapping[str, SecretStr]) -> bool:
+    async def _authenticates(self, headers: Headers, users: Mapping[str, SecretStr]) -> bool:
         if not users:
             return True
         credentials = credentials_of(headers.get("authorization", ""))

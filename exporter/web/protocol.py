@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -47,9 +49,10 @@ class HeadTooLargeError(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """One connection of a client; `limits` are set by the server, see `connections_of`."""
+    """One connection of a client; `limits` and `clock` are set by the server, see `connections_of`."""
 
     limits = LIMITS
+    clock = staticmethod(monotonic)
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Connection(HttpToolsProtocol):
         #: Whether a request is expected or has begun to arrive, and is not there as a whole.
         self._receiving = True
         #: When it began that a head is waited for, a request answered, or nothing done.
-        self._since = self.loop.time()
+        self._since = self.clock()
         self._deadline = self._since + self.limits.head_seconds
         self._in_head = True
         self._head_bytes = self._head_fed = 0
@@ -109,7 +112,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
             return
         self._in_head = False
-        self._since = self.loop.time()
+        self._since = self.clock()
         self._deadline = self._since + self.limits.answer_seconds
         super().on_headers_complete()
 
@@ -121,7 +124,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """End the connection where the request's body was not even read to its end."""
         super().on_response_complete()
-        self._since = self.loop.time()
+        self._since = self.clock()
         if self.cycle.more_body and not self.pipeline:
             self.transport.close()
 
@@ -136,7 +139,7 @@ class Connection(HttpToolsProtocol):
 
     def _wait_for_head(self) -> None:
         self._begin_head()
-        self._since = self.loop.time()
+        self._since = self.clock()
         self._deadline = self._since + self.limits.head_seconds
 
     def _is_answering(self) -> bool:
@@ -149,6 +152,6 @@ class Connection(HttpToolsProtocol):
         return not self._receiving and not self._is_answering()
 
 
-def connections_of(limits: Limits) -> type[Connection]:
+def connections_of(limits: Limits, clock: Callable[[], float]) -> type[Connection]:
     """Return the class of connections with these limits: uvicorn takes a class, and makes them itself."""
-    return type("LimitedConnection", (Connection,), {"limits": limits})
+    return type("LimitedConnection", (Connection,), {"limits": limits, "clock": staticmethod(clock)})

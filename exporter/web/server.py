@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from time import monotonic
 from typing import TYPE_CHECKING, Self
 
 import uvicorn
@@ -57,10 +58,11 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Cuts off who takes too long, and who is still reading `GRACE_SECONDS` after the end of serving."""
 
-    def __init__(self, config: uvicorn.Config, limits: Limits) -> None:
+    def __init__(self, config: uvicorn.Config, limits: Limits, clock: Callable[[], float]) -> None:
         super().__init__(config)
         self._limits = limits
-        self._connection = connections_of(limits)
+        self._clock = clock
+        self._connection = connections_of(limits, clock)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen as uvicorn does, but with a limit for TLS handshakes."""
@@ -90,7 +92,7 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look for connections that take too long, each tenth of a second."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         for connection in tuple(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.cut_if_overdue(now)
@@ -109,7 +111,7 @@ class BackgroundServer:
     """Serves `app` on `sock` from `start` to `stop`; `stop` closes the socket.
 
     `stopped`, where given, is called when the server's thread ends, asked for or not; with `tls` nothing else
-    is spoken.
+    is spoken. `clock`, in seconds, is what the limits of established connections are held against.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class BackgroundServer:
         stopped: Callable[[], None] | None = None,
         tls: ssl.SSLContext | None = None,
         limits: Limits = LIMITS,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         host, self.port = sock.getsockname()[:2]
         self.host: str = host
@@ -139,7 +142,7 @@ class BackgroundServer:
         )
         config.load()
         config.ssl = tls  # after loading, which makes one of its own or none
-        self._server = _Server(config, limits)
+        self._server = _Server(config, limits, clock)
         most = most_connections(limits.connections)
         self._socket = Listener(sock, most=most, silent_since=self._server.silent_since)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

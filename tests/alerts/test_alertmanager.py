@@ -219,11 +219,12 @@ def inhibited(alertmanager: str) -> dict[str, bool]:
 
 def states(alertmanager: str, number: int) -> dict[tuple[str, ...], list[str]]:
     """Return what each alert is inhibited by, when all `number` of them have been looked at."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while True:
         reply = requests.get(f"{alertmanager}/api/v2/alerts", timeout=10).json()
         if len(reply) == number and all(entry["status"]["state"] != "unprocessed" for entry in reply):
             break
+        assert time.monotonic() < deadline, reply
         time.sleep(0.1)
     keys = ("pair", "alertname", "severity", "instance_id")
     return {

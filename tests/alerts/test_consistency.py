@@ -101,7 +101,7 @@ class Flow:
 def scraped() -> dict[str, Labels]:
     known = {metric.name: frozenset(metric.labels) | TARGET for metric in METRICS}
     for metric in METRICS:
-        if metric.kind == "histogram":
+        if metric.type == "histogram":
             known[f"{metric.name}_bucket"] = known[metric.name] | {"le"}
             known |= {f"{metric.name}_{part}": known[metric.name] for part in ("count", "sum")}
     return known | {"up": TARGET}

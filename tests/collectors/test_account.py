@@ -52,7 +52,7 @@ def test_nothing_else_of_the_reply_is_kept(exporter: Exporter, account: Account)
     account.ask({"credit": 1, **SECRETS})
     for secret in SECRETS.values():
         assert secret.encode() not in exporter.scrape()
-        assert secret not in repr(account.credit)
+        assert secret not in repr(account.stores["account"])
 
 
 def test_the_newest_reply_is_all_that_is_known(account: Account) -> None:

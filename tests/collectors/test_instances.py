@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from exporter.collectors.instances import COLUMNS, GAUGES
+from exporter.collectors.instances import COLUMNS, ROWS
 
 if TYPE_CHECKING:
     from tests.support.pipeline import Account, Exporter
@@ -80,7 +80,7 @@ CASES: list[tuple[str, dict[str, Any], float | None]] = [
     ("external", {"external": 2}, None),
 ]
 #: Fields of each metric that has none of them where the API says null.
-SIMPLE = [(gauge.name, field) for gauge in GAUGES for field in gauge.reads if field != "actual_status"]
+SIMPLE = [(row.name, field.name) for row in ROWS for field in row.fields if field.name != "actual_status"]
 TELEMETRY = [
     "vastai_instance_gpu_util_ratio",
     "vastai_instance_gpu_temp_celsius",
@@ -103,14 +103,14 @@ def test_a_metric_is_what_the_field_says_in_the_base_unit(
 
 
 def test_every_row_of_the_table_has_its_case() -> None:
-    assert {gauge.name for gauge in GAUGES} == {f"vastai_instance_{metric}" for metric, _, _ in CASES}
+    assert {row.name for row in ROWS} == {f"vastai_instance_{metric}" for metric, _, _ in CASES}
 
 
 def test_of_a_whole_row_every_metric_is_shown_and_nothing_is_unreadable(
     account: Account, whole_row: dict[str, Any]
 ) -> None:
     account.walk([{"id": 1, **whole_row}])
-    assert account.values(1).keys() == {gauge.name for gauge in GAUGES}
+    assert account.values(1).keys() == {row.name for row in ROWS}
     assert not account.unreadable
 
 
@@ -392,3 +392,26 @@ def test_the_same_columns_are_asked_for_on_every_page(exporter: Exporter, accoun
     account.walk([{"id": 1}], [{"id": 2}])
     asked = [parse_qs(urlsplit(path).query)["select_cols"][0] for path in exporter.api.asked]
     assert [json.loads(columns) for columns in asked] == 2 * [list(COLUMNS)]
+
+
+def test_the_filters_of_the_account_are_asked_for_on_every_page(exporter: Exporter, account: Account) -> None:
+    account.filters = {"label": {"in": ["caf\xe9", 'say "hi"']}, "num_gpus": {"gte": 2}}
+    account.walk([{"id": 1}], [{"id": 2}])
+    asked = [parse_qs(urlsplit(path).query)["select_filters"][0] for path in exporter.api.asked]
+    assert [json.loads(filters) for filters in asked] == 2 * [account.filters]
+
+
+def test_a_page_on_the_way_without_a_usable_row_leaves_the_others(account: Account) -> None:
+    rows = [{"id": 1, "num_gpus": 1}, {"id": 2, "num_gpus": 1}]
+    account.walk(rows)
+    first, second, third = account.pages([{"id": None}], [{"id": 2, "num_gpus": 4}], [{}])
+    assert [each.objects for each in (first, second, third)] == [0, 1, 1]
+    assert account.values(1) == {}
+    assert account.values(2)["vastai_instance_num_gpus"] == 4
+    assert account.unreadable == {"id": 2}
+
+
+def test_a_walk_tells_how_many_pages_there_will_be(account: Account) -> None:
+    assert [each.total_pages for each in account.walk([{"id": 1}], total=25)] == [1]
+    assert [each.total_pages for each in account.walk([{"id": 1}], total=26)] == [2]
+    assert [each.total_pages for each in account.walk([{"id": 1}], total=0)] == [1]

@@ -69,6 +69,7 @@ def test_accounts_come_and_go_without_touching_the_others(
     write(settings | {"accounts": [research, studio]})
     reload(program)
     program.line("account=studio collector=instances outcome=success")
+    program.line("the configuration was read again")
     text = metrics(program)
     assert 'vastai_api_instances{account="research"} 60' in text
     assert 'vastai_api_instances{account="studio"} 10' in text

@@ -13,13 +13,14 @@ import requests
 
 from exporter.collectors.instances import COLUMNS
 from exporter.simulator import INSTANCES, USER, Reply, SimulatedVast, json_reply
-from exporter.vast.pages import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.support.program import Program, Run, Start, Write
 
+#: The most that the API gives.
+ROWS_A_PAGE = 25
 #: Shorter texts, such as "ubuntu", are words that may stand anywhere.
 LEAST = 7
 #: What the user's reply has that is no secret: the names of rights.
@@ -189,7 +190,7 @@ def test_no_key_is_shown_when_the_api_says_it_to_another_account(
 def test_no_secret_is_shown_when_it_comes_unasked_or_in_the_wrong_place(
     vast: SimulatedVast, begin: Callable[[], Program], secrets: set[str]
 ) -> None:
-    some = rows(vast)[: LIMIT - 1]
+    some = rows(vast)[: ROWS_A_PAGE - 1]
     for row in some:
         row["gpu_util"], row["dph_total"] = row["jupyter_token"], [row["onstart"]]
     some.insert(0, {"id": some[0]["jupyter_token"]})

@@ -9,14 +9,15 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exporter.commands.configuration import CONFIG, load
 from exporter.config.durations import format_duration, parse_duration
-from exporter.config.loading import Loaded, load
 from exporter.config.mistakes import ConfigError
-from exporter.config.models import OPERATORS, Config, split_address
+from exporter.config.models import OPERATORS, split_address
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from exporter.config.loading import Loaded
     from tests.support.program import Write
 
 KEY = "a-key-of-nobody"
@@ -230,11 +231,11 @@ def test_a_file_that_is_missing_a_folder_or_binary_is_said_to_be(tmp_path: Path)
     ],
 )
 def test_what_is_left_out_or_left_empty_has_its_default(text: str, write: Write) -> None:
-    assert loaded(write(text), {"VAST_API_KEY": KEY}).config == Config()
+    assert loaded(write(text), {"VAST_API_KEY": KEY}).config == CONFIG.model_validate({})
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    assert Config().model_dump() == {
+    assert CONFIG.model_validate({}).model_dump() == {
         "api": {"url": "https://console.vast.ai", "timeout": 30.0, "min_interval": None},
         "accounts": (),
         "collectors": {
@@ -275,8 +276,8 @@ def test_every_key_can_be_set(write: Write) -> None:
         "timeout": 90.0,
         "min_interval": 0.0,
     }
-    assert found.config.collectors.instances.interval == found.config.collectors.instances.stale_after == 1
-    assert not found.config.collectors.account.enabled
+    assert found.config.collectors.named("instances").interval == 1
+    assert not found.config.collectors.named("account").enabled
     assert found.config.web.telemetry_path == "/a/b-c_d.e~f"
     assert (found.config.log.level, found.config.log.format) == ("error", "json")
     assert found.notes == ()
@@ -505,7 +506,7 @@ ACCOUNTS = st.lists(
     | st.just(SECRET),
     max_size=3,
 )
-TREE = Config().model_dump() | {"accounts": ()}
+TREE = CONFIG.model_validate({}).model_dump() | {"accounts": ()}
 FILES = st.tuples(sections(TREE), ACCOUNTS | ANYTHING).map(
     lambda pair: pair[0] | {"accounts": pair[1]} if isinstance(pair[0], dict) else pair[0]
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.config.loading import load
+from exporter.commands.configuration import load
 from exporter.config.mistakes import ConfigError
 from exporter.config.web import read_web_config
 from exporter.web.access import read_access

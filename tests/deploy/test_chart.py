@@ -11,7 +11,7 @@ import yaml
 from cloudcoil.models.prometheus_operator import v1 as operator
 
 import exporter
-from exporter.config.models import Config
+from exporter.commands.configuration import CONFIG
 
 if TYPE_CHECKING:
     import subprocess
@@ -278,7 +278,7 @@ def test_the_exporter_accepts_its_configuration(objects: Render, values: dict[st
     maps = [item for item in objects(values) if "config.yaml" in item.get("data", {})]
     assert len(maps) == (0 if values.get("demo") else 1)
     for item in maps:
-        config = Config.model_validate(yaml.safe_load(item["data"]["config.yaml"]))
+        config = CONFIG.model_validate(yaml.safe_load(item["data"]["config.yaml"]))
         assert [(account.name, account.select_filters) for account in config.accounts] == [
             (given["name"], given.get("select_filters", {})) for given in values["accounts"]
         ]
@@ -316,7 +316,7 @@ def test_the_schema_knows_every_key_of_the_configuration(root: Path) -> None:
         fields = getattr(model, "model_fields", {})
         return {name: modelled(field.annotation) for name, field in fields.items()}
 
-    expected = modelled(Config)
+    expected = modelled(CONFIG)
     del expected["accounts"]  # made of the value `accounts`
     del expected["web"]  # the chart's own
     assert known(schema["properties"]["config"]) == expected

@@ -98,15 +98,12 @@ def test_it_is_healthy_confined_and_serves(demo: tuple[str, str]) -> None:
 
 
 @pytest.mark.docker
-def test_it_stops_within_two_seconds_with_a_connection_open(demo: tuple[str, str]) -> None:
+def test_it_stops_by_itself_with_a_connection_open(demo: tuple[str, str]) -> None:
     container, url = demo
     with requests.Session() as session:
         until(lambda: serves(session, url), lambda: docker("logs", container))
-        started = time.monotonic()
         docker("stop", "--time", "10", container)
-        seconds = time.monotonic() - started
-    assert inspect(container, ".State.ExitCode") == 0
-    assert seconds < 2
+    assert inspect(container, ".State.ExitCode") == 0  # and not 137, as after ten seconds
 
 
 def serves(session: requests.Session, url: str) -> bool:

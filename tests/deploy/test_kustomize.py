@@ -12,7 +12,7 @@ import yaml
 from cloudcoil.models.prometheus_operator import v1 as operator
 
 import exporter
-from exporter.config.models import Config
+from exporter.commands.configuration import CONFIG
 
 if TYPE_CHECKING:
     import subprocess
@@ -69,7 +69,7 @@ def test_the_configuration_is_the_exporters_and_mounted_with_its_key(
 ) -> None:
     items = kustomize("base")
     settings = one(items, "ConfigMap")
-    config = Config.model_validate(yaml.safe_load(settings["data"]["config.yaml"]))
+    config = CONFIG.model_validate(yaml.safe_load(settings["data"]["config.yaml"]))
     pod = one(items, "Deployment")["spec"]["template"]["spec"]
     ((container,), (volume,)) = pod["containers"], pod["volumes"]
     names, secret = (

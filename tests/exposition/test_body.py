@@ -14,12 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.collectors import instances
-from exporter.exposition.body import PIECE, Exposition, Fleet, Source
-from exporter.exposition.self_metrics import Telemetry
+from exporter.collectors import COLLECTORS, instances
+from exporter.exposition.body import PIECE, Exposition, Rendering, Source
+from exporter.exposition.self_metrics import SELF_METRICS, SelfMetrics
 from exporter.exposition.table import METRICS
 from exporter.metrics.lines import header
+from exporter.metrics.rows import Metric
 from exporter.vast.client import Attempt
+from tests.support import things
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,19 +33,19 @@ OPENMETRICS = pytest.mark.parametrize("openmetrics", [False, True])
 
 
 class Counting:
-    """Counts how often the fleet's numbers are made; waits for `gate` in each."""
+    """Counts how often the fleet's numbers are made; waits for `may_go_on` in each."""
 
     def __init__(self) -> None:
         self.calls = 0
-        self.gate = threading.Event()
-        self.gate.set()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
         summarise = instances.COLLECTOR.summarise
         assert summarise is not None
         self._summarise: Summarise = summarise
 
     def __call__(self, *arguments: Any) -> Mapping[str, bytes]:  # noqa: ANN401 - passed on as they come
         self.calls += 1
-        self.gate.wait(10)
+        self.may_go_on.wait(60)
         return self._summarise(*arguments)
 
 
@@ -52,7 +54,7 @@ def renderings(exporter: Exporter, account: Account) -> Counting:
     """Counts the renderings of `account`, the only source then."""
     counting = Counting()
     collector = replace(instances.COLLECTOR, summarise=counting)
-    exporter.sources[:] = [Source(account.name, collector, account.instances, 300.0)]
+    exporter.sources[:] = [Source(account.name, collector, account.stores["instances"], 300.0)]
     return counting
 
 
@@ -91,12 +93,12 @@ def test_scrapes_that_come_together_share_one_rendering(
     exporter: Exporter, account: Account, renderings: Counting
 ) -> None:
     account.walk([{"id": 1}])
-    renderings.gate.clear()
+    renderings.may_go_on.clear()
     bodies: list[bytes] = []
     threads = [threading.Thread(target=lambda: bodies.append(exporter.scrape())) for _ in range(4)]
     for thread in threads:
         thread.start()
-    renderings.gate.set()
+    renderings.may_go_on.set()
     for thread in threads:
         thread.join()
     assert renderings.calls == 1
@@ -105,14 +107,14 @@ def test_scrapes_that_come_together_share_one_rendering(
 
 
 def test_the_exporters_own_counters_are_new_in_every_scrape(exporter: Exporter, account: Account) -> None:
-    exporter.telemetry.add(account.name, instances.COLLECTOR, 60.0)
+    exporter.self_metrics.add(account.name, instances.COLLECTOR, 60.0)
     account.walk([{"id": 1}])
-    labels = 'account="research",endpoint="/api/v1/instances/",code="200"'
+    labels = 'account="research",path="/api/v1/instances/",code="200"'
     for count in range(3):
         line = f"vastai_api_requests_total{{{labels}}} {count}\n".encode()
         assert line in exporter.scrape(compressed=True)
         assert line in exporter.scrape(openmetrics=True)
-        exporter.telemetry.request(account.name, Attempt(instances.ENDPOINT, "200", 0.3))
+        exporter.self_metrics.request(account.name, Attempt(instances.ENDPOINT, "200", 0.3))
 
 
 def test_what_has_grown_too_old_leaves_when_it_has(exporter: Exporter, account: Account) -> None:
@@ -174,30 +176,16 @@ def test_one_account_growing_old_leaves_the_other(exporter: Exporter) -> None:
     assert b'vastai_instance_info{account="studio"' in shown
 
 
-def test_it_is_ready_while_what_was_rendered_is_current(exporter: Exporter, account: Account) -> None:
-    exposition = exporter.exposition
-    account.walk([{"id": 1}])
-    assert not exposition.is_ready()
-    exporter.scrape()
-    assert exposition.is_ready()
-    exporter.scrape(compressed=True)
-    assert exposition.is_ready()
-    exporter.clock.advance(301)
-    assert not exposition.is_ready()
-    exporter.scrape(compressed=True)
-    assert exposition.is_ready()
-    account.walk([{"id": 1}])
-    assert not exposition.is_ready()
-
-
 @OPENMETRICS
-def test_families_stand_once_each_in_the_order_of_the_table(
-    exporter: Exporter, whole_row: dict[str, Any], *, openmetrics: bool
+def test_families_stand_once_each_gauges_and_counters_in_the_order_of_the_table_and_then_the_exporters_own(
+    new_exporter: Callable[..., Exporter], whole_row: dict[str, Any], *, openmetrics: bool
 ) -> None:
+    exporter = new_exporter(collectors=(*COLLECTORS, things.COLLECTOR))
     for name in ("research", "studio"):
-        exporter.telemetry.add(name, instances.COLLECTOR, 60.0).succeeded(
+        exporter.self_metrics.add(name, instances.COLLECTOR, 60.0).succeeded(
             at=1.0, duration=1.0, pages=1, objects=1
         )
+        exporter.self_metrics.add(name, things.COLLECTOR, 60.0)
         account = exporter.account(name)
         account.walk([{"id": 1, **whole_row}], [{"id": 2, **whole_row}])
         account.ask(
@@ -210,9 +198,13 @@ def test_families_stand_once_each_in_the_order_of_the_table(
                 "autobill_amount": 20,
             }
         )
-    exporter.telemetry.request("research", Attempt(instances.ENDPOINT, "200", 0.3))
+        thing = {"size": 1, "starts": 1, "charge": 1, "paints": 1, "colour": "red", "broken": False}
+        account.collect(things.COLLECTOR, {"things": [{"name": "a", **thing}, {"name": "b", **thing}]})
+    exporter.self_metrics.request("research", Attempt(instances.ENDPOINT, "200", 0.3))
     shown = exporter.scrape(openmetrics=openmetrics)
-    headers = [header(metric, openmetrics=openmetrics) for metric in METRICS]
+    table = [metric for collector in exporter.collectors for metric in collector.metrics]
+    table.sort(key=lambda metric: metric.type == "counter")
+    headers = [header(metric, openmetrics=openmetrics) for metric in (*table, *SELF_METRICS)]
     assert families(shown) == [head.decode().split()[2] for head in headers]
     assert all(head in shown for head in headers)
 
@@ -267,12 +259,13 @@ def test_the_compressed_body_is_one_gzip_member_of_the_same_bytes(
 @pytest.mark.parametrize("values", [1, 3, 1000, 10**9])
 def test_no_byte_of_a_large_body_is_lost_however_well_it_compresses(values: int) -> None:
     numbers = Random(values)
+    price = Metric(name="price", help="A price.")
     made = [b'price{instance="%d"} %d\n' % (at // 5, numbers.randrange(values)) for at in range(30_000)]
     for some in range(1000, len(made) + 1, 1000):
-        fleet = Fleet(made[:some], (), 0.0)
-        text = b"".join((*made[:some], b"the end\n"))
-        assert b"".join(fleet.plain(b"the end\n").pieces) == text
-        assert gzip.decompress(b"".join(fleet.gzip(b"the end\n").pieces)) == text
+        rendering = Rendering([price], {"price": made[:some]}, (), 0.0)
+        text = b"".join((header(price), *made[:some], b"the end\n"))
+        assert b"".join(rendering.plain(b"the end\n", openmetrics=False).pieces) == text
+        assert gzip.decompress(b"".join(rendering.gzip(b"the end\n", openmetrics=False).pieces)) == text
 
 
 def test_a_large_body_comes_in_pieces_that_a_slow_reader_can_hold(
@@ -287,7 +280,7 @@ def test_a_large_body_comes_in_pieces_that_a_slow_reader_can_hold(
 
 
 def test_without_any_account_only_the_exporters_own_metrics_are_there() -> None:
-    exposition = Exposition(list, Telemetry(), clock=lambda: 0.0, most_labels=200)
+    exposition = Exposition(list, SelfMetrics(), clock=lambda: 0.0, most_labels=200, metrics=METRICS)
     content = b"".join(exposition.body(openmetrics=True, gzip=True, process=False).pieces)
     text = decompressed_as_one_member(content)
     assert families(text)[0] == "vastai_exporter_build_info"

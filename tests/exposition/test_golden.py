@@ -1,4 +1,4 @@
-"""Whole expositions, byte for byte; `pytest tests/data --update-golden` writes them anew."""
+"""Whole expositions, byte for byte; `pytest tests/exposition --update-golden` writes them anew."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.collectors import COLLECTORS
 from exporter.collectors import account as account_collector
 from exporter.collectors import instances as instances_collector
 from exporter.vast.client import Attempt
+from tests.support import things
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,18 +55,18 @@ ODD_TEXTS = [
 
 
 def started(exporter: Exporter, name: str) -> tuple[Account, Callable[[], None]]:
-    """Add an account as the daemon does; the second value notes that its runs have succeeded."""
-    instances = exporter.telemetry.add(name, instances_collector.COLLECTOR, 60.0)
-    credit = exporter.telemetry.add(name, account_collector.COLLECTOR, 300.0)
-    exporter.telemetry.reloaded(at=exporter.wall_clock())
+    """Add an account as the poller does; the second value notes that its runs have succeeded."""
+    instances = exporter.self_metrics.add(name, instances_collector.COLLECTOR, 60.0)
+    credit = exporter.self_metrics.add(name, account_collector.COLLECTOR, 300.0)
+    exporter.self_metrics.reloaded(at=exporter.wall_clock())
 
     def succeed() -> None:
         at = exporter.wall_clock() + 2
-        found = len(account.instances.snapshot.items(0, 2**63))
+        found = len(account.stores["instances"].snapshot.items())
         instances.succeeded(at=at, duration=1.75, pages=1, objects=found)
         credit.succeeded(at=at, duration=0.25, pages=1, objects=1)
-        exporter.telemetry.request(name, Attempt(instances_collector.ENDPOINT, "200", 0.5))
-        exporter.telemetry.request(name, Attempt(account_collector.ENDPOINT, "200", 0.25))
+        exporter.self_metrics.request(name, Attempt(instances_collector.ENDPOINT, "200", 0.5))
+        exporter.self_metrics.request(name, Attempt(account_collector.ENDPOINT, "200", 0.25))
 
     account = exporter.account(name)
     return account, succeed
@@ -105,11 +107,34 @@ def one_account_fails(exporter: Exporter, whole_row: Row) -> None:
     research.walk([{"id": 1001, **whole_row}])
     research.ask(CREDIT)
     succeed()
-    runs = exporter.telemetry.add("studio", instances_collector.COLLECTOR, 60.0)
+    runs = exporter.self_metrics.add("studio", instances_collector.COLLECTOR, 60.0)
     for _ in range(3):
         runs.failed("auth", "HTTP 404 (auth_error: Invalid user key)")
-        exporter.telemetry.request("studio", Attempt(instances_collector.ENDPOINT, "404", 0.125))
+        exporter.self_metrics.request("studio", Attempt(instances_collector.ENDPOINT, "404", 0.125))
     exporter.account("studio")
+
+
+def counters(exporter: Exporter, _: Row) -> None:
+    """Objects with counters, ranges and sentinels, which are not the API's."""
+    account, succeed = started(exporter, "default")
+    exporter.self_metrics.add("default", things.COLLECTOR, 60.0)
+    account.walk([{"id": 1001, "num_gpus": 1}])
+    rows = [
+        {
+            "name": "first",
+            "size": 0.5,
+            "starts": 3,
+            "charge": 50,
+            "paints": 1.5,
+            "colour": "red",
+            "broken": 0,
+        },
+        {"name": "second", "size": -1, "starts": "x", "charge": -1, "paints": 7},
+        {"name": 'say "hi"\n\\', "starts": 10**10, "charge": 101, "paints": 0, "colour": "two\nlines"},
+        {"name": 7},
+    ]
+    account.collect(things.COLLECTOR, {"things": rows})
+    succeed()
 
 
 def stale(exporter: Exporter, whole_row: Row) -> None:
@@ -125,10 +150,16 @@ SCENARIOS: dict[str, Scenario] = {
         two_instances,
         odd_text,
         one_account_fails,
+        counters,
         stale,
     )
 }
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)
+
+
+@pytest.fixture
+def exporter(new_exporter: Callable[..., Exporter]) -> Exporter:
+    return new_exporter(collectors=(*COLLECTORS, things.COLLECTOR))
 
 
 @every_scenario

@@ -16,7 +16,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from exporter.collectors import COLLECTORS
 from exporter.exposition.body import OPENMETRICS, TEXT
+from tests.support import things
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -118,16 +120,20 @@ def answer(url: str) -> Any:  # noqa: ANN401 - JSON
 def test_every_text_of_a_user_comes_back_from_a_query(
     new_exporter: Callable[..., Exporter], tmp_path: Path
 ) -> None:
-    exporter = new_exporter()
+    exporter = new_exporter(collectors=(*COLLECTORS, things.COLLECTOR))
     rows = [
         {"id": number, "label": text, "gpu_name": text, "actual_status": text, "num_gpus": 1}
         for number, text in enumerate(TEXTS, start=1)
     ]
-    exporter.account().walk(rows)
+    account = exporter.account()
+    account.walk(rows)
+    counted = {text.replace("\ud83d", ""): number for number, text in enumerate(TEXTS)}
+    made = [{"name": text, "starts": number} for text, number in counted.items()]
+    account.collect(things.COLLECTOR, {"things": made})
     scrapes = {form: threading.Semaphore(0) for form in FORMATS}
     with served(exporter, scrapes) as target, prometheus(tmp_path, target) as url:
         # The second scrape of a job begins when the first is stored.
-        assert all(scrapes[form].acquire(timeout=30) for form in 2 * FORMATS)
+        assert all(scrapes[form].acquire(timeout=60) for form in 2 * FORMATS)
         targets = answer(f"{url}/api/v1/targets")["activeTargets"]
         assert [(found["health"], found["lastError"]) for found in targets] == 2 * [("up", "")]
         for job in FORMATS:
@@ -137,3 +143,6 @@ def test_every_text_of_a_user_comes_back_from_a_query(
                 number: text.replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
                 for number, text in enumerate(TEXTS, start=1)
             }
+            series = answer(f"{url}/api/v1/query?query=" + quote(f'vastai_thing_starts_total{{job="{job}"}}'))
+            starts = {sample["metric"]["thing"]: float(sample["value"][1]) for sample in series["result"]}
+            assert starts == counted

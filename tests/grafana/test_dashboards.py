@@ -287,7 +287,7 @@ def _labels_of(name: str) -> frozenset[str]:
     for metric in METRICS:
         if name == metric.name:
             return OF_TARGET.union(metric.labels)
-        if metric.kind == "histogram" and name == f"{metric.name}_bucket":
+        if metric.type == "histogram" and name == f"{metric.name}_bucket":
             return OF_TARGET.union(metric.labels, {"le"})
     if name in OF_PROMETHEUS:
         return OF_PROMETHEUS[name]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from exporter.metrics.lines import encode, escape, header, labels, of_objects, sample
-from exporter.metrics.rows import Gauge, Metric, Record, scaled
+from exporter.metrics.fields import Record, number_field, text_field
+from exporter.metrics.lines import encode, escape, header, labels, of_objects, of_samples, sample
+from exporter.metrics.rows import Metric, Row, scaled
+from exporter.metrics.snapshot import Lines
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_without_labels_there_are_no_braces() -> None:
 
 @pytest.mark.parametrize(("openmetrics", "family"), [(False, "vastai_things_total"), (True, "vastai_things")])
 def test_openmetrics_names_a_counter_without_its_ending(*, openmetrics: bool, family: str) -> None:
-    metric = Metric(name="vastai_things_total", help="Things.", kind="counter")
+    metric = Metric(name="vastai_things_total", help="Things.", type="counter")
     expected = f"# HELP {family} Things.\n# TYPE {family} counter\n"
     assert header(metric, openmetrics=openmetrics) == expected.encode()
 
@@ -67,20 +71,100 @@ def test_half_a_surrogate_pair_does_not_stop_the_rest_from_being_written() -> No
     assert encode("a\ud83db\n") == b"a?b\n"
 
 
+def test_a_header_is_that_of_the_metrics_type() -> None:
+    metric = Metric(name="vastai_wait_seconds", help="Waits.", type="histogram")
+    expected = b"# HELP vastai_wait_seconds Waits.\n# TYPE vastai_wait_seconds histogram\n"
+    assert header(metric) == header(metric, openmetrics=True) == expected
+
+
+# The lines of objects
+
+SIZE, DEPTH, NAME = number_field("size"), number_field("depth"), text_field("name")
+ROWS: tuple[Row[Record], ...] = (
+    Row(name="size", help="", fields=(SIZE,), value=scaled(SIZE)),
+    Row(
+        name="info",
+        help="",
+        labels=("id", "name", "depth"),
+        fields=(SIZE, NAME, DEPTH),
+        value=scaled(SIZE),
+        label_values=lambda record: (record.text(NAME), str(record.number(DEPTH))),
+    ),
+    Row(name="depth", help="", fields=(DEPTH,), value=scaled(DEPTH)),
+)
+
+
 def test_a_metric_has_lines_only_of_the_objects_that_have_a_value() -> None:
-    size = Gauge(name="size", help="", reads={}, value=scaled("size"))
-    name = Gauge(name="name", help="", labels=("id", "name"), reads={}, value=scaled("size"), texts=_name)
-    depth = Gauge(name="depth", help="", reads={}, value=scaled("depth"))
-    objects: list[tuple[str, Record]] = [
-        ('id="1"', {"size": 0, "depth": None, "name": 'a"b'}),
-        ('id="2"', {"size": None, "depth": None, "name": "c"}),
-        ('id="3"', {"size": 2.5, "depth": None, "name": ""}),
+    objects = [
+        ('id="1"', Record({"size": 0}, {"name": 'a"b'})),
+        ('id="2"', Record({}, {"name": "c"})),
+        ('id="3"', Record({"size": 2.5}, {})),
     ]
-    assert of_objects((size, name, depth), objects) == {
-        "size": b'size{id="1"} 0\nsize{id="3"} 2.5\n',
-        "name": b'name{id="1",name="a\\"b"} 0\nname{id="3",name=""} 2.5\n',
-    }
+    assert of_objects(ROWS, objects) == Lines(
+        text={
+            "size": b'size{id="1"} 0\nsize{id="3"} 2.5\n',
+            "info": b'info{id="1",name="a\\"b",depth="None"} 0\ninfo{id="3",name="",depth="None"} 2.5\n',
+        },
+        counts={"size": b"\1\0\1", "info": b"\1\0\1"},
+    )
 
 
-def _name(record: Record) -> tuple[str, ...]:
-    return (str(record["name"]),)
+def test_where_each_object_has_its_line_nothing_is_counted() -> None:
+    objects = [(f'id="{number}"', Record({"size": number}, {})) for number in (1, 2)]
+    assert of_objects(ROWS[:1], objects) == Lines(text={"size": b'size{id="1"} 1\nsize{id="2"} 2\n'})
+
+
+def test_no_objects_have_no_lines() -> None:
+    assert of_objects(ROWS, []) == Lines(text={})
+
+
+def test_metrics_that_lack_the_same_objects_share_what_says_so() -> None:
+    # Of 40 metrics and thousands of objects it would be much.
+    objects = [(f'id="{number}"', Record({"size": 1} if number % 3 else {}, {})) for number in range(9)]
+    counts = of_objects(ROWS, objects).counts
+    assert counts["size"] is counts["info"]
+
+
+TEXTS = st.sampled_from(
+    ["", "\n", '"', "\\", "a\nb", "\r\n", "\x85\u2028", '"} 1\nsize{id="7"} 1']
+) | st.text(max_size=5)
+RECORDS = st.builds(
+    Record,
+    st.dictionaries(st.sampled_from(["size", "depth"]), st.integers(-9, 9) | st.floats(-1e9, 1e9)),
+    st.fixed_dictionaries({"name": TEXTS}),
+)
+
+
+@given(
+    records=st.lists(st.tuples(TEXTS, RECORDS), max_size=8), first=st.integers(0, 8), size=st.integers(0, 8)
+)
+def test_the_lines_of_some_of_the_objects_are_those_that_they_would_have_alone(
+    records: list[tuple[str, Record]], first: int, size: int
+) -> None:
+    objects = [(labels(("id",), (key,)), record) for key, record in records]
+    last = min(first + size, len(objects))
+    some, alone = of_objects(ROWS, objects).of(first, last), of_objects(ROWS, objects[first:last])
+    assert some.text == alone.text
+    # Where an object without a line is cut off, one each may be said in as many words.
+    for name in some.text:
+        ones = bytes([1]) * len(objects[first:last])
+        assert some.counts.get(name, ones) == alone.counts.get(name, ones)
+
+
+# The lines of an account
+
+
+def test_the_samples_of_an_account_stand_in_the_order_of_their_labels() -> None:
+    metric = Metric(name="things", help="", labels=("account", "state", "label"))
+    samples = [(("b", "x"), 1), (("a", "y"), 2.5), (("a", 'x"'), 0)]
+    assert of_samples(metric, "me", samples) == (
+        b'things{account="me",state="a",label="x\\""} 0\n'
+        b'things{account="me",state="a",label="y"} 2.5\n'
+        b'things{account="me",state="b",label="x"} 1\n'
+    )
+
+
+def test_an_account_may_have_one_sample_or_none() -> None:
+    metric = Metric(name="things", help="")
+    assert of_samples(metric, 'm"e', [((), 7)]) == b'things{account="m\\"e"} 7\n'
+    assert of_samples(metric, "me", []) == b""

@@ -1,9 +1,10 @@
-"""When runs come, what a failed one leaves and costs, what is logged of them, and how a loop ends."""
+"""When runs are due, what a failed one leaves and costs, what is logged of them, and how a loop ends."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 from exporter import logs
 from exporter.collectors import COLLECTORS, Collector
 from exporter.collectors.base import Collect, Progress, Run
-from exporter.exposition.self_metrics import Telemetry
+from exporter.config.models import CollectorSettings
+from exporter.exposition.self_metrics import SelfMetrics
 from exporter.logs import Redactor
-from exporter.polling.loop import HUNG_AFTER, Job, Loop, World
+from exporter.polling.job import Job
+from exporter.polling.loop import HUNG_AFTER, KEEP_CONNECTION, Context, Loop
+from exporter.vast.endpoints import Endpoint
 from exporter.vast.errors import AuthError, NetworkError, Stopped
 from exporter.vast.keys import Key
-from exporter.vast.pace import Endpoint
+from tests.support.scripted_api import PATIENCE
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     Logged = Callable[[], list[tuple[str, str, dict[str, Any]]]]
 
 ENDPOINT = Endpoint("/api/v1/things/", 1.0)
-INSTANCES, ACCOUNT = COLLECTORS
+INSTANCES = COLLECTORS[0]
 INTERVAL = 60.0
 #: The fields of every line that is about a scripted run.
 THINGS = {"account": "research", "collector": "things"}
@@ -69,6 +73,30 @@ class Script:
         return [later - earlier for earlier, later in pairwise(self.starts)]
 
 
+def things(collect: Collect) -> Collector:
+    """A collector of things that are not there."""
+    return Collector(
+        name="things",
+        title="Things",
+        about="things",
+        permission="none",
+        endpoints=(ENDPOINT,),
+        objects="things",
+        interval=INTERVAL,
+        stale_after=300.0,
+        collect=collect,
+    )
+
+
+def drive(loop: Loop, time: VirtualTime, steps: int = 10**6) -> None:
+    """Step a loop whenever it is due, which lets time pass, until it is stopped or has had its steps."""
+    for _ in range(steps):
+        if loop.stopped:
+            return
+        time.now = max(time.now, loop.due)
+        loop.step()
+
+
 @pytest.fixture
 def new_loop(world: ApiWorld) -> NewLoop:
     """Makes loops in virtual time; what they share is made anew for each."""
@@ -80,35 +108,30 @@ def new_loop(world: ApiWorld) -> NewLoop:
         key: Key | None = None,
         interval: float = INTERVAL,
         progress: Callable[[Job, Progress], None] = lambda _job, _progress: None,
-        telemetry: Telemetry | None = None,
+        self_metrics: SelfMetrics | None = None,
         event: Callable[[], threading.Event] = world.time.event,
         account: str = "research",
         exposed: set[Path] | None = None,
     ) -> Loop:
-        collector = INSTANCES
-        if collect is not None:
-            collector = Collector(
-                name="things", endpoint=ENDPOINT, objects="things", gauges=(), collect=collect
-            )
         job = Job(
             account=account,
             key=key or Key(value=world.key),
             filters={},
-            collector=collector,
-            interval=interval,
-            stale_after=300.0,
-        )
-        loop = Loop(
-            job,
-            World(
-                options=world.options(),
-                telemetry=telemetry or Telemetry(),
-                redact=Redactor(),
-                progress=progress,
-                event=event,
-                exposed=exposed if exposed is not None else set(),
+            urls={"api": world.url},
+            collector=INSTANCES if collect is None else things(collect),
+            settings=CollectorSettings.model_construct(
+                enabled=True, interval=interval, stale_after=max(300.0, interval)
             ),
         )
+        context = Context(
+            options=world.options(),
+            self_metrics=self_metrics or SelfMetrics(),
+            redact=Redactor(),
+            progress=progress,
+            event=event,
+            exposed=exposed if exposed is not None else set(),
+        )
+        loop = Loop(job, context)
         if isinstance(collect, Script):
             collect.stop = loop.stop
         return loop
@@ -144,7 +167,7 @@ def runs(*outcomes: BaseException | None, seconds: float = 0.0) -> list[tuple[fl
 
 def test_runs_begin_an_interval_apart_however_long_they_take(new_loop: NewLoop, time: VirtualTime) -> None:
     script = Script(time, (0.0, None), (10.0, None), (59.0, None))
-    new_loop(script).run()
+    drive(new_loop(script), time)
     assert script.gaps() == [INTERVAL, INTERVAL, INTERVAL]
 
 
@@ -153,7 +176,7 @@ def test_a_run_longer_than_its_interval_is_followed_at_once_and_counted(
 ) -> None:
     script = Script(time, (100.0, None), (60.0, None), (61.0, None))
     loop = new_loop(script)
-    loop.run()
+    drive(loop, time)
     assert script.gaps() == [100.0, INTERVAL, 61.0]
     assert loop.runs.overruns == 2
     said = "the run took longer than its interval, the next follows at once"
@@ -168,7 +191,7 @@ def test_pauses_after_failures_double_up_to_four_intervals(
 ) -> None:
     world.jitter = jitter
     script = Script(time, *runs(*7 * [DOWN], seconds=5.0))
-    new_loop(script).run()
+    drive(new_loop(script), time)
     intervals = [0.25, 0.5, 1, 2, 4, 4, 4]
     assert script.gaps() == pytest.approx([5.0 + n * INTERVAL * share for n in intervals])
 
@@ -186,14 +209,14 @@ def test_no_pause_after_a_failure_is_longer_than_four_intervals(
     world.time.waits.clear()
     world.time.most = 10**6
     script = Script(world.time, *runs(*errors))
-    new_loop(script, interval=interval).run()
+    drive(new_loop(script, interval=interval), world.time)
     assert max(script.gaps()) <= 4 * interval * 1.000001
     assert min(script.gaps()) >= 0.25 * interval * 0.749999
 
 
 def test_a_success_sets_the_pauses_back(new_loop: NewLoop, time: VirtualTime) -> None:
     script = Script(time, *runs(DOWN, DOWN, DOWN, None, DOWN))
-    new_loop(script).run()
+    drive(new_loop(script), time)
     first = 0.25 * INTERVAL * 0.75
     assert script.gaps() == pytest.approx([first, 2 * first, 4 * first, INTERVAL, first])
 
@@ -202,7 +225,7 @@ def test_after_the_key_was_refused_the_pause_is_the_longest_at_once(
     new_loop: NewLoop, time: VirtualTime
 ) -> None:
     script = Script(time, *runs(AuthError("no"), AuthError("no"), DOWN))
-    new_loop(script).run()
+    drive(new_loop(script), time)
     longest = 4 * INTERVAL * 0.75
     assert script.gaps() == pytest.approx([longest, longest, INTERVAL * 0.75])
 
@@ -214,15 +237,9 @@ def test_a_new_key_is_tried_within_a_second(
     path.write_text("old")
     script = Script(time, *runs(AuthError("no")))
     loop = new_loop(script, key=Key(path=path))
-    original = time.wait
-
-    def rotate(seconds: float) -> None:
-        original(seconds)
-        if len(time.waits) == 20:
-            path.write_text("new")
-
-    time.wait = rotate  # type: ignore[method-assign]
-    loop.run()
+    drive(loop, time, steps=21)
+    path.write_text("new")
+    drive(loop, time)
     assert script.gaps() == [20.0]
     assert ("INFO", "the key has changed, trying again", THINGS) in logged()
 
@@ -234,7 +251,7 @@ def test_a_key_that_changes_while_it_is_being_refused_is_tried_at_once(
     path.write_text("old")
     script = Script(time, *runs(AuthError("no"), None, seconds=5.0))
     script.meanwhile = lambda: path.write_text("new")
-    new_loop(script, key=Key(path=path)).run()
+    drive(new_loop(script, key=Key(path=path)), time)
     assert script.gaps() == [5.0, INTERVAL]
 
 
@@ -243,13 +260,12 @@ def test_a_key_file_that_comes_back_is_tried_at_once(
 ) -> None:
     path = tmp_path / "key"
     loop = new_loop(key=Key(path=path))
-    time.most = 3
-    loop.run()
+    drive(loop, time, steps=4)
     assert not api.asked
     assert (loop.runs.failures, loop.runs.refused) == ({"auth": 1}, True)
     path.write_text("key")
     api.otherwise = api.reply(page(1))
-    assert loop.run_once()
+    drive(loop, time, steps=1)
     assert (loop.runs.success, loop.runs.refused, loop.runs.error) == (True, False, "")
 
 
@@ -260,13 +276,13 @@ def test_other_options_count_from_the_next_request_on(
     api.otherwise = api.reply(page(1))
     assert loop.run_once()
     world.min_interval = 7.0
-    others = World(
+    others = Context(
         options=world.options(),
-        telemetry=Telemetry(),
+        self_metrics=SelfMetrics(),
         redact=Redactor(),
         progress=lambda _job, _progress: None,
     )
-    loop.update(loop.job, others)
+    assert loop.update(loop.job, others)
     assert [loop.run_once(), loop.run_once()] == [True, True]
     assert time.waits == [7.0]
     assert api.connections == 1
@@ -281,7 +297,7 @@ def page(*ids: int, token: str | None = None) -> dict[str, Any]:
 
 
 def shown(loop: Loop) -> list[int]:
-    return [key for part in loop.known.snapshot.parts for key in part.items]
+    return [key for part in loop.store.snapshot.parts for key in part.items]
 
 
 def test_a_first_walk_that_fails_shows_nothing(new_loop: NewLoop, api: Api) -> None:
@@ -337,7 +353,7 @@ def test_an_unexpected_error_costs_its_run_only(
     surprise = RuntimeError(f"{world.key} in http://x/api/?select_cols=secret")
     script = Script(time, *runs(surprise, None))
     loop = new_loop(script)
-    loop.run()
+    drive(loop, time)
     assert loop.runs.failures == {"internal": 1}
     assert len(script.starts) == 3
     said = text()
@@ -372,11 +388,11 @@ def test_an_error_in_telling_of_progress_is_a_failed_run_that_keeps_its_pages(
 
 
 def test_an_error_in_counting_a_request_is_a_failed_run(new_loop: NewLoop, api: Api) -> None:
-    class Broken(Telemetry):
+    class Broken(SelfMetrics):
         def request(self, *_: object) -> None:
             raise ValueError
 
-    loop = new_loop(telemetry=Broken())
+    loop = new_loop(self_metrics=Broken())
     api.otherwise = api.reply(page(1))
     assert not loop.run_once()
     assert loop.runs.failures == {"internal": 1}
@@ -402,7 +418,7 @@ def test_a_walk_is_one_line(
 def test_a_failure_is_a_warning_with_a_count_and_its_end_one_line(
     new_loop: NewLoop, time: VirtualTime, logged: Logged
 ) -> None:
-    new_loop(Script(time, *runs(DOWN, DOWN, None, None))).run()
+    drive(new_loop(Script(time, *runs(DOWN, DOWN, None, None))), time)
     levels = [(level, message) for level, message, _ in logged()]
     assert levels[:5] == [
         ("WARNING", "run failed"),
@@ -444,7 +460,7 @@ def test_a_key_file_that_everybody_can_read_is_warned_of_once(
         path.chmod(mode)
     exposed: set[Path] = set()
     for path in (open_to_all, open_to_all, closed):
-        new_loop(Script(time), key=Key(path=path), exposed=exposed).start()
+        new_loop(Script(time), key=Key(path=path), exposed=exposed).warn_of_exposed_key()
     fields = {"account": "research", "file": open_to_all, "do": f"chmod 600 {open_to_all}"}
     said = [line for line in logged() if line[0] == "WARNING"]
     assert said == [("WARNING", "every user of this machine can read the key file", fields)]
@@ -461,22 +477,23 @@ def test_a_loop_in_good_health_has_no_trouble_however_long_it_waits(
     time.most = 10**6
     found: list[str] = []
     script.meanwhile = lambda: found.append(loop.trouble())
-    loop.run()
+    drive(loop, time)
     assert found == ["", "", ""]
     assert loop.trouble() == ""
 
 
+def in_thread(task: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=task, daemon=True)
+    thread.start()
+    return thread
+
+
 def ended(thread: threading.Thread) -> bool:
-    thread.join(10)
+    thread.join(PATIENCE)
     return not thread.is_alive()
 
 
-def thread_of(loop: Loop) -> threading.Thread:
-    name = f"{loop.job.collector.name} {loop.job.account}"
-    return next(thread for thread in threading.enumerate() if thread.name == name)
-
-
-def test_a_loop_that_gives_no_sign_is_hung(new_loop: NewLoop, world: ApiWorld) -> None:
+def test_a_run_that_gives_no_sign_is_hung(new_loop: NewLoop, world: ApiWorld) -> None:
     entered, release = threading.Event(), threading.Event()
 
     def collect(_run: Run) -> Iterator[Progress]:
@@ -486,59 +503,64 @@ def test_a_loop_that_gives_no_sign_is_hung(new_loop: NewLoop, world: ApiWorld) -
         yield
 
     loop = new_loop(collect)
-    loop.start()
-    assert entered.wait(10)
+    thread = in_thread(loop.step)
+    assert entered.wait(PATIENCE)
     world.time.now += world.timeout + HUNG_AFTER
     assert loop.trouble() == ""
     world.time.now += 7
     assert loop.trouble() == "gives no sign, 7 s overdue"
-    thread = thread_of(loop)
     release.set()
     assert ended(thread)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_loop_whose_thread_is_gone_has_died(new_loop: NewLoop) -> None:
-    proceed = threading.Event()
+def test_a_loop_that_nobody_runs_is_overdue(new_loop: NewLoop, time: VirtualTime) -> None:
+    loop = new_loop(Script(time, *runs(None, None)))
+    drive(loop, time, steps=1)
+    time.now = loop.due + HUNG_AFTER
+    assert loop.trouble() == ""
+    time.now += 5
+    assert loop.trouble() == "gives no sign, 5 s overdue"
 
+
+def test_a_loop_that_waits_for_a_thread_is_not_the_one_in_trouble(
+    new_loop: NewLoop, time: VirtualTime
+) -> None:
+    loop = new_loop(Script(time, *runs(None, None)))
+    loop.queue()
+    time.now += 10 * HUNG_AFTER
+    assert loop.trouble() == ""
+    loop.step()
+    time.now = loop.due + HUNG_AFTER + 1
+    assert loop.trouble() == "gives no sign, 1 s overdue"
+
+
+def test_what_no_guard_holds_costs_its_run_only(new_loop: NewLoop, time: VirtualTime) -> None:
     def collect(_run: Run) -> Iterator[Progress]:
-        proceed.wait()
-        raise SystemExit  # what no guard holds
+        raise SystemExit
         yield
 
     loop = new_loop(collect)
+    with pytest.raises(SystemExit):
+        loop.step()
+    assert loop.due == time.now + INTERVAL
     assert loop.trouble() == ""
-    loop.start()
-    thread = thread_of(loop)
-    proceed.set()
-    assert ended(thread)
-    assert loop.trouble() == "has died"
 
 
-def test_a_loop_that_was_stopped_has_not_died(new_loop: NewLoop, time: VirtualTime) -> None:
-    entered, proceed = threading.Event(), threading.Event()
-    script = Script(time, *runs(None))
-
-    def meanwhile() -> None:
-        entered.set()
-        proceed.wait()
-
-    script.meanwhile = meanwhile
-    loop = new_loop(script)
-    loop.start()
-    assert entered.wait(10)
-    thread = thread_of(loop)
-    loop.stop()
-    proceed.set()
-    assert ended(thread)
-    assert loop.trouble() == ""
+def test_a_run_that_got_no_thread_has_failed_and_comes_again(new_loop: NewLoop, time: VirtualTime) -> None:
+    loop = new_loop(Script(time, *runs(None)))
+    loop.fail("no thread for it: can't start new thread")
+    assert loop.runs.failures == {"internal": 1}
+    assert loop.runs.error == "no thread for it: can't start new thread"
+    assert loop.due == time.now + 0.25 * INTERVAL * 0.75
+    drive(loop, time, steps=1)
+    assert loop.runs.success
 
 
 # How it ends
 
 
 class Waiting(threading.Event):
-    """A real event which tells when somebody waits on it for long."""
+    """A real event which tells when somebody waits on it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -549,69 +571,108 @@ class Waiting(threading.Event):
         return super().wait(timeout)
 
 
-@pytest.mark.parametrize("phase", ["turn", "back-off", "failure", "interval"])
-def test_a_loop_ends_in_every_kind_of_wait(phase: str, new_loop: NewLoop, api: Api, world: ApiWorld) -> None:
+@pytest.mark.parametrize("phase", ["turn", "back-off"])
+def test_a_run_ends_in_every_kind_of_wait(phase: str, new_loop: NewLoop, api: Api, world: ApiWorld) -> None:
     waiting = Waiting()
+    world.min_interval = 3600.0
     if phase == "turn":
-        world.min_interval = 3600.0
         api.replies.append(api.reply(page(1, token="a")))
-    elif phase == "back-off":
-        world.min_interval = 3600.0
-        api.otherwise = api.reply(b"", 503)
-    elif phase == "failure":
-        api.otherwise = api.reply(b"", 400)
     else:
-        api.otherwise = api.reply(page(1))
+        api.otherwise = api.reply(b"", 503)
     loop = new_loop(interval=3600.0, event=lambda: waiting)
-    loop.start()
-    thread = thread_of(loop)
-    assert waiting.entered.wait(10)
+    thread = in_thread(loop.step)
+    assert waiting.entered.wait(PATIENCE)
     loop.stop()
+    assert ended(thread)
+    assert len(api.asked) == 1
+    api.settle()  # its connection is closed
+
+
+def test_a_loop_that_is_stopped_between_two_runs_closes_its_connection_and_runs_no_more(
+    new_loop: NewLoop, api: Api, time: VirtualTime
+) -> None:
+    api.otherwise = api.reply(page(1))
+    loop = new_loop(interval=KEEP_CONNECTION)
+    drive(loop, time, steps=2)
+    assert api.connections == 1
+    loop.stop()
+    assert loop.due <= time.now
+    loop.step()
+    api.settle()
+    assert len(api.asked) == 2
+
+
+def test_a_connection_is_not_kept_for_a_run_that_comes_much_later(
+    new_loop: NewLoop, api: Api, time: VirtualTime
+) -> None:
+    api.otherwise = api.reply(page(1))
+    loop = new_loop(interval=KEEP_CONNECTION + 1)
+    drive(loop, time, steps=1)
+    api.settle()
+    drive(loop, time, steps=1)
+    assert api.connections == 2
+    assert loop.runs.success
+
+
+def test_a_request_that_hangs_is_not_tried_again_once_the_loop_was_stopped(
+    new_loop: NewLoop, api: Api
+) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def play(_connection: socket.socket) -> None:
+        asked.set()
+        over.wait()
+
+    api.otherwise = play
+    loop = new_loop(event=threading.Event)
+    thread = in_thread(loop.step)
+    assert asked.wait(PATIENCE)
+    loop.stop()
+    over.set()
     assert ended(thread)
     assert len(api.asked) == 1
 
 
-def test_a_loop_that_ends_closes_its_connection(new_loop: NewLoop, api: Api) -> None:
-    waiting = Waiting()
-    api.otherwise = api.reply(page(1))
-    loop = new_loop(interval=3600.0, event=lambda: waiting)
-    loop.start()
-    thread = thread_of(loop)
-    assert waiting.entered.wait(10)
-    loop.stop()
-    assert ended(thread)
-    api.settle()
-    assert api.connections == 1
-
-
-def test_a_request_that_hangs_does_not_keep_the_program(new_loop: NewLoop, api: Api, world: ApiWorld) -> None:
-    asked = threading.Event()
-    hang = api.hang()
-
-    def play(connection: socket.socket) -> None:
-        asked.set()
-        hang(connection)
-
-    api.otherwise = play
-    world.timeout = 0.5
-    loop = new_loop(event=threading.Event)
-    loop.start()
-    thread = thread_of(loop)
-    assert asked.wait(10)
-    loop.stop()
-    assert thread.daemon
-    assert ended(thread)
-    assert len(api.asked) == 1  # it is not tried again
-
-
-def test_a_loop_that_is_behind_its_interval_ends_before_the_next_run(
-    new_loop: NewLoop, time: VirtualTime
-) -> None:
+def test_a_loop_that_is_stopped_in_a_run_begins_no_other(new_loop: NewLoop, time: VirtualTime) -> None:
     script = Script(time, (100.0, None), (100.0, None))
     loop = new_loop(script)
     script.meanwhile = loop.stop
-    loop.run()
+    drive(loop, time)
+    loop.step()
     assert len(script.starts) == 1
+
+
+# When the configuration changes
+
+
+def test_another_interval_counts_from_the_last_run_on(new_loop: NewLoop, time: VirtualTime) -> None:
+    loop = new_loop(Script(time, *runs(None, None)))
+    drive(loop, time, steps=1)
+    started = time.now
+    time.now += 10
+    settings = loop.job.settings.model_copy(update={"interval": 20.0})
+    assert loop.update(replace(loop.job, settings=settings), loop.context)
+    assert (loop.due, loop.runs.interval) == (started + 20.0, 20.0)
+
+
+def test_what_failed_is_tried_at_once_under_another_configuration(
+    new_loop: NewLoop, time: VirtualTime
+) -> None:
+    loop = new_loop(Script(time, *runs(DOWN, None)))
+    drive(loop, time, steps=1)
+    time.now += 3
+    settings = loop.job.settings.model_copy(update={"interval": 90.0})
+    assert loop.update(replace(loop.job, settings=settings), loop.context)
+    assert loop.due == time.now
+
+
+def test_a_configuration_that_says_the_same_changes_nothing(new_loop: NewLoop, time: VirtualTime) -> None:
+    loop = new_loop(Script(time, *runs(DOWN, None)))
+    drive(loop, time, steps=1)
+    due = loop.due
+    time.now += 1
+    assert not loop.update(replace(loop.job), replace(loop.context))
+    assert loop.due == due
 
 
 # Accounts beside each other
@@ -620,22 +681,22 @@ def test_a_loop_that_is_behind_its_interval_ends_before_the_next_run(
 def test_the_failures_of_one_account_do_not_touch_another(
     new_loop: NewLoop, api: Api, second_api: Api, world: ApiWorld
 ) -> None:
-    telemetry = Telemetry()
-    good = new_loop(account="good", telemetry=telemetry)
+    self_metrics = SelfMetrics()
+    good = new_loop(account="good", self_metrics=self_metrics)
     world.url = second_api.url
-    bad = new_loop(account="bad", telemetry=telemetry)
+    bad = new_loop(account="bad", self_metrics=self_metrics)
     api.otherwise = api.reply(page(1, 2))
     second_api.otherwise = second_api.reset()
     for _ in range(2):
         assert [good.run_once(), bad.run_once()] == [True, False]
     assert (good.runs.failing, bad.runs.failing) == (0, 2)
     assert (shown(good), shown(bad)) == ([1, 2], [])
-    text = telemetry.lines(openmetrics=False, process=False).decode()
+    text = self_metrics.lines(openmetrics=False, process=False).decode()
     assert 'vastai_collector_success{account="good",collector="instances"} 1\n' in text
     assert 'vastai_collector_success{account="bad",collector="instances"} 0\n' in text
     failures = 'vastai_collector_failures_total{{account="{}",collector="instances",reason="network"}} {}\n'
     assert failures.format("good", 0) in text
     assert failures.format("bad", 2) in text
-    requests = 'vastai_api_requests_total{{account="{}",endpoint="/api/v1/instances/",code="{}"}} {}\n'
+    requests = 'vastai_api_requests_total{{account="{}",path="/api/v1/instances/",code="{}"}} {}\n'
     assert requests.format("good", "200", 2) in text
     assert requests.format("bad", "error", 6) in text

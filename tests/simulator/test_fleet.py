@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from exporter.simulator import DEFAULT_START, Fleet
-from exporter.simulator.columns import row
+from exporter.simulator.fleet.instance_row import row
 
 HOUR = 3600.0
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.simulator import DEFAULT_START, Fleet, Kind
-from exporter.simulator.columns import row
+from exporter.simulator import DEFAULT_START, Fleet, IncidentType
+from exporter.simulator.fleet.instance_row import row
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def later(fleet: Fleet, seconds: float) -> None:
 
 
 def test_an_instance_stuck_in_loading_is_not_paid_for_and_gets_out_afterwards(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.STUCK_LOADING, duration=1200)
+    incident = fleet.inject(IncidentType.STUCK_LOADING, duration=1200)
     later(fleet, 1199)
     stuck = shown(fleet, incident.instance_id)
     assert stuck["actual_status"] == "loading"
@@ -31,7 +31,7 @@ def test_an_instance_stuck_in_loading_is_not_paid_for_and_gets_out_afterwards(fl
 
 
 def test_a_lost_host_takes_all_its_instances_offline_free_of_charge_until_it_is_back(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.HOST_OFFLINE, duration=600)
+    incident = fleet.inject(IncidentType.HOST_OFFLINE, duration=600)
     of_host = [i for i in fleet.roster if i.contract.machine.host_id == incident.host_id]
     before = {i.id: i.status for i in of_host}
     assert {shown(fleet, i.id)["actual_status"] for i in of_host} == {"offline"}
@@ -48,8 +48,8 @@ def test_a_host_lost_twice_is_back_when_both_incidents_are_over() -> None:
     hosts = [i.contract.machine.host_id for i in fleet.roster]
     shared = next(host for host in hosts if hosts.count(host) > 1)
     first, second, *_ = (i for i in fleet.roster if i.contract.machine.host_id == shared)
-    fleet.inject(Kind.HOST_OFFLINE, first.id, duration=300)
-    fleet.inject(Kind.HOST_OFFLINE, second.id, duration=600)
+    fleet.inject(IncidentType.HOST_OFFLINE, first.id, duration=300)
+    fleet.inject(IncidentType.HOST_OFFLINE, second.id, duration=600)
     later(fleet, 300)
     assert first.shown_status == second.shown_status == "offline"
     later(fleet, 300)
@@ -58,7 +58,7 @@ def test_a_host_lost_twice_is_back_when_both_incidents_are_over() -> None:
 
 
 def test_a_silent_instance_is_unknown_and_its_telemetry_stale(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.NO_HEARTBEAT, duration=300)
+    incident = fleet.inject(IncidentType.NO_HEARTBEAT, duration=300)
     first = shown(fleet, incident.instance_id)
     later(fleet, 290)
     last = shown(fleet, incident.instance_id)
@@ -72,7 +72,7 @@ def test_a_silent_instance_is_unknown_and_its_telemetry_stale(fleet: Fleet) -> N
 
 
 def test_an_outbid_instance_is_stopped_while_the_least_bid_is_above_its_own(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.OUTBID, duration=600)
+    incident = fleet.inject(IncidentType.OUTBID, duration=600)
     outbid = shown(fleet, incident.instance_id)
     assert (outbid["actual_status"], outbid["intended_status"]) == ("stopped", "running")
     assert (outbid["cur_state"], outbid["next_state"], outbid["is_bid"]) == ("stopped", "stopped", True)
@@ -86,21 +86,21 @@ def test_an_outbid_instance_is_stopped_while_the_least_bid_is_above_its_own(flee
 def test_only_interruptible_instances_are_outbid(fleet: Fleet) -> None:
     on_demand = next(i.id for i in fleet.roster if not i.contract.is_bid)
     with pytest.raises(ValueError, match="not interruptible"):
-        fleet.inject(Kind.OUTBID, on_demand)
+        fleet.inject(IncidentType.OUTBID, on_demand)
 
 
 def test_an_overheating_gpu_passes_85_degrees_and_cools_down_afterwards(fleet: Fleet) -> None:
     chosen = next(i.id for i in fleet.roster if i.contract.machine.has_sensor and i.status == "running")
     usual = float(str(shown(fleet, chosen)["gpu_temp"]))
-    fleet.inject(Kind.OVERHEATING, chosen, duration=600)
+    fleet.inject(IncidentType.OVERHEATING, chosen, duration=600)
     later(fleet, 300)
     assert float(str(shown(fleet, chosen)["gpu_temp"])) > 85 > usual
-    fleet.clear(Kind.OVERHEATING)
+    fleet.clear(IncidentType.OVERHEATING)
     assert float(str(shown(fleet, chosen)["gpu_temp"])) < 85
 
 
 def test_a_filling_disk_is_full_after_half_its_time_and_emptied_at_its_end(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.DISK_FILLING, duration=1000)
+    incident = fleet.inject(IncidentType.DISK_FILLING, duration=1000)
     instance = fleet.instance(incident.instance_id)
     seen = []
     for _ in range(10):
@@ -115,7 +115,7 @@ def test_a_filling_disk_is_full_after_half_its_time_and_emptied_at_its_end(fleet
 
 
 def test_an_idle_instance_runs_and_costs_but_does_nothing(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.IDLE)
+    incident = fleet.inject(IncidentType.IDLE)
     idle = shown(fleet, incident.instance_id)
     assert idle["actual_status"] == "running"
     assert idle["gpu_util"] in (0.0, -1.0)
@@ -123,10 +123,10 @@ def test_an_idle_instance_runs_and_costs_but_does_nothing(fleet: Fleet) -> None:
 
 
 def test_an_ending_contract_ends_when_it_says_unless_it_is_extended(fleet: Fleet) -> None:
-    ending = fleet.inject(Kind.CONTRACT_ENDING, duration=900)
-    extended = fleet.inject(Kind.CONTRACT_ENDING, duration=900)
+    ending = fleet.inject(IncidentType.CONTRACT_ENDING, duration=900)
+    extended = fleet.inject(IncidentType.CONTRACT_ENDING, duration=900)
     assert shown(fleet, ending.instance_id)["duration"] == 900
-    fleet.clear(Kind.CONTRACT_ENDING, extended.instance_id)
+    fleet.clear(IncidentType.CONTRACT_ENDING, extended.instance_id)
     end = shown(fleet, extended.instance_id)["end_date"]
     later(fleet, 900)
     assert shown(fleet, ending.instance_id)["actual_status"] == "exited"
@@ -135,9 +135,9 @@ def test_an_ending_contract_ends_when_it_says_unless_it_is_extended(fleet: Fleet
 
 
 def test_clearing_ends_every_incident(fleet: Fleet) -> None:
-    for kind in Kind:
-        fleet.inject(kind)
-    assert len(fleet.incidents) == len(Kind)
+    for incident_type in IncidentType:
+        fleet.inject(incident_type)
+    assert len(fleet.incidents) == len(IncidentType)
     fleet.clear()
     assert fleet.incidents == ()
     assert not any(i.lost for i in fleet.roster)
@@ -145,19 +145,19 @@ def test_clearing_ends_every_incident(fleet: Fleet) -> None:
 
 def test_an_incident_brings_a_stopped_instance_up_first(fleet: Fleet) -> None:
     stopped = next(i for i in fleet.roster if i.status == "exited")
-    fleet.inject(Kind.IDLE, stopped.id)
+    fleet.inject(IncidentType.IDLE, stopped.id)
     assert stopped.shown_status == "running"
 
 
 def test_there_is_no_incident_without_an_instance(fleet: Fleet) -> None:
     with pytest.raises(LookupError):
-        fleet.inject(Kind.IDLE, 1)
+        fleet.inject(IncidentType.IDLE, 1)
     with pytest.raises(LookupError):
-        Fleet(1, 0, DEFAULT_START).inject(Kind.IDLE)
+        Fleet(1, 0, DEFAULT_START).inject(IncidentType.IDLE)
 
 
 def test_an_incident_outlives_its_instance_without_harm(fleet: Fleet) -> None:
-    incident = fleet.inject(Kind.HOST_OFFLINE, duration=100)
+    incident = fleet.inject(IncidentType.HOST_OFFLINE, duration=100)
     fleet.destroy(incident.instance_id)
     later(fleet, 101)
     assert not any(i.lost for i in fleet.roster)
@@ -168,6 +168,6 @@ def test_by_itself_something_goes_wrong_several_times_an_hour() -> None:
     seen = set()
     for minute in range(240):
         fleet.advance(DEFAULT_START + minute * 60)
-        seen |= {(incident.kind, incident.instance_id) for incident in fleet.incidents}
+        seen |= {(incident.type, incident.instance_id) for incident in fleet.incidents}
     assert len(seen) > 20
-    assert {kind for kind, _ in seen} == set(Kind)
+    assert {incident_type for incident_type, _ in seen} == set(IncidentType)

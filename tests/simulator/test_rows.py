@@ -5,7 +5,7 @@ import json
 import pytest
 
 from exporter.simulator import DEFAULT_START, Fleet
-from exporter.simulator.columns import COLUMNS, STORED, row
+from exporter.simulator.fleet.instance_row import COLUMNS, STORED, row
 
 # fmt: off
 DOCUMENTED = [

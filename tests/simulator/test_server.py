@@ -93,7 +93,7 @@ def test_the_command_serves_until_a_signal_and_ends_with_success(number: signal.
         url, key = first_lines(process)
         reply = requests.get(url + INSTANCES, headers={"Authorization": f"Bearer {key}"}, timeout=10)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert reply.json()["total_instances"] == 30
     assert (process.returncode, errors) == (0, "")
 
@@ -104,7 +104,7 @@ def test_frozen_and_without_thresholds_the_command_says_the_same_whenever_it_is_
         headers = {"Authorization": f"Bearer {key}"}
         bodies = [requests.get(url + INSTANCES, headers=headers, timeout=10).content for _ in range(3)]
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert len(set(bodies)) == 1
     assert b'"success": true' in bodies[0]
 
@@ -113,5 +113,5 @@ def test_a_port_that_is_taken_is_an_error() -> None:
     with SimulatedVast(size=1) as vast:
         port = vast.url.rsplit(":", 1)[1]
         with start("--port", port) as process:
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
     assert process.returncode == 1

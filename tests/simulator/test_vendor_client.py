@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.simulator import INSTANCES, USER, ManualClock, SimulatedVast, starts
-from exporter.simulator.columns import row
+from exporter.simulator.fleet.instance_row import row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +137,7 @@ def test_it_says_that_a_revoked_key_is_no_good(vast: SimulatedVast, client: Clie
 def test_it_fails_on_the_second_page_of_a_server_that_holds_it_to_the_documented_threshold(
     vast: SimulatedVast, client: Client
 ) -> None:
-    vast.pace.thresholds[INSTANCES] = 1.0
+    vast.rate_limits.thresholds[INSTANCES] = 1.0
     answer = client("show", "instances")
     assert json.loads(answer.stderr)["status_code"] == 429
     asked = [request for request in vast.requests if request.endpoint == INSTANCES]

@@ -1,4 +1,4 @@
-"""The data's path with the world passed in: a scripted API on loopback, clocks that tests move."""
+"""The way of the data, from replies to /metrics: a scripted API on loopback, clocks that tests move."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections import Counter, deque
+from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ from hypothesis import HealthCheck, settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from exporter.collectors import COLLECTORS
 from exporter.collectors import account as account_collector
 from exporter.collectors import instances as instances_collector
-from exporter.collectors.base import Known, Run
+from exporter.collectors.base import Run, Store
 from exporter.exposition.body import Exposition, Source
-from exporter.exposition.self_metrics import Telemetry
+from exporter.exposition.self_metrics import SelfMetrics
+from exporter.metrics.fields import Problems
 from exporter.simulator import ManualClock
 from exporter.vast.client import Client, Options
 from exporter.vast.errors import ApiError
@@ -31,7 +33,7 @@ from exporter.vast.pace import Paces
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from exporter.collectors.base import Progress
+    from exporter.collectors.base import Collector, Progress
 
     Row = Mapping[str, Any]
     #: A metric's name and its labels.
@@ -88,18 +90,38 @@ class Account:
     """One account, and what becomes of the replies that it gets.
 
     Attributes:
-        instances: what is known of the instances.
-        credit: what is known of the account itself.
-        unreadable: values that could not be read, by field.
+        filters: its `select_filters`.
+        stores: what is known, by collector.
+        problems: values that were no use.
 
     """
 
     def __init__(self, name: str, exporter: Exporter) -> None:
         self.name = name
-        self.instances = Known()
-        self.credit = Known()
-        self.unreadable: Counter[str] = Counter()
+        self.filters: dict[str, Any] = {}
+        self.stores: dict[str, Store] = {}
+        self.problems = Problems()
         self._exporter = exporter
+
+    @property
+    def unreadable(self) -> dict[str, int]:
+        """How many values of each field could not be read, where there were any."""
+        return dict(+self.problems.unreadable)
+
+    @property
+    def out_of_range(self) -> dict[str, int]:
+        """How many values of each field can't be true, where there were any."""
+        return dict(+self.problems.out_of_range)
+
+    def collect(self, collector: Collector, *replies: Row) -> list[Progress]:
+        """Run a collector, which gets these replies."""
+        return list(self.start(collector, *replies))
+
+    def start(self, collector: Collector, *replies: Row) -> Iterator[Progress]:
+        """Run a collector, which gets these replies, a reply at a time."""
+        self._exporter.api.replies.clear()
+        self._exporter.api.replies += [(200, json.dumps(reply).encode()) for reply in replies]
+        return collector.collect(self._run(collector))
 
     def walk(self, *pages: Sequence[Row], total: object = None) -> list[Progress]:
         """Walk over pages of rows, up to their end."""
@@ -107,12 +129,13 @@ class Account:
 
     def pages(self, *pages: Sequence[Row], total: object = None) -> Iterator[Progress]:
         """Walk over pages of rows, a page at a time."""
-        self._exporter.api.replies.clear()
         promised = sum(map(len, pages)) if total is None else total
-        for number, rows in enumerate(pages, start=1):
-            token = f"page {number + 1}" if number < len(pages) else None
-            self._reply({"total_instances": promised, "next_token": token, "instances": rows})
-        return instances_collector.collect(self._run(self.instances))
+        tokens = [*(f"page {number}" for number in range(2, len(pages) + 1)), None]
+        replies = [
+            {"total_instances": promised, "next_token": token, "instances": rows}
+            for rows, token in zip(pages, tokens, strict=True)
+        ]
+        return self.start(instances_collector.COLLECTOR, *replies)
 
     def broken_walk(self, *pages: Sequence[Row]) -> None:
         """Walk over pages of rows, with one more that is promised and can't be had."""
@@ -123,8 +146,7 @@ class Account:
 
     def ask(self, reply: Row) -> None:
         """Ask for the account's credit."""
-        self._reply(reply)
-        list(account_collector.collect(self._run(self.credit)))
+        self.collect(account_collector.COLLECTOR, reply)
 
     def values(self, instance: int | None = None) -> dict[str, float]:
         """Return the per-instance values of an instance, or else those of the account itself, by metric."""
@@ -136,52 +158,55 @@ class Account:
         return {name: value for name, value in found.items() if name not in {"account", "instance_id"}}
 
     def _samples(self, instance: int | None) -> Samples:
-        parts = (self.credit if instance is None else self.instances).snapshot.parts
-        text = b"".join(chunk for part in parts for chunk in part.lines.values())
+        parts = self.stores["account" if instance is None else "instances"].snapshot.parts
+        text = b"".join(chunk for part in parts for chunk in part.lines.text.values())
         samples = self._exporter.parsed(text)
         wanted = {("account", self.name), *([("instance_id", str(instance))] if instance is not None else ())}
         return {series: value for series, value in samples.items() if wanted <= series[1]}
 
-    def _reply(self, reply: Row) -> None:
-        self._exporter.api.replies.append((200, json.dumps(reply).encode()))
+    def _run(self, collector: Collector) -> Run:
+        def report(problems: Problems) -> None:
+            self.problems.unreadable.update(problems.unreadable)
+            self.problems.out_of_range.update(problems.out_of_range)
+            self._exporter.self_metrics.problems(self.name, collector.name, problems)
 
-    def _run(self, known: Known) -> Run:
         return Run(
             account=self.name,
             client=self._exporter.client,
-            filters={},
-            known=known,
+            filters=self.filters,
+            settings=collector.settings(),
+            store=self.stores[collector.name],
             clock=self._exporter.clock,
             wall_clock=self._exporter.wall_clock,
-            unreadable=self._count,
+            report=report,
         )
-
-    def _count(self, fields: Counter[str]) -> None:
-        self.unreadable += fields
-        self._exporter.telemetry.unreadable(self.name, fields)
 
 
 class Exporter:
     """Accounts, and the exposition of what is known of them."""
 
-    def __init__(self, api: Api, client: Client, most_labels: int) -> None:
+    def __init__(self, api: Api, client: Client, most_labels: int, collectors: Sequence[Collector]) -> None:
         self.api = api
         self.client = client
+        self.collectors = collectors
         self.clock = ManualClock(1000.0)
         self.wall_clock = ManualClock()
-        self.telemetry = Telemetry(version="1.2.3", revision="abc1234", python_version="3.11.2")
+        self.self_metrics = SelfMetrics(version="1.2.3", revision="abc1234", python_version="3.11.2")
         self.sources: list[Source] = []
         self.exposition = Exposition(
-            lambda: self.sources, self.telemetry, clock=self.clock, most_labels=most_labels
+            lambda: self.sources,
+            self.self_metrics,
+            clock=self.clock,
+            most_labels=most_labels,
+            metrics=[metric for collector in collectors for metric in collector.metrics],
         )
 
     def account(self, name: str = "research") -> Account:
-        """Add an account, whose instances are shown for 300 s and whose credit is for 1,800 s."""
+        """Add an account; what is found is shown for as long as is usual for its collector."""
         added = Account(name, self)
-        self.sources += [
-            Source(name, instances_collector.COLLECTOR, added.instances, 300.0),
-            Source(name, account_collector.COLLECTOR, added.credit, 1800.0),
-        ]
+        for collector in self.collectors:
+            store = added.stores[collector.name] = Store()
+            self.sources.append(Source(name, collector, store, collector.stale_after))
         return added
 
     def scrape(self, *, openmetrics: bool = False, compressed: bool = False) -> bytes:
@@ -218,7 +243,7 @@ def new_exporter(api: Api) -> Callable[..., Exporter]:
     """Makes exporters, for tests that need a new one for each example."""
     still = ManualClock(0.0)
     options = Options(
-        url=api.url,
+        urls={"api": api.url},
         timeout=30.0,
         user_agent="tests",
         paces=Paces(clock=still, min_interval=0.0),
@@ -228,10 +253,10 @@ def new_exporter(api: Api) -> Callable[..., Exporter]:
     )
     client = Client(options, key=lambda: "a-key", wait=lambda _: None, observe=lambda _: None)
 
-    def make(*, most_labels: int = 200) -> Exporter:
+    def make(*, most_labels: int = 200, collectors: Sequence[Collector] = COLLECTORS) -> Exporter:
         api.replies.clear()
         api.asked.clear()
-        return Exporter(api, client, most_labels)
+        return Exporter(api, client, most_labels, collectors)
 
     return make
 

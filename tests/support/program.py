@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 #: Seconds in which anything that is waited for has happened, on however busy a machine.
 PATIENCE = 60
-#: The promise is 2 s; the rest is what a busy machine may add to the interpreter's own end.
-ENDS_WITHIN = 2 + 3
+#: The promise is 2 s. This is what a busy machine may make of them, and less than the 20 s of a request,
+#: which a program could wait out instead of being ended.
+ENDS_WITHIN = 15
 COMMAND = (sys.executable, "-m", "exporter")
 
 

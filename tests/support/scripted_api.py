@@ -11,24 +11,28 @@ import subprocess
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from time import monotonic, sleep
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from exporter.vast.client import Attempt, Client, Options
+from exporter.vast.endpoints import Endpoint
 from exporter.vast.errors import Stopped
-from exporter.vast.pace import Endpoint, Paces
+from exporter.vast.pace import Paces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from exporter.vast.endpoints import Host
+
     #: How the server plays a reply: bytes that are sent, or what is done with the socket before it is closed.
     Play = bytes | Callable[[socket.socket], None]
 
+#: Seconds in which anything that is waited for has happened, on however busy a machine.
+PATIENCE = 60.0
 KEY = "a-key-that-nobody-may-see"
 #: The host that the certificate of `tls` is for, besides this machine's addresses.
 HOST = "vast.test"
@@ -38,8 +42,10 @@ HOST = "vast.test"
 class Asked:
     """A request as it came, and the number of the connection on which it did."""
 
+    method: str
     target: str
     headers: Mapping[str, str]
+    body: bytes
     connection: int
 
     @property
@@ -144,7 +150,7 @@ class Api:
     def settle(self) -> None:
         """Return when every connection so far has come to its end; it is an error where one does not."""
         for thread in self._threads[1:]:  # without the one that accepts
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
     def close(self) -> None:
@@ -224,7 +230,8 @@ def _request(file: IO[bytes], number: int) -> Asked | None:
     while line := file.readline().strip().decode("latin-1"):
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    return Asked(first[1], headers, number)
+    body = file.read(int(headers.get("content-length", "0")))
+    return Asked(first[0], first[1], headers, body, number)
 
 
 class Proxy:
@@ -245,6 +252,10 @@ class Proxy:
         self._front = Api()
         self._front.greeting = self._tunnel
         self.url = self._front.url
+
+    def settle(self) -> None:
+        """Return when every connection so far has come to its end."""
+        self._front.settle()
 
     def close(self) -> None:
         self._front.close()
@@ -321,9 +332,16 @@ class _VirtualEvent(threading.Event):
 
 @dataclass(kw_only=True)
 class World:
-    """What a client is given, which a test may set."""
+    """What a client is given, which a test may set.
+
+    Attributes:
+        url: where the host `api` is.
+        run_url: where the host `run` is, or "" where it is not known.
+
+    """
 
     url: str
+    run_url: str = ""
     time: VirtualTime
     timeout: float = 30.0
     key: str = KEY
@@ -333,8 +351,11 @@ class World:
     attempts: list[Attempt] = field(default_factory=list)
 
     def options(self) -> Options:
+        urls: dict[Host, str] = {"api": self.url}
+        if self.run_url:
+            urls["run"] = self.run_url
         return Options(
-            url=self.url,
+            urls=urls,
             timeout=self.timeout,
             user_agent="vastai-exporter/0",
             paces=Paces(clock=self.time, min_interval=self.min_interval),
@@ -345,10 +366,6 @@ class World:
 
     def client(self) -> Client:
         return Client(self.options(), key=lambda: self.key, wait=self.time.wait, observe=self.attempts.append)
-
-    def real_time_client(self) -> Client:
-        options = replace(self.options(), clock=monotonic, paces=Paces(clock=monotonic))
-        return Client(options, key=lambda: self.key, wait=sleep, observe=self.attempts.append)
 
 
 @pytest.fixture(autouse=True)

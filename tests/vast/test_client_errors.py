@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import tracemalloc
 from time import sleep
@@ -17,7 +18,7 @@ from exporter.vast.errors import ApiError, Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.vast.pace import Endpoint
+    from exporter.vast.endpoints import Endpoint
     from tests.support.scripted_api import Api, Play, Proxy, World
 
 #: What no error may show: the key, what the query held, and what a row did.
@@ -190,21 +191,56 @@ CASES = [
 
 def caught(world: World, endpoint: Endpoint) -> ApiError:
     with pytest.raises(ApiError) as raised:
-        world.client().get(endpoint, PARAMS)
+        world.client().ask(endpoint, PARAMS)
     shown = f"{raised.value} {raised.value!r}"
     assert not [secret for secret in (world.key, QUERY, ROW, "select_filters") if secret in shown]
     return raised.value
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_each_thing_that_goes_wrong_has_its_reason_and_its_words(
+def test_each_thing_that_goes_wrong_has_its_reason_its_words_and_the_status_of_the_reply(
     case: Case, api: Api, world: World, endpoint: Endpoint
 ) -> None:
     api.otherwise = case.play(api)
     world.timeout = 0.1 if case.reason == "timeout" else 30.0
     error = caught(world, endpoint)
     assert (error.reason, str(error)) == (case.reason, case.words)
+    status = re.search(r"HTTP ([0-9]{3})", case.words)
+    assert error.status == (int(status[1]) if status else None)
     assert len(world.attempts) == case.tries
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "word"),
+    [
+        ({"success": False, "error": "no_such_user", "msg": "No such user."}, 404, "no_such_user"),
+        ({"success": False, "error": "team_required"}, 400, "team_required"),
+        (AUTH, 404, "auth_error"),
+        ({"error": "rate_limit_exceeded"}, 429, "rate_limit_exceeded"),
+        ({"error": "busy"}, 503, "busy"),
+        ({"error": "busy", "success": False}, 200, "busy"),
+        ({"msg": "no_such_user"}, 404, ""),
+        ({"error": {"code": "no_such_user"}}, 404, ""),
+        ({"error": None}, 404, ""),
+        (["no_such_user"], 404, ""),
+        (b"no_such_user", 404, ""),
+        (b"", 404, ""),
+    ],
+)
+def test_an_error_tells_the_word_that_the_api_has_for_it(
+    reply: object, status: int, word: str, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = api.reply(reply, status)
+    error = caught(world, endpoint)
+    assert (error.status, error.error) == (status, word)
+
+
+def test_where_there_was_no_reply_there_is_neither_status_nor_word(
+    api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = api.reset()
+    error = caught(world, endpoint)
+    assert (error.status, error.error) == (None, "")
 
 
 def test_the_cases_cover_every_reason_that_a_single_request_can_have() -> None:
@@ -362,6 +398,7 @@ def test_a_reply_that_drips_through_a_proxy_is_cut_in_time(
     world.url, world.timeout = "https://vast.test", 0.5
     error = caught(world, endpoint)
     assert (error.reason, str(error)) == ("timeout", "no whole reply within 0.5 s")
+    proxy.settle()
     assert set(proxy.asked) == {"vast.test:443"}
 
 
@@ -390,5 +427,5 @@ def test_a_reply_that_unpacks_to_gigabytes_is_refused_within_little_memory(
 def test_huge_numbers_cost_themselves_only(api: Api, world: World, endpoint: Endpoint) -> None:
     body = b'{"huge": %s, "large": %s, "small": 7, "half": 0.5}' % (5000 * b"9", 50 * b"1")
     api.otherwise = api.reply(body)
-    found: dict[str, Any] = world.client().get(endpoint, {})
+    found: dict[str, Any] = world.client().ask(endpoint)
     assert found == {"huge": float("inf"), "large": int(50 * "1"), "small": 7, "half": 0.5}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from exporter.collectors import instances
 from exporter.simulator import INSTANCES, SimulatedVast, starts
-from exporter.vast.pace import LONGEST_WAIT, MARGIN, Endpoint, Pace, Paces
+from exporter.vast.endpoints import Endpoint
+from exporter.vast.pace import LONGEST_WAIT, MARGIN, Pace, Paces
 from exporter.vast.pages import walk
 
 if TYPE_CHECKING:
@@ -152,6 +153,21 @@ def test_endpoints_do_not_wait_for_each_other(time: VirtualTime) -> None:
     assert not time.waits
 
 
+@pytest.mark.parametrize("other", [Endpoint("/list/", 1.0, "POST"), Endpoint("/list/", 1.0, host="run")])
+def test_a_path_has_a_pace_for_each_method_and_host(other: Endpoint, time: VirtualTime) -> None:
+    pace = Pace(clock=time)
+    started(pace, time, LIST, 1)
+    pace.refused(LIST, threshold=4.0, retry_after=30.0)
+    started(pace, time, other, 1)
+    assert not time.waits
+
+
+def test_an_endpoint_that_is_declared_twice_has_one_pace(time: VirtualTime) -> None:
+    pace = Pace(clock=time)
+    started(pace, time, LIST, 1)
+    assert started(pace, time, Endpoint("/list/", 1.0), 1) == pytest.approx([1001.1])
+
+
 def test_accounts_with_the_same_key_share_its_pace_and_others_do_not(time: VirtualTime) -> None:
     paces = Paces(clock=time)
     assert paces.of("same") is paces.of("same")
@@ -216,10 +232,9 @@ def test_a_shorter_retry_after_does_not_shorten_a_longer_one(time: VirtualTime) 
 
 
 def test_a_walk_is_never_refused_by_an_api_that_holds_us_to_its_threshold(world: World) -> None:
-    # In real time, as the API's own clock judges: what no virtual one can show.
-    with SimulatedVast(size=100, incidents=False) as vast:
+    with SimulatedVast(size=100, incidents=False, monotonic=world.time) as vast:
         world.url, world.key = vast.url, vast.key
-        pages = list(walk(world.real_time_client(), instances.ENDPOINT, columns=["id"], filters={}))
+        pages = list(walk(world.client(), instances.LISTING))
         arrived = starts(vast.requests, INSTANCES)
     assert len(pages) == len(arrived) == len(world.attempts) > 3
     assert {attempt.code for attempt in world.attempts} == {"200"}

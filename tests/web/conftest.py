@@ -1,19 +1,19 @@
-"""The web side of a simulated fleet, with limits so short that tests need not wait for them."""
+"""The web side of a simulated fleet, with a clock that tests set forward instead of waiting."""
 
 from __future__ import annotations
 
 import http.client
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
-from exporter.config.loading import load
+from exporter.commands.configuration import load
 from exporter.logs import Redactor
-from exporter.polling.poller import Daemon
+from exporter.polling.poller import Poller
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.app import create_app
 from exporter.web.protocol import Limits
@@ -71,16 +71,16 @@ PATIENCE = 60.0
 class Fleet:
     """What is served: all that was found in one run of each loop."""
 
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
 
     @property
     def exposition(self) -> Exposition:
-        return self._daemon.exposition
+        return self._poller.exposition
 
     @property
     def loops(self) -> tuple[Loop, ...]:
-        return tuple(self._daemon.loops)
+        return tuple(self._poller.loops)
 
     def reload(self) -> tuple[str, ...]:
         return ()
@@ -91,6 +91,7 @@ class Site:
     """A server, and what there is to know of it from outside and inside."""
 
     server: BackgroundServer
+    clock: ManualClock = field(default_factory=ManualClock)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -130,10 +131,10 @@ def fleet_of(size: int, folder: Path) -> Fleet:
     config.write_text("api: {min_interval: 0s}\n")
     with SimulatedVast(size=size, clock=ManualClock(), thresholds=False) as vast:
         loaded = load(config, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, {})
-        daemon = Daemon(loaded, redact=Redactor(), clock=ManualClock())
-        for loop in daemon.loops:
+        poller = Poller(loaded, redact=Redactor(), clock=ManualClock())
+        for loop in poller.loops:
             loop.run_once()
-    return Fleet(daemon)
+    return Fleet(poller)
 
 
 @pytest.fixture(scope="session")
@@ -144,14 +145,16 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 @pytest.fixture
 def serve(fleet: Fleet) -> Iterator[Callable[..., Site]]:
-    """Serve the fleet with some limits."""
+    """Serve the fleet with some limits, for whose clock time stands still."""
     servers: list[BackgroundServer] = []
 
     def begin(tls: ssl.SSLContext | None = None, **limits: Any) -> Site:  # noqa: ANN401 - of any limit
         app = create_app(fleet, telemetry_path="/metrics", wall_clock=time.time)
-        servers.append(BackgroundServer(app, listen("127.0.0.1", 0), tls=tls, limits=Limits(**limits)))
+        clock = ManualClock(1000.0)
+        listening = listen("127.0.0.1", 0)
+        servers.append(BackgroundServer(app, listening, tls=tls, limits=Limits(**limits), clock=clock))
         servers[-1].start()
-        return Site(servers[-1])
+        return Site(servers[-1], clock)
 
     yield begin
     for server in servers:

@@ -10,15 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from gzip import decompress
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
+from exporter.web.app import create_app
+from exporter.web.protocol import Limits
+from exporter.web.server import BackgroundServer, listen
 from tests.web.conftest import PATIENCE, Site, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.web.conftest import Fleet
 
     Serve = Callable[..., Site]
 
@@ -26,8 +32,10 @@ SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 INSTANCES = 1000
 #: Of the metrics, and all but the end of the answer.
 LAST_LINE = b"\npython_info{"
-#: As a test's limit: far more than any well-behaved client needs here, and soon over for the others.
-SOON = 0.5
+#: Seconds that a test can wait for, as a limit of those who never come to an end.
+SOON = 0.2
+#: How long a second takes on the server's clock, while time is let pass.
+SECOND = 0.02
 
 
 def reply_to(site: Site, sent: bytes) -> bytes:
@@ -44,6 +52,24 @@ def rest_of(client: socket.socket) -> bytes:
         while piece := client.recv(65536):
             came += piece
     return came
+
+
+def cut_off(site: Site, client: socket.socket) -> bytes:
+    """Let seconds pass until the server ends a connection, and return what came before."""
+    client.settimeout(SECOND)
+    came = b""
+    for _ in range(int(PATIENCE / SECOND)):
+        try:
+            piece = client.recv(65536)
+        except TimeoutError:
+            site.clock.advance(1)
+        except ConnectionError:
+            return came
+        else:
+            if not piece:
+                return came
+            came += piece
+    raise AssertionError("it goes on")
 
 
 def is_healthy(client: socket.socket) -> bool:
@@ -84,48 +110,61 @@ def crowd() -> Iterator[ExitStack]:
     ids=["nothing", "a blank line", "a word", "a request line", "half a header"],
 )
 def test_who_does_not_send_a_whole_head_in_time_is_cut_off(serve: Serve, begun: bytes) -> None:
-    site = serve(head_seconds=SOON)
+    site = serve(head_seconds=10)
+    began = site.clock()
+    with site.connect() as client:
+        client.sendall(begun)
 
-    assert reply_to(site, begun) == b""
+        assert cut_off(site, client) == b""
+    assert site.clock() > began + 10
     assert site.get("/-/healthy") == (200, b"healthy\n")
 
 
+def test_the_time_that_counts_is_the_systems(fleet: Fleet) -> None:
+    app = create_app(fleet, telemetry_path="/metrics", wall_clock=time)
+    with BackgroundServer(app, listen("127.0.0.1", 0), limits=Limits(head_seconds=SOON)) as server:
+        assert reply_to(Site(server), b"GET") == b""
+
+
 def test_a_head_that_comes_byte_by_byte_gains_no_time(serve: Serve) -> None:
-    site = serve(head_seconds=SOON)
+    site = serve(head_seconds=10)
     with site.connect() as client, suppress(ConnectionError):
-        client.settimeout(0.01)
+        client.settimeout(SECOND)
         while True:
             client.sendall(b"\r\n" if client.getsockname()[1] % 2 else b"G")
+            site.clock.advance(1)
             with suppress(TimeoutError):
                 if not client.recv(100):
                     break
 
 
 def test_the_second_request_of_a_connection_has_to_come_in_time_too(serve: Serve) -> None:
-    site = serve(head_seconds=SOON)
+    site = serve(head_seconds=10)
     with site.connect() as client:
         assert is_healthy(client)
         client.sendall(b"GET /-/hea")
 
-        assert rest_of(client) == b""
+        assert cut_off(site, client) == b""
 
 
 def test_a_connection_that_is_idle_between_requests_is_kept(serve: Serve) -> None:
-    site = serve(head_seconds=SOON, answer_seconds=SOON)
-    with site.connect() as idle:
+    site = serve(head_seconds=10, answer_seconds=10)
+    with site.connect() as idle, site.connect() as other:
         assert is_healthy(idle)
-        assert reply_to(site, b"GET") == b""  # which takes as long as the limits
+        other.sendall(b"GET")
+        assert cut_off(site, other) == b""  # so that all connections have been looked at after the limits
 
         assert is_healthy(idle)
 
 
 def test_two_hundred_half_open_connections_disturb_nobody_and_go(serve: Serve, crowd: ExitStack) -> None:
-    site = serve(head_seconds=SOON)
+    site = serve(head_seconds=10)
     for _ in range(200):
         crowd.enter_context(site.connect()).sendall(b"GET /met")
-    wait_until(lambda: site.connections > 0)
+    wait_until(lambda: site.connections == 200)
 
     assert site.get("/-/healthy") == (200, b"healthy\n")
+    site.clock.advance(11)
     wait_until(lambda: site.connections == 0)
 
 
@@ -146,10 +185,11 @@ def certificate() -> ssl.SSLContext:
 
 
 def test_who_does_not_take_the_answer_in_time_is_cut_off(serve: Serve) -> None:
-    site = serve(answer_seconds=SOON)
+    site = serve(answer_seconds=60)
     with small_window(site) as client:
         client.sendall(SCRAPE)
         client.recv(1)
+        site.clock.advance(61)
         wait_until(lambda: site.connections == 0)
 
         assert LAST_LINE not in rest_of(client)
@@ -171,7 +211,7 @@ def test_an_answer_that_is_taken_slowly_but_in_time_is_whole(serve: Serve) -> No
 
 
 def test_two_hundred_slow_readers_hold_little_disturb_nobody_and_go(serve: Serve, crowd: ExitStack) -> None:
-    site = serve(answer_seconds=4 * SOON)
+    site = serve(answer_seconds=60)
     whole = site.get("/metrics")[1]
     before = resident_bytes()
     readers = [crowd.enter_context(small_window(site)) for _ in range(200)]
@@ -183,6 +223,7 @@ def test_two_hundred_slow_readers_hold_little_disturb_nobody_and_go(serve: Serve
     assert instances_in(site.get("/metrics")[1]) == INSTANCES
     # None holds the answer as a whole: that would be 200 times as much.
     assert resident_bytes() - before < 200 * len(whole) / 2
+    site.clock.advance(61)
     wait_until(lambda: site.connections == 0)
 
 
@@ -278,10 +319,13 @@ def test_one_connection_too_many_takes_the_place_of_the_most_silent(serve: Serve
     site = serve(connections=5)
     crowded = [crowd.enter_context(site.connect()) for _ in range(5)]
     wait_until(lambda: site.connections == 5)
+    site.clock.advance(1)
+    assert is_healthy(crowded[0])
 
     assert site.get("/-/healthy") == (200, b"healthy\n")
 
-    assert rest_of(crowded[0]) == b""
+    assert rest_of(crowded[1]) == b""
+    assert is_healthy(crowded[0])
     crowded[-1].sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert status_of(rest_of(crowded[-1])) == 200
 

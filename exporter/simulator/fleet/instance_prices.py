@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.simulator.instance import Instance
+    from exporter.simulator.fleet.instance import Instance
 
 #: `time_remaining_isbid` is the same runway at a rate this much higher.
 BID_SURCHARGE = 1.08

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from exporter.simulator.telemetry import CALM
+from exporter.simulator.fleet.sensors import CALM
 
 if TYPE_CHECKING:
-    from exporter.simulator.catalog import Template
-    from exporter.simulator.machines import Machine
-    from exporter.simulator.telemetry import Disturbance, Profile
-    from exporter.simulator.wallet import Wallet
+    from exporter.simulator.fleet.catalog import Template
+    from exporter.simulator.fleet.machines import Machine
+    from exporter.simulator.fleet.sensors import Disturbance, Profile
+    from exporter.simulator.fleet.wallet import Wallet
 
 #: Hours of the month that storage prices are meant for.
 MONTH_HOURS = 720
@@ -49,7 +49,7 @@ class Contract:
 
 @dataclass(slots=True)
 class Instance:
-    """An instance as it is now; `exporter.simulator.lifecycle` is what changes it."""
+    """An instance as it is now; `exporter.simulator.fleet.lifecycle` is what changes it."""
 
     contract: Contract
     end_date: float

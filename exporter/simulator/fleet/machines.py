@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.simulator.catalog import BOARDS, DISKS, DRIVERS, GPU_MODELS, OS_VERSIONS, PLACES
+from exporter.simulator.fleet.catalog import BOARDS, DISKS, DRIVERS, GPU_MODELS, OS_VERSIONS, PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Container
     from random import Random
 
-    from exporter.simulator.catalog import Board, GpuModel, Place
+    from exporter.simulator.fleet.catalog import Board, GpuModel, Place
 
 #: How many known machines are looked at before another one joins the market.
 ATTEMPTS = 6

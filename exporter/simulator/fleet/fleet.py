@@ -11,17 +11,23 @@ import threading
 from random import Random
 from typing import TYPE_CHECKING
 
-from exporter.simulator.events import EventQueue
-from exporter.simulator.incidents import Incidents
-from exporter.simulator.lifecycle import DAY, DECISION_SECONDS, Lifecycle, running_message, stopped_message
-from exporter.simulator.wallet import Wallet
+from exporter.simulator.fleet.agenda import Agenda
+from exporter.simulator.fleet.incidents import Incidents
+from exporter.simulator.fleet.lifecycle import (
+    DAY,
+    DECISION_SECONDS,
+    Lifecycle,
+    running_message,
+    stopped_message,
+)
+from exporter.simulator.fleet.wallet import Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.simulator.incidents import Incident, Kind
-    from exporter.simulator.instance import Instance
-    from exporter.simulator.roster import Roster
+    from exporter.simulator.fleet.incident_types import Incident, IncidentType
+    from exporter.simulator.fleet.instance import Instance
+    from exporter.simulator.fleet.roster import Roster
 
 BILLING_SECONDS = 60.0
 #: Instances of the first moment that don't run: state, the user's intention, share of the fleet.
@@ -49,16 +55,16 @@ class Fleet:
         self.seed = seed
         self.size = size
         self.lock = threading.RLock()
-        self._events = EventQueue(start)
+        self._agenda = Agenda(start)
         self.wallet = Wallet(0.0, start)
-        self._life = Lifecycle(seed, size, self._events, self.wallet)
-        self._incidents = Incidents(seed, self._life, self._events)
+        self._life = Lifecycle(seed, size, self._agenda, self.wallet)
+        self._incidents = Incidents(seed, self._life, self._agenda)
         self.autobill_threshold: float | None = None
         self.autobill_amount: float | None = None
         self.topped_up = 0.0
         self._populate()
         self._fund()
-        self._events.after(BILLING_SECONDS, self._bill)
+        self._agenda.after(BILLING_SECONDS, self._bill)
         if incidents and size:
             self._incidents.begin_first()
             self._incidents.plan_next()
@@ -66,7 +72,7 @@ class Fleet:
     @property
     def now(self) -> float:
         """The simulated time that was last asked for."""
-        return self._events.now
+        return self._agenda.now
 
     @property
     def roster(self) -> Roster:
@@ -82,7 +88,7 @@ class Fleet:
     def advance(self, now: float) -> None:
         """Let happen what is due up to `now`."""
         with self.lock:
-            self._events.advance(now)
+            self._agenda.advance(now)
 
     def ids(self) -> list[int]:
         """The ids of all instances, ascending."""
@@ -97,7 +103,9 @@ class Fleet:
             raise KeyError(instance_id)
         return found
 
-    def inject(self, kind: Kind, instance_id: int | None = None, duration: float = 900.0) -> Incident:
+    def inject(
+        self, incident_type: IncidentType, instance_id: int | None = None, duration: float = 900.0
+    ) -> Incident:
         """Let something go wrong now, for `duration` seconds; without an id, somewhere it can happen.
 
         An instance that does not run is set running first, unless its host goes offline.
@@ -108,12 +116,12 @@ class Fleet:
 
         """
         with self.lock:
-            return self._incidents.inject(kind, instance_id, duration)
+            return self._incidents.inject(incident_type, instance_id, duration)
 
-    def clear(self, kind: Kind | None = None, instance_id: int | None = None) -> None:
-        """End incidents: of one kind or all, of one instance or all."""
+    def clear(self, incident_type: IncidentType | None = None, instance_id: int | None = None) -> None:
+        """End incidents: of one type or all, of one instance or all."""
         with self.lock:
-            self._incidents.clear(kind, instance_id)
+            self._incidents.clear(incident_type, instance_id)
 
     def set_status(self, instance_id: int, status: str | None, intended: str = "running") -> None:
         """Set the container's state; it stays until something else is done to the instance."""
@@ -215,4 +223,4 @@ class Fleet:
         for instance in list(self._life.reserved.values()):
             if instance.reserve is not None and instance.reserve.at(self.now) <= 0:
                 self._life.lapse(instance)
-        self._events.after(BILLING_SECONDS, self._bill)
+        self._agenda.after(BILLING_SECONDS, self._bill)

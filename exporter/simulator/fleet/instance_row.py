@@ -10,12 +10,13 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from exporter.simulator import prices, telemetry
+from exporter.simulator.fleet import instance_prices as prices
+from exporter.simulator.fleet import sensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.simulator.instance import Instance
+    from exporter.simulator.fleet.instance import Instance
 
 #: The API's unit of main memory is 1e6 KiB; this many MiB.
 MIB_OF_MEMORY = 1e6 / 1024
@@ -49,7 +50,7 @@ class View:
         if self.read_at is None:
             return None
         contract = self.contract
-        return telemetry.disk_util(
+        return sensors.disk_util(
             contract.profile, self.read_at, contract.start_date, self.instance.disturbance
         )
 
@@ -61,26 +62,26 @@ class View:
 def _gpu_util(view: View) -> float | None:
     if view.read_at is None:
         return None
-    return telemetry.gpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
+    return sensors.gpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
 
 
 def _gpu_temp(view: View) -> float | None:
     if view.read_at is None or not view.machine.has_sensor:
         return None
     span = view.gpu.idle_celsius, view.gpu.busy_celsius
-    return telemetry.gpu_celsius(view.contract.profile, view.read_at, span, view.instance.disturbance)
+    return sensors.gpu_celsius(view.contract.profile, view.read_at, span, view.instance.disturbance)
 
 
 def _cpu_util(view: View) -> float:
     if view.read_at is None:
         return 0.0
-    return telemetry.cpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
+    return sensors.cpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
 
 
 def _vmem_usage(view: View) -> float | None:
     if view.read_at is None:
         return None
-    share = telemetry.vram_share(view.contract.profile, view.read_at, view.instance.disturbance)
+    share = sensors.vram_share(view.contract.profile, view.read_at, view.instance.disturbance)
     return round(view.gpu.ram_mib * view.contract.num_gpus * share / 1024, 6)
 
 
@@ -91,7 +92,7 @@ def _mem_limit(view: View) -> float | None:
 def _mem_usage(view: View) -> float | None:
     if view.read_at is None:
         return None
-    share = telemetry.memory_share(view.contract.profile, view.read_at)
+    share = sensors.memory_share(view.contract.profile, view.read_at)
     return round(view.machine.ram_mib * view.share / MIB_OF_MEMORY * share, 8)
 
 

@@ -1,21 +1,21 @@
-"""What goes wrong now and then: which incidents there are, how each begins and how it ends."""
+"""What goes wrong now and then: how each incident begins and how it ends."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from exporter.simulator.instance import RELEASED
-from exporter.simulator.telemetry import CALM
+from exporter.simulator.fleet.incident_types import LASTS, Incident, IncidentType
+from exporter.simulator.fleet.instance import RELEASED
+from exporter.simulator.fleet.sensors import CALM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.simulator.events import EventQueue
-    from exporter.simulator.instance import Instance
-    from exporter.simulator.lifecycle import Lifecycle
+    from exporter.simulator.fleet.agenda import Agenda
+    from exporter.simulator.fleet.instance import Instance
+    from exporter.simulator.fleet.lifecycle import Lifecycle
 
 #: Mean time between incidents that happen by themselves in a fleet of 60.
 MEAN_SECONDS = 300.0
@@ -25,61 +25,24 @@ FIRST_SHARE = 0.05
 FIRST_LEAST = 2
 
 
-class Kind(Enum):
-    """The kinds of incident."""
-
-    STUCK_LOADING = "stuck_loading"
-    HOST_OFFLINE = "host_offline"
-    NO_HEARTBEAT = "no_heartbeat"
-    OUTBID = "outbid"
-    OVERHEATING = "overheating"
-    DISK_FILLING = "disk_filling"
-    IDLE = "idle"
-    CONTRACT_ENDING = "contract_ending"
-
-
-#: How long each kind lasts when it happens by itself, in seconds.
-LASTS = {
-    Kind.STUCK_LOADING: (600.0, 2400.0),
-    Kind.HOST_OFFLINE: (180.0, 1200.0),
-    Kind.NO_HEARTBEAT: (60.0, 400.0),
-    Kind.OUTBID: (300.0, 1800.0),
-    Kind.OVERHEATING: (300.0, 1500.0),
-    Kind.DISK_FILLING: (900.0, 3600.0),
-    Kind.IDLE: (1800.0, 7200.0),
-    Kind.CONTRACT_ENDING: (1800.0, 21600.0),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """One incident; `instance_id` is where it was noticed, `host_id` whom it belongs to."""
-
-    kind: Kind
-    instance_id: int
-    host_id: int
-    began: float
-    until: float
-
-
 class Incidents:
     """Begins and ends incidents in the fleet of a `Lifecycle`."""
 
-    def __init__(self, seed: int, lifecycle: Lifecycle, events: EventQueue) -> None:
+    def __init__(self, seed: int, lifecycle: Lifecycle, agenda: Agenda) -> None:
         self._life = lifecycle
-        self._events = events
+        self._agenda = agenda
         self._rng = Random(f"incidents {seed}")
-        self._active: dict[tuple[Kind, int], Incident] = {}
+        self._active: dict[tuple[IncidentType, int], Incident] = {}
         self._contract_ends: dict[int, float] = {}
-        self._begin: dict[Kind, Callable[[Instance, Incident], None]] = {
-            Kind.STUCK_LOADING: self._stick,
-            Kind.HOST_OFFLINE: self._lose_host,
-            Kind.NO_HEARTBEAT: self._silence,
-            Kind.OUTBID: self._outbid,
-            Kind.OVERHEATING: self._heat,
-            Kind.DISK_FILLING: self._fill,
-            Kind.IDLE: self._idle,
-            Kind.CONTRACT_ENDING: self._end_contract,
+        self._begin: dict[IncidentType, Callable[[Instance, Incident], None]] = {
+            IncidentType.STUCK_LOADING: self._stick,
+            IncidentType.HOST_OFFLINE: self._lose_host,
+            IncidentType.NO_HEARTBEAT: self._silence,
+            IncidentType.OUTBID: self._outbid,
+            IncidentType.OVERHEATING: self._heat,
+            IncidentType.DISK_FILLING: self._fill,
+            IncidentType.IDLE: self._idle,
+            IncidentType.CONTRACT_ENDING: self._end_contract,
         }
 
     @property
@@ -87,7 +50,7 @@ class Incidents:
         """Those under way."""
         return tuple(self._active.values())
 
-    def inject(self, kind: Kind, instance_id: int | None, duration: float) -> Incident:
+    def inject(self, incident_type: IncidentType, instance_id: int | None, duration: float) -> Incident:
         """Begin one now.
 
         Raises:
@@ -95,90 +58,94 @@ class Incidents:
             ValueError: it can't happen to this instance (only interruptible ones are outbid).
 
         """
-        instance = self._pick(kind) if instance_id is None else self._life.roster.get(instance_id)
+        instance = self._pick(incident_type) if instance_id is None else self._life.roster.get(instance_id)
         if instance is None:
-            raise LookupError(f"no instance for {kind.value}: {instance_id}")
-        if kind is Kind.OUTBID and not instance.contract.is_bid:
+            raise LookupError(f"no instance for {incident_type.value}: {instance_id}")
+        if incident_type is IncidentType.OUTBID and not instance.contract.is_bid:
             raise ValueError(f"instance {instance.id} is not interruptible")
-        self.clear(kind, instance.id)
-        if instance.status != "running" and kind is not Kind.HOST_OFFLINE:
+        self.clear(incident_type, instance.id)
+        if instance.status != "running" and incident_type is not IncidentType.HOST_OFFLINE:
             self._life.run(instance)
-        return self._start(kind, instance, duration)
+        return self._start(incident_type, instance, duration)
 
-    def clear(self, kind: Kind | None = None, instance_id: int | None = None) -> None:
-        """End those of this kind (None: every kind) of this instance (None: every instance)."""
+    def clear(self, incident_type: IncidentType | None = None, instance_id: int | None = None) -> None:
+        """End those of this type (None: every type) of this instance (None: every instance)."""
         for incident in self.active:
-            if kind in (None, incident.kind) and instance_id in (None, incident.instance_id):
+            if incident_type in (None, incident.type) and instance_id in (None, incident.instance_id):
                 self._finish(incident)
 
     def begin_first(self) -> None:
-        """Have a few under way already, no two of one kind before every kind has happened."""
+        """Have a few under way already, no two of one type before every type has happened."""
         number = min(len(self._life.roster), max(FIRST_LEAST, round(len(self._life.roster) * FIRST_SHARE)))
-        kinds = [kind for kind in Kind if kind is not Kind.NO_HEARTBEAT]
-        self._rng.shuffle(kinds)
+        types = [
+            incident_type for incident_type in IncidentType if incident_type is not IncidentType.NO_HEARTBEAT
+        ]
+        self._rng.shuffle(types)
         for index in range(number):
-            self._happen(kinds[index % len(kinds)])
+            self._happen(types[index % len(types)])
 
     def plan_next(self) -> None:
         """Let them happen from time to time, the more often the larger the fleet."""
         mean = MEAN_SECONDS * USUAL_SIZE / max(1, self._life.size)
-        self._events.after(self._rng.expovariate(1 / mean), self._next)
+        self._agenda.after(self._rng.expovariate(1 / mean), self._next)
 
     def _next(self) -> None:
-        self._happen(self._rng.choice(list(Kind)))
+        self._happen(self._rng.choice(list(IncidentType)))
         self.plan_next()
 
-    def _happen(self, kind: Kind) -> None:
-        instance = self._pick(kind)
-        duration = self._rng.uniform(*LASTS[kind])
+    def _happen(self, incident_type: IncidentType) -> None:
+        instance = self._pick(incident_type)
+        duration = self._rng.uniform(*LASTS[incident_type])
         if instance is not None:
-            self._start(kind, instance, duration)
+            self._start(incident_type, instance, duration)
 
-    def _pick(self, kind: Kind) -> Instance | None:
+    def _pick(self, incident_type: IncidentType) -> Instance | None:
         """A running instance without trouble that this can happen to, if a few tries find one."""
         roster = self._life.roster
         for _ in range(min(200, 4 * len(roster))):
             instance = roster.at(self._rng.randrange(len(roster)))
-            fits = instance.contract.is_bid or kind is not Kind.OUTBID
+            fits = instance.contract.is_bid or incident_type is not IncidentType.OUTBID
             if fits and instance.shown_status == "running" and instance.disturbance is CALM:
                 return instance
         return None
 
-    def _start(self, kind: Kind, instance: Instance, duration: float) -> Incident:
-        now = self._events.now
-        incident = Incident(kind, instance.id, instance.contract.machine.host_id, now, now + duration)
-        self._active[kind, instance.id] = incident
-        self._begin[kind](instance, incident)
-        self._events.at(incident.until, lambda: self._expire(incident))
+    def _start(self, incident_type: IncidentType, instance: Instance, duration: float) -> Incident:
+        now = self._agenda.now
+        incident = Incident(
+            incident_type, instance.id, instance.contract.machine.host_id, now, now + duration
+        )
+        self._active[incident_type, instance.id] = incident
+        self._begin[incident_type](instance, incident)
+        self._agenda.at(incident.until, lambda: self._expire(incident))
         return incident
 
     def _expire(self, incident: Incident) -> None:
-        if self._active.get((incident.kind, incident.instance_id)) is not incident:
+        if self._active.get((incident.type, incident.instance_id)) is not incident:
             return
-        if incident.kind is Kind.CONTRACT_ENDING:
+        if incident.type is IncidentType.CONTRACT_ENDING:
             self._contract_ends.pop(incident.instance_id, None)
-            del self._active[incident.kind, incident.instance_id]
+            del self._active[incident.type, incident.instance_id]
         else:
             self._finish(incident)
 
     def _finish(self, incident: Incident) -> None:
-        del self._active[incident.kind, incident.instance_id]
-        if incident.kind is Kind.HOST_OFFLINE:
+        del self._active[incident.type, incident.instance_id]
+        if incident.type is IncidentType.HOST_OFFLINE:
             self._restore_host(incident.host_id)
         instance = self._life.roster.get(incident.instance_id)
         if instance is None:
             self._contract_ends.pop(incident.instance_id, None)
-        elif incident.kind is Kind.STUCK_LOADING and instance.status == "loading":
+        elif incident.type is IncidentType.STUCK_LOADING and instance.status == "loading":
             self._life.later(instance, self._rng.uniform(2, 10), self._life.run)
-        elif incident.kind is Kind.NO_HEARTBEAT and instance.lost == "unknown":
+        elif incident.type is IncidentType.NO_HEARTBEAT and instance.lost == "unknown":
             self._life.find(instance)
-        elif incident.kind is Kind.OUTBID:
+        elif incident.type is IncidentType.OUTBID:
             self._win(instance)
-        elif incident.kind is Kind.CONTRACT_ENDING:
+        elif incident.type is IncidentType.CONTRACT_ENDING:
             instance.end_date = self._contract_ends.pop(instance.id)
             self._life.plan_expiry(instance)
         else:
-            self._calm(instance, incident.kind)
+            self._calm(instance, incident.type)
 
     def _stick(self, instance: Instance, _: Incident) -> None:
         image = instance.contract.template.image
@@ -191,7 +158,7 @@ class Incidents:
                 self._life.lose(other, "offline")
 
     def _restore_host(self, host_id: int) -> None:
-        if any(other.kind is Kind.HOST_OFFLINE and other.host_id == host_id for other in self.active):
+        if any(other.type is IncidentType.HOST_OFFLINE and other.host_id == host_id for other in self.active):
             return
         self._life.lost_hosts.discard(host_id)
         for other in self._life.roster:
@@ -222,13 +189,13 @@ class Incidents:
     def _idle(self, instance: Instance, incident: Incident) -> None:
         instance.disturbance = replace(instance.disturbance, idle_since=incident.began)
 
-    def _calm(self, instance: Instance, kind: Kind) -> None:
+    def _calm(self, instance: Instance, incident_type: IncidentType) -> None:
         now = instance.disturbance
-        if kind is Kind.OVERHEATING:
+        if incident_type is IncidentType.OVERHEATING:
             now = replace(now, hot_since=None)
-        elif kind is Kind.DISK_FILLING:
+        elif incident_type is IncidentType.DISK_FILLING:
             now = replace(now, filling_since=None)
-        elif kind is Kind.IDLE:
+        elif incident_type is IncidentType.IDLE:
             now = replace(now, idle_since=None)
         instance.disturbance = CALM if now == replace(CALM, filling_seconds=now.filling_seconds) else now
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp, floor, pi, sin
 from typing import TYPE_CHECKING
 
-from exporter.simulator.catalog import Workload
+from exporter.simulator.fleet.catalog import Workload
 
 if TYPE_CHECKING:
     from random import Random

@@ -9,17 +9,17 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from exporter.simulator.catalog import LABELS, TEMPLATES
-from exporter.simulator.instance import Contract, Instance
-from exporter.simulator.machines import Market
-from exporter.simulator.roster import Roster
-from exporter.simulator.telemetry import draw_profile
-from exporter.simulator.wallet import Wallet
+from exporter.simulator.fleet.catalog import LABELS, TEMPLATES
+from exporter.simulator.fleet.instance import Contract, Instance
+from exporter.simulator.fleet.machines import Market
+from exporter.simulator.fleet.roster import Roster
+from exporter.simulator.fleet.sensors import draw_profile
+from exporter.simulator.fleet.wallet import Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.simulator.events import EventQueue
+    from exporter.simulator.fleet.agenda import Agenda
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -39,10 +39,10 @@ DECISIONS = {"keep": 50, "stop": 22, "reboot": 10, "freeze": 3, "destroy": 15}
 class Lifecycle:
     """The account's instances, and what the user and the hosts do with them in the ordinary way."""
 
-    def __init__(self, seed: int, size: int, events: EventQueue, account: Wallet) -> None:
+    def __init__(self, seed: int, size: int, agenda: Agenda, account: Wallet) -> None:
         self.roster = Roster()
         self.size = size
-        self.events = events
+        self.agenda = agenda
         self.account = account
         self.rng = Random(f"fleet {seed}")
         self.market = Market(Random(f"market {seed}"))
@@ -54,7 +54,7 @@ class Lifecycle:
     @property
     def now(self) -> float:
         """The simulated time."""
-        return self.events.now
+        return self.agenda.now
 
     def later(self, instance: Instance, seconds: float, step: Callable[[Instance], None]) -> None:
         """Plan a step of an instance; it is dropped when the instance's state changes before."""
@@ -68,7 +68,7 @@ class Lifecycle:
             else:
                 step(instance)
 
-        self.events.after(seconds, run)
+        self.agenda.after(seconds, run)
 
     def change(
         self, instance: Instance, status: str | None, intended: str = "running", message: str | None = None
@@ -200,7 +200,7 @@ class Lifecycle:
             if self.roster.get(instance.id) is instance and instance.end_date == end_date:
                 self.expire(instance)
 
-        self.events.at(end_date, run)
+        self.agenda.at(end_date, run)
 
     def expire(self, instance: Instance) -> None:
         """The contract has ended: it stops, can't be started, and is deleted some hours later."""
@@ -217,7 +217,7 @@ class Lifecycle:
     def destroy(self, instance: Instance) -> None:
         """The user destroys it; before long something else is rented, so that the fleet keeps its size."""
         self.forget(instance)
-        self.events.after(self.rng.uniform(20, 400), self.replenish)
+        self.agenda.after(self.rng.uniform(20, 400), self.replenish)
 
     def forget(self, instance: Instance) -> None:
         """It is gone, and nothing is paid for it any more."""
@@ -236,7 +236,7 @@ class Lifecycle:
             for _ in range(wanted):
                 self.rent()
         elif present < self.size:
-            self.events.after(DECISION_SECONDS, self.replenish)
+            self.agenda.after(DECISION_SECONDS, self.replenish)
 
     def lapse(self, instance: Instance) -> None:
         """A reserved instance has used up its prepaid credit; from now on the account pays."""

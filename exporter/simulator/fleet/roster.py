@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.simulator.instance import Instance
+    from exporter.simulator.fleet.instance import Instance
 
 
 class Roster:

@@ -10,21 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.simulator import DEFAULT_START, Fleet
-from exporter.simulator.columns import STORED
-from exporter.simulator.listing import QueryError, page, parse
+from exporter.simulator import DEFAULT_START, Account, Fleet
+from exporter.simulator.api.endpoint import Question
+from exporter.simulator.api.paging import Table, take_page
+from exporter.simulator.api.query import Order, PageLimits, Query, QueryError, parse_limit
+from exporter.simulator.endpoints.instances import list_instances
+from exporter.simulator.fleet.instance_row import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.simulator.instance import Instance
+    from exporter.simulator.fleet.instance import Instance
 
 ORDERS = [f'[{{"col":"{column}","dir":"{turn}"}}]' for column in STORED for turn in ("asc", "desc", "up")]
 
 
 def ask(fleet: Fleet, **params: object) -> dict[str, object]:
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in params.items()}
-    return page(fleet, parse(texts))
+    reply = json.loads(list_instances(Question(Account("", fleet, None), texts, {})).body)
+    assert isinstance(reply, dict)
+    return reply
 
 
 def ids(reply: dict[str, object]) -> list[int]:
@@ -174,7 +179,7 @@ def test_a_token_of_another_order_is_refused(fleet: Fleet) -> None:
 )
 def test_a_bad_query_is_refused(fleet: Fleet, params: dict[str, str]) -> None:
     with pytest.raises(QueryError) as caught:
-        page(fleet, parse(params))
+        ask(fleet, **params)
     assert caught.value.error == "invalid_request"
     assert caught.value.message.startswith("Error in query parameters: ")
 
@@ -266,3 +271,26 @@ def test_a_page_of_a_large_fleet_looks_at_its_own_rows_only(monkeypatch: pytest.
     monkeypatch.setattr(fleet.roster, "after", counting)
     ask(fleet, after_token=ask(fleet)["next_token"])
     assert looked_at == 2 * 26
+
+
+# Any rows, not of instances only: what other lists are made of.
+
+
+def days(latest: Order, limit: int, after: tuple[object, ...] | None = None) -> list[tuple[int, int]]:
+    rows = [(day, number) for day in range(3) for number in range(4)]
+    table = Table(rows, {"day": lambda r: r[0], "id": lambda r: 10 * r[0] + r[1]}, key="id")
+    page = take_page(table, Query(limit, after, (latest, Order("id", descending=False))))
+    assert page.total == 12
+    return page.rows
+
+
+def test_any_rows_are_sorted_and_gone_on_with() -> None:
+    latest = Order("day", descending=True)
+    assert days(latest, 5) == [(2, 0), (2, 1), (2, 2), (2, 3), (1, 0)]
+    assert days(latest, 5, after=(1, 10)) == [(1, 1), (1, 2), (1, 3), (0, 0), (0, 1)]
+
+
+@pytest.mark.parametrize(("text", "rows"), [(None, 100), ("100", 100), ("501", 500), ("0", 1)])
+def test_every_list_has_limits_of_its_own(text: str | None, rows: int) -> None:
+    params = {} if text is None else {"limit": text}
+    assert parse_limit(params, PageLimits(default=100, most=500, low=1)) == rows

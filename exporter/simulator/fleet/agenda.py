@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class EventQueue:
+class Agenda:
     """Runs what was planned when its time has come; what is due at one time runs in the order planned."""
 
     def __init__(self, start: float) -> None:

@@ -1,0 +1,147 @@
+"""What the declarations of the collectors say, as tables and sentences for several pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from exporter.collectors import COLLECTORS
+from exporter.config.durations import format_duration
+from exporter.config.models import Api
+from exporter.vast.pace import MARGIN
+from generator.markdown import code, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.collectors import Collector
+    from exporter.vast.endpoints import Endpoint, Host
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def facts(collector: Collector) -> str:
+    """Return in a sentence or two what a reader has to know before its metrics."""
+    state = "on by default" if collector.enabled else "off unless it is switched on"
+    often = f"every {format_duration(collector.interval)}"
+    whom = "" if collector.scope == "account" else ", once for all accounts and with the key of the first"
+    told = f"Collector {code(collector.name)}: {state}, {often}{whom}; {need(collector)}."
+    return f"{sentence(collector.about)} {told}"
+
+
+def need(collector: Collector) -> str:
+    """Return in words which permission it needs."""
+    return f"the key needs {code(collector.permission) or 'a permission that is not documented'}"
+
+
+def permissions() -> str:
+    """Return README's table of what a key needs, and what that opens."""
+    return table(
+        ("collector", "by default", "permission", "shows", "the permission opens too"),
+        [
+            (
+                code(each.name),
+                _state(each),
+                code(each.permission) or "not documented",
+                each.about,
+                each.opens,
+            )
+            for each in COLLECTORS
+        ],
+    )
+
+
+def endpoints() -> str:
+    """Return the table of endpoints for docs/api.md."""
+    return table(
+        ("endpoint", "collector", "for", "documented threshold", "kept"),
+        [
+            (
+                code(request(endpoint)),
+                f"{code(collector.name)}{'' if collector.enabled else ' (off by default)'}",
+                collector.about,
+                _seconds(endpoint.threshold)
+                if endpoint.documented
+                else f"none; {_seconds(endpoint.threshold)} is assumed",
+                _seconds(endpoint.threshold * MARGIN),
+            )
+            for collector, endpoint in _asked()
+        ],
+    )
+
+
+def requests() -> str:
+    """Return SECURITY.md's list of what is asked, and how much of it is asked by default."""
+    asked = list(_asked())
+    usual = [endpoint for collector, endpoint in asked if collector.enabled]
+    methods = " and ".join(sorted({endpoint.method for endpoint in usual}))
+    paths = len({(endpoint.host, endpoint.path) for endpoint in usual})
+    hosts = len({endpoint.host for endpoint in usual})
+    words = (
+        f"By default the exporter sends {methods} requests to {_counted(paths, 'path')} of"
+        f" {_counted(hosts, 'host')}. What it asks in all, and nothing else:"
+    )
+    rows = [
+        (
+            code(f"{endpoint.method} {endpoint.path}"),
+            _host(endpoint.host),
+            code(collector.name),
+            _state(collector),
+        )
+        for collector, endpoint in asked
+    ]
+    posts = [endpoint for _, endpoint in asked if endpoint.method != "GET"]
+    after = "\nA POST among them is a question too, and changes nothing.\n" if posts else ""
+    return f"{words}\n\n{table(('request', 'host', 'collector', 'by default'), rows)}{after}"
+
+
+def uncertain() -> str:
+    """Return docs/api.md's list of what could not be confirmed of single collectors."""
+    items = [f"{code(each.name)}: {doubt}" for each in COLLECTORS for doubt in each.uncertain]
+    items += [
+        f"{code(collector.name)}: the threshold of {code(request(endpoint))}"
+        for collector, endpoint in _asked()
+        if not endpoint.documented
+    ]
+    return "".join(f"- {item}{'.' if item is items[-1] else ';'}\n" for item in items)
+
+
+def request(endpoint: Endpoint) -> str:
+    """Return an endpoint as it is asked; its host where that is not the usual one."""
+    host = "" if endpoint.host == "api" else _name_of(endpoint.host)
+    return f"{endpoint.method} {host}{endpoint.path}"
+
+
+def sentence(words: str) -> str:
+    """Return words with a capital and a full stop."""
+    return f"{words[:1].upper()}{words[1:]}".rstrip(".") + "." if words else ""
+
+
+def _asked() -> Iterable[tuple[Collector, Endpoint]]:
+    return ((collector, endpoint) for collector in COLLECTORS for endpoint in collector.endpoints)
+
+
+def _state(collector: Collector) -> str:
+    return "on" if collector.enabled else "off"
+
+
+def _host(host: Host) -> str:
+    return f"{code(_name_of(host))} ({code(f'api.{_key(host)}')})"
+
+
+def _key(host: Host) -> str:
+    """Return the configuration's key for the URL of a host, in the section `api`."""
+    return "url" if host == "api" else f"{host}_url"
+
+
+def _name_of(host: Host) -> str:
+    return str(urlsplit(Api.model_fields[_key(host)].default).hostname)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.4g} s"
+
+
+def _counted(number: int, noun: str) -> str:
+    words = _NUMBERS[number] if number < len(_NUMBERS) else str(number)
+    return f"{words} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,33 @@
+"""What a configuration means, in lines for whoever checks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.config.durations import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from exporter.config.loading import Loaded
+    from exporter.config.models import CollectorSettings
+
+
+def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
+    """Yield a line for each thing that a good configuration says; `file` is where it stands, if in one."""
+    config = loaded.config
+    yield f"{file or 'environment'}: good"
+    yield f"api: {config.api.url}"
+    yield f"accounts: {', '.join(account.name for account in loaded.accounts)}"
+    for name, settings in config.collectors:
+        yield f"collector {name}: {_times(settings)}"
+    yield f"metrics: {config.web.listen_address}{config.web.telemetry_path}"
+    if config.web.config_file is not None:
+        yield f"web configuration: {config.web.config_file}: good"
+
+
+def _times(settings: CollectorSettings) -> str:
+    if not settings.enabled:
+        return "off"
+    return f"every {format_duration(settings.interval)}, stale after {format_duration(settings.stale_after)}"

@@ -1,0 +1,36 @@
+"""The configuration of this program: the models of `exporter.config` with the collectors that there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors import COLLECTORS
+from exporter.config import loading
+from exporter.config.models import config_model
+from exporter.web.access import read_access
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from exporter.config.loading import Loaded, Shard
+
+CONFIG = config_model(COLLECTORS)
+
+
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    shard: Shard = loading.ONLY_SHARD,
+) -> Loaded:
+    """Read and check everything, the web configuration too; see `exporter.config.loading.load`.
+
+    Raises:
+        ConfigError: it can't be used.
+
+    """
+    loaded = loading.load(CONFIG, path, environ, flags, shard)
+    if loaded.config.web.config_file is not None:
+        read_access(loaded.config.web.config_file)  # so that what is wrong is said before anything changes
+    return loaded

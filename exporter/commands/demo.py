@@ -1,0 +1,42 @@
+"""A simulated Vast.ai and an exporter that polls it, in one process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from exporter.commands.configuration import load
+from exporter.commands.serve import serve
+from exporter.simulator import SimulatedClock, SimulatedVast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: So that something happens while one looks.
+INTERVALS = {"instances": 15.0, "account": 15.0}
+
+
+def serve_demo(
+    *, size: int, seed: int, speed: float, flags: Mapping[str, str | None], environ: Mapping[str, str]
+) -> int:
+    """Serve the metrics of a simulated fleet until a signal comes, and return the exit code.
+
+    Args:
+        size: of the fleet, in instances, about.
+        seed: the same one gives the same fleet.
+        speed: simulated seconds in a real one.
+        flags: values by path of a key of the configuration.
+        environ: the environment; nothing of Vast.ai in it counts.
+
+    Raises:
+        ConfigError: a flag says what can't be.
+
+    """
+    clock = SimulatedClock(time.time(), speed)
+    with SimulatedVast(size=size, seed=seed, clock=clock) as vast:
+        read = partial(load, None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags)
+        loaded = read()
+        sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
+        return serve(loaded, read, environ=environ, intervals=INTERVALS)

@@ -1,0 +1,86 @@
+"""What a loop has to do: one collector of one account, as configured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from exporter.collectors import Collector
+    from exporter.config.loading import AccountKey, Loaded
+    from exporter.config.models import CollectorSettings
+    from exporter.vast.endpoints import Host
+    from exporter.vast.keys import Key
+
+#: The account of what belongs to none: the market.
+NO_ACCOUNT = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a loop has to do.
+
+    Attributes:
+        account: the account's name; `NO_ACCOUNT` for the market.
+        key: where its key comes from.
+        filters: `select_filters` of the account.
+        urls: base URL of each of the API's hosts.
+        collector: what is collected.
+        settings: of the collector.
+
+    """
+
+    account: str
+    key: Key
+    filters: Mapping[str, Any]
+    urls: Mapping[Host, str]
+    collector: Collector
+    settings: CollectorSettings
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """What identifies it among the jobs of a configuration: account and collector."""
+        return self.account, self.collector.name
+
+    def asks_the_same(self, other: Job) -> bool:
+        """Return whether `other` differs at most in when it asks, so that what is known stays true."""
+        times = {"interval": self.settings.interval, "stale_after": self.settings.stale_after}
+        return replace(other, settings=other.settings.model_copy(update=times)) == self
+
+
+def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str, float]) -> tuple[Job, ...]:
+    """Return what has to be collected, account by account, and then the market.
+
+    Args:
+        loaded: the configuration.
+        collectors: all that there are.
+        intervals: seconds between runs, by collector, instead of the configured ones.
+
+    """
+    found: list[Job] = []
+    enabled = [(each, loaded.config.collectors.named(each.name)) for each in collectors]
+    enabled = [(each, settings) for each, settings in enabled if settings.enabled]
+
+    def add(name: str, account: AccountKey, collector: Collector, settings: CollectorSettings) -> None:
+        interval = intervals.get(collector.name, settings.interval)
+        found.append(
+            Job(
+                account=name,
+                key=account.key,
+                filters=account.select_filters,
+                urls={"api": loaded.config.api.url},
+                collector=collector,
+                settings=settings.model_copy(update={"interval": interval}),
+            )
+        )
+
+    for account in loaded.accounts:
+        for collector, settings in enabled:
+            if collector.scope == "account":
+                add(account.name, account, collector, settings)
+    for collector, settings in enabled:
+        if collector.scope == "market" and loaded.accounts:
+            add(NO_ACCOUNT, loaded.accounts[0], collector, settings)
+    return tuple(found)

@@ -1,0 +1,28 @@
+"""The endpoints: every module here has its own in `ENDPOINTS`, and nothing else has to know of it."""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exporter.simulator.api.endpoint import SimulatedEndpoint
+
+
+@cache
+def find_endpoints() -> tuple[SimulatedEndpoint, ...]:
+    """All endpoints, in the order in which they are tried: spelt out before with place holders.
+
+    Raises:
+        ValueError: two have the same path.
+
+    """
+    found: dict[str, SimulatedEndpoint] = {}
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        for endpoint in import_module(module.name).ENDPOINTS:
+            if endpoint.path in found:
+                raise ValueError(f"two endpoints have the path {endpoint.path}")
+            found[endpoint.path] = endpoint
+    return tuple(sorted(found.values(), key=lambda endpoint: endpoint.path.count("{")))

@@ -1,0 +1,43 @@
+"""Which incidents there are, and how long each lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class IncidentType(Enum):
+    """What can go wrong."""
+
+    STUCK_LOADING = "stuck_loading"
+    HOST_OFFLINE = "host_offline"
+    NO_HEARTBEAT = "no_heartbeat"
+    OUTBID = "outbid"
+    OVERHEATING = "overheating"
+    DISK_FILLING = "disk_filling"
+    IDLE = "idle"
+    CONTRACT_ENDING = "contract_ending"
+
+
+#: How long each lasts when it happens by itself, in seconds.
+LASTS = {
+    IncidentType.STUCK_LOADING: (600.0, 2400.0),
+    IncidentType.HOST_OFFLINE: (180.0, 1200.0),
+    IncidentType.NO_HEARTBEAT: (60.0, 400.0),
+    IncidentType.OUTBID: (300.0, 1800.0),
+    IncidentType.OVERHEATING: (300.0, 1500.0),
+    IncidentType.DISK_FILLING: (900.0, 3600.0),
+    IncidentType.IDLE: (1800.0, 7200.0),
+    IncidentType.CONTRACT_ENDING: (1800.0, 21600.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident; `instance_id` is where it was noticed, `host_id` whom it belongs to."""
+
+    type: IncidentType
+    instance_id: int
+    host_id: int
+    began: float
+    until: float
