@@ -9,6 +9,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from exporter.collectors import COLLECTORS
 from exporter.commands.configuration import CONFIG, load
 from exporter.config.durations import format_duration, parse_duration
 from exporter.config.mistakes import ConfigError
@@ -31,6 +32,7 @@ NO_ACCOUNT = "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KE
 URL_PARTS = "expected a URL without user, password, query and fragment"
 ROOT_KEYS = "api, accounts, collectors, limits, web, log"
 ACCOUNT_KEYS = "name, api_key, api_key_file, api_key_env, select_filters"
+COLLECTOR_NAMES = ", ".join(collector.name for collector in COLLECTORS)
 COLLECTOR_KEYS = "enabled, interval, stale_after"
 DURATION = "expected a duration such as 500ms, 90s, 5m or 1h30m"
 ADDRESS = "expected an address such as :10622, 127.0.0.1:10622 or [::1]:10622"
@@ -73,8 +75,8 @@ MISTAKES = {
     '"a\\nb": 1': f"a b: unknown key; allowed: {ROOT_KEYS}",
     "api: 5": "api: 5: expected keys and values: url, timeout, min_interval",
     "api: {key: x}": "api.key: unknown key; allowed: url, timeout, min_interval",
-    "collectors: [a]": "collectors: expected keys and values: instances, account",
-    "collectors: {volumes: {}}": "collectors.volumes: unknown key; allowed: instances, account",
+    "collectors: [a]": f"collectors: expected keys and values: {COLLECTOR_NAMES}",
+    "collectors: {weather: {}}": f"collectors.weather: unknown key; allowed: {COLLECTOR_NAMES}",
     "collectors: {account: {every: 5m}}": f"collectors.account.every: unknown key; allowed: {COLLECTOR_KEYS}",
     "collectors: {account: 5m}": f"collectors.account: '5m': expected keys and values: {COLLECTOR_KEYS}",
     "limits: {label: 5}": "limits.label: unknown key; allowed: labels",
@@ -235,13 +237,15 @@ def test_what_is_left_out_or_left_empty_has_its_default(text: str, write: Write)
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    assert CONFIG.model_validate({}).model_dump() == {
+    found = CONFIG.model_validate({}).model_dump()
+    collectors = found.pop("collectors")
+    assert {name: settings for name, settings in collectors.items() if settings["enabled"]} == {
+        "instances": {"enabled": True, "interval": 60.0, "stale_after": 300.0},
+        "account": {"enabled": True, "interval": 300.0, "stale_after": 1800.0},
+    }
+    assert found == {
         "api": {"url": "https://console.vast.ai", "timeout": 30.0, "min_interval": None},
         "accounts": (),
-        "collectors": {
-            "instances": {"enabled": True, "interval": 60.0, "stale_after": 300.0},
-            "account": {"enabled": True, "interval": 300.0, "stale_after": 1800.0},
-        },
         "limits": {"labels": 200},
         "web": {"listen_address": ":10622", "telemetry_path": "/metrics", "config_file": None},
         "log": {"level": "info", "format": "logfmt"},
