@@ -44,6 +44,15 @@ class Objects(Generic[R, Item]):
     item: Callable[[R], Item]
 
 
+def as_read(record: Record, _row: Mapping[str, Any], _before: None, _now: float) -> Record:
+    """Return a record as it is: `Objects.complete` of objects from which nothing further follows."""
+    return record
+
+
+def nothing(_: Record) -> None:
+    """Keep nothing: `Objects.item` of objects of which only the samples are needed later."""
+
+
 def collect(
     run: Run, listing: Listing[Key], objects: Objects[R, Item], params: Mapping[str, str] | None = None
 ) -> Iterator[Progress]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from exporter.collectors import COLLECTORS
 from exporter.commands.configuration import load
 from exporter.commands.serve import serve
 from exporter.simulator import SimulatedClock, SimulatedVast
@@ -14,8 +15,10 @@ from exporter.simulator import SimulatedClock, SimulatedVast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: So that something happens while one looks.
-INTERVALS = {"instances": 15.0, "account": 15.0}
+    from exporter.config.loading import Loaded
+
+#: Every collector runs so often that something happens while one looks.
+INTERVALS = {collector.name: 15.0 for collector in COLLECTORS}
 
 
 def serve_demo(
@@ -36,7 +39,19 @@ def serve_demo(
     """
     clock = SimulatedClock(time.time(), speed)
     with SimulatedVast(size=size, seed=seed, clock=clock) as vast:
-        read = partial(load, None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags)
+
+        def read() -> Loaded:
+            return with_all_collectors(load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags))
+
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
         return serve(loaded, read, environ=environ, intervals=INTERVALS)
+
+
+def with_all_collectors(loaded: Loaded) -> Loaded:
+    """Return a configuration in which every collector is switched on."""
+    switched_on = {
+        name: settings.model_copy(update={"enabled": True}) for name, settings in loaded.config.collectors
+    }
+    collectors = loaded.config.collectors.model_copy(update=switched_on)
+    return replace(loaded, config=loaded.config.model_copy(update={"collectors": collectors}))
