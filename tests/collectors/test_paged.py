@@ -101,6 +101,16 @@ def test_a_page_on_the_way_without_a_usable_row_leaves_what_was_known(
     exporter: Exporter, account: Account
 ) -> None:
     account.collect(IN_PAGES, reply("a", "b", token="1"), reply("c", "d"))
+    for before in ([], [reply("b", token="1")]):
+        with pytest.raises(ApiError):
+            account.collect(IN_PAGES, *before, reply({}, {}, token="2"), {})
+        assert shown(exporter) == (["b", "c", "d"] if before else ["a", "b", "c", "d"])
+
+
+def test_after_a_page_on_the_way_without_a_usable_row_the_next_one_begins_where_that_did(
+    exporter: Exporter, account: Account
+) -> None:
+    account.collect(IN_PAGES, reply("a", "b", token="1"), reply("c", "d"))
     progress = account.collect(IN_PAGES, reply({}, {}, token="1"), reply({}, "b", token="2"), reply("d"))
     assert [each.objects for each in progress] == [0, 1, 2]
     assert shown(exporter) == ["b", "d"]

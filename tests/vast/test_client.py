@@ -162,8 +162,15 @@ def test_each_host_of_the_api_has_a_connection_of_its_own_that_is_kept(
 
 
 def test_each_host_of_the_api_is_reached_in_its_own_way(
-    trusted_tls: Api, second_api: Api, world: World, endpoint: Endpoint, proxy: Proxy
+    trusted_tls: Api,
+    second_api: Api,
+    world: World,
+    endpoint: Endpoint,
+    proxy: Proxy,
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
     world.url, world.run_url = "https://vast.test", second_api.url
     client = world.client()
     for _ in range(2):
