@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from exporter import __version__
 from exporter.cli import cli
+from exporter.collectors import COLLECTORS
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -109,7 +110,7 @@ def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write)
         "api: https://console.vast.ai",
         "accounts: research, ops",
         "collector instances: every 1m, stale after 5m",
-        "collector account: off",
+        *(f"collector {each.name}: off" for each in COLLECTORS if each.name != "instances"),
         "metrics: :10622/metrics",
     ]
     assert done.stderr == f"VAST_API_KEY is ignored: the accounts of {path} are used\n"
