@@ -24,8 +24,9 @@ check: setup ## The fast part: lint, types, generated files
 	.venv/bin/python docs/generate.py --check
 	.venv/bin/python -m grafana --check
 
-test: check ## All tests, with a real Prometheus and against the built wheel
+test: check ## All tests, with a real Prometheus, against the built wheel, and with the newest dependencies
 	.ci/test
+	.ci/test-newest
 
 docs: setup ## Generate what is generated
 	.venv/bin/python deploy/prometheus/generate.py
@@ -49,4 +50,4 @@ lock: setup ## Pin dependencies anew
 	.ci/lock
 
 clean: ## Remove what all this has made
-	rm -rf .venv .venv-vendor .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vendor .venv-newest .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.support.program import Certificates, Start, Write
 
+pytestmark = pytest.mark.private_parts
+
 #: Fewer file descriptors than the flood has connections, and than connections may be by default.
 CRAMPED = ("sh", "-c", 'ulimit -n 256; exec "$@"', "sh", *COMMAND)
 FLOOD = 400

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from exporter.simulator import Reply
     from tests.support.program import Program, Start, Write
 
+pytestmark = pytest.mark.private_parts
+
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 PATIENCE = 60
 #: Too few file descriptors for an event loop, and enough for all that comes before it.

@@ -74,6 +74,11 @@ def test_what_the_exporter_imports_is_what_it_declares(root: Path, pyproject: di
     assert names_of(pyproject["project"]["dependencies"]) == imported | FOR_OTHERS
 
 
+def test_each_dependency_has_a_last_release_that_may_be_tried(pyproject: dict[str, Any]) -> None:
+    for line in pyproject["project"]["dependencies"]:
+        assert {each.operator for each in Requirement(line).specifier} == {">=", "<"}, line
+
+
 # Locks
 
 

@@ -1,4 +1,4 @@
-"""What a lock names is what is installed, whatever has been published since."""
+"""What a lock names is what is installed, whatever has been published since; that is tested apart."""
 
 from __future__ import annotations
 
@@ -95,6 +95,29 @@ def test_a_package_with_another_hash_is_not_installed(checkout: Checkout) -> Non
 
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+@pytest.fixture
+def unreachable(root: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment of a copy of .ci/test-newest in `tmp_path`, in which nobody answers for an index."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(root / ".ci/test-newest", tmp_path / ".ci")
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    (tmp_path / ".venv").symlink_to(root / ".venv")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UV_") and name != "CI"}
+    nobody = {"UV_DEFAULT_INDEX": "http://127.0.0.1:1/simple", "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0"}
+    return kept | nobody | {"NO_PROXY": "127.0.0.1"}
+
+
+@pytest.mark.parametrize(("more", "code"), [({}, 0), ({"CI": "true"}, 1)], ids=["here", "CI"])
+def test_without_an_index_the_newest_releases_are_not_tested_which_is_said_and_fails_under_ci(
+    unreachable: dict[str, str], tmp_path: Path, more: dict[str, str], code: int
+) -> None:
+    command = [str(tmp_path / ".ci/test-newest")]
+    done = subprocess.run(command, env=unreachable | more, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code, done.stderr
+    assert "NOT RUN: the tests with the newest releases" in done.stderr
 
 
 PLACES = (".ci", ".github", "deploy", "docs", "Dockerfile", "Makefile", "README.md", "CONTRIBUTING.md")

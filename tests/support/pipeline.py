@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -39,10 +38,6 @@ if TYPE_CHECKING:
     #: A metric's name and its labels.
     Series = tuple[str, frozenset[tuple[str, str]]]
     Samples = dict[Series, float]
-
-# How fast an example runs depends on what else the machine does.
-settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("steady")
 
 
 #: What /metrics looked like when it was last looked at.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SEARCH = Endpoint("/api/v0/bundles/", 1.0, "POST")
 WORKERS = Endpoint("/get_endpoint_workers/", 1.0, "POST", "run")
 
+pytestmark = pytest.mark.private_parts
+
 
 def page(first: int, last: int, token: str | None) -> dict[str, Any]:
     rows = [{"id": number} for number in range(first, last + 1)]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from exporter.vast.endpoints import Endpoint
     from tests.support.scripted_api import Api, Play, Proxy, World
 
+pytestmark = pytest.mark.private_parts
+
 #: What no error may show: the key, what the query held, and what a row did.
 QUERY, ROW = "needle-of-the-query", "needle-of-a-row"
 PARAMS = {"select_filters": json.dumps({"label": {"eq": QUERY}})}

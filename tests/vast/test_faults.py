@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     #: What a broken API does with a request.
     Fault = Callable[[Api, Asked], Play]
 
+pytestmark = pytest.mark.private_parts
+
 INTERVAL, STALE_AFTER = 60.0, 1000.0
 HOUR, DAY = 3600.0, 86400.0
 #: When the API is in trouble: from before the second run on, for three runs at most.

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import hypothesis
 import pytest
 
 from exporter.commands.configuration import load
@@ -59,10 +58,6 @@ if TYPE_CHECKING:
 
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
-
-# How fast an example runs depends on what else the machine does.
-hypothesis.settings.register_profile("web", deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-hypothesis.settings.load_profile("web")
 
 #: Seconds in which anything that is waited for has happened, on however busy a machine.
 PATIENCE = 60.0

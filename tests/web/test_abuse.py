@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Site]
 
+pytestmark = pytest.mark.private_parts
+
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 INSTANCES = 1000
 #: Of the metrics, and all but the end of the answer.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Serve = Callable[..., Site]
 
+pytestmark = pytest.mark.private_parts
+
 ASK = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 #: Longer than any test: what ends within it ends for another reason.
 NEVER = 60 * PATIENCE

@@ -104,7 +104,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert not caplog.get_records("call")
 
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.private_parts]
 
 
 # Methods and paths

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], None]
     Serve = Callable[..., Program]
 
+pytestmark = pytest.mark.private_parts
+
 
 @pytest.fixture
 def serve(settings: dict[str, object], write: Write, start: Start, certificates: Certificates) -> Serve:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Hashed = Callable[[str], str]
     Eventually = Callable[[Callable[[], object]], None]
 
+pytestmark = pytest.mark.private_parts
+
 ALICE = ("alice", "secret")
 OPEN = ("/-/healthy", "/healthz", "/-/ready", "/readyz")
 CLOSED = ("/", "/metrics", "/no/such")

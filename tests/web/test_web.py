@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from exporter.simulator import Reply
     from tests.support.program import Write
 
+pytestmark = pytest.mark.private_parts
+
 PAGES = ("/", "/metrics", "/-/healthy", "/-/ready", "/healthz", "/readyz")
 SCRIPT = "<script>alert(1)</script>"
 PROMETHEUS_2 = (
