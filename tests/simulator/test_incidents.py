@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from exporter.simulator import DEFAULT_START, Fleet, IncidentType
 from exporter.simulator.fleet.instance_row import row
+
+if TYPE_CHECKING:
+    from exporter.simulator.fleet.instance import Instance
 
 
 @pytest.fixture
@@ -13,6 +18,18 @@ def fleet() -> Fleet:
 
 def shown(fleet: Fleet, instance_id: int) -> dict[str, object]:
     return row(fleet.instance(instance_id), fleet.now)
+
+
+def sound(fleet: Fleet) -> Instance:
+    """One that runs on a machine about which nothing is odd."""
+    running = [i for i in fleet.roster if (i.shown_status, i.intended) == ("running", "running")]
+    return next(i for i in running if i.contract.machine.quirk is None and i.contract.machine.has_sensor)
+
+
+def states(fleet: Fleet, instance_id: int) -> tuple[object, ...]:
+    """Actual and intended status, current and next state."""
+    fields = shown(fleet, instance_id)
+    return tuple(fields[name] for name in ("actual_status", "intended_status", "cur_state", "next_state"))
 
 
 def later(fleet: Fleet, seconds: float) -> None:
@@ -71,16 +88,106 @@ def test_a_silent_instance_is_unknown_and_its_telemetry_stale(fleet: Fleet) -> N
     assert shown(fleet, incident.instance_id)["actual_status"] == "running"
 
 
-def test_an_outbid_instance_is_stopped_while_the_least_bid_is_above_its_own(fleet: Fleet) -> None:
-    incident = fleet.inject(IncidentType.OUTBID, duration=600)
-    outbid = shown(fleet, incident.instance_id)
-    assert (outbid["actual_status"], outbid["intended_status"]) == ("stopped", "running")
-    assert (outbid["cur_state"], outbid["next_state"], outbid["is_bid"]) == ("stopped", "stopped", True)
-    assert fleet.instance(incident.instance_id).contract.dph_base < float(str(outbid["min_bid"]))
-    later(fleet, 601)
-    back = shown(fleet, incident.instance_id)
-    assert back["actual_status"] == "loading"
-    assert float(str(back["min_bid"])) <= fleet.instance(incident.instance_id).contract.dph_base
+def test_who_is_outbid_is_wanted_no_longer_at_once_and_runs_on_for_some_seconds(fleet: Fleet) -> None:
+    outbid = fleet.inject(IncidentType.OUTBID, duration=600).instance_id
+    assert states(fleet, outbid) == ("running", "stopped", "stopped", "stopped")
+    later(fleet, 9)
+    assert states(fleet, outbid)[0] == "running"
+    later(fleet, 21)
+    assert states(fleet, outbid) == ("exited", "stopped", "stopped", "stopped")
+    assert str(shown(fleet, outbid)["status_msg"]).startswith("success, running")
+    assert fleet.instance(outbid).burn() == shown(fleet, outbid)["storage_total_cost"]
+
+
+def test_who_was_outbid_is_wanted_again_and_then_runs_when_the_competitor_has_left(fleet: Fleet) -> None:
+    outbid = fleet.inject(IncidentType.OUTBID, duration=600).instance_id
+    later(fleet, 617)
+    assert states(fleet, outbid)[1] == "stopped"
+    later(fleet, 6)
+    assert states(fleet, outbid) == ("exited", "running", "stopped", "running")
+    later(fleet, 60)
+    assert states(fleet, outbid) == ("running", "running", "running", "running")
+
+
+def test_a_competitor_who_leaves_at_once_stops_nothing(fleet: Fleet) -> None:
+    outbid = fleet.inject(IncidentType.OUTBID, duration=5).instance_id
+    later(fleet, 60)
+    assert states(fleet, outbid) == ("running", "running", "running", "running")
+
+
+def test_an_outbid_instance_that_was_destroyed_or_started_meanwhile_is_left_alone(fleet: Fleet) -> None:
+    gone = fleet.inject(IncidentType.OUTBID, duration=600).instance_id
+    fleet.destroy(gone)
+    started = fleet.inject(IncidentType.OUTBID, duration=600).instance_id
+    later(fleet, 60)
+    fleet.set_status(started, "loading")
+    later(fleet, 700)
+    assert states(fleet, started) == ("loading", "running", "running", "running")
+
+
+def test_the_least_bid_is_the_floor_or_a_fifth_above_ones_own(fleet: Fleet) -> None:
+    bids = [i for i in fleet.roster if i.contract.is_bid]
+    for instance in bids:
+        own, floor = instance.contract.dph_base, instance.contract.machine.floor * instance.contract.num_gpus
+        assert shown(fleet, instance.id)["min_bid"] == round(max(1.2 * own, floor), 4)
+    outbid = fleet.instance(fleet.inject(IncidentType.OUTBID).instance_id)
+    floor = outbid.contract.machine.floor * outbid.contract.num_gpus
+    assert shown(fleet, outbid.id)["min_bid"] == round(floor, 4)
+    assert floor < outbid.contract.dph_base
+
+
+def test_a_bid_that_is_too_low_is_parked_before_it_ever_ran(fleet: Fleet) -> None:
+    before = fleet.ids()
+    parked = fleet.inject(IncidentType.UNDERBID, duration=600).instance_id
+    assert fleet.ids() == [*before, parked]
+    assert states(fleet, parked) == (None, "running", "running", "running")
+    later(fleet, 47)
+    assert states(fleet, parked)[0] in (None, "created")
+    assert states(fleet, parked)[1:] == ("stopped", "stopped", "stopped")
+    assert "bid" in str(shown(fleet, parked)["status_msg"])
+    assert shown(fleet, parked)["inet_down_billed"] is None
+    later(fleet, 550)
+    assert states(fleet, parked)[1:] == ("stopped", "stopped", "stopped")
+
+
+def test_only_a_new_instance_is_underbid(fleet: Fleet) -> None:
+    with pytest.raises(ValueError, match="rented for it"):
+        fleet.inject(IncidentType.UNDERBID, fleet.ids()[0])
+
+
+def test_a_start_while_others_have_the_gpu_is_queued_until_it_is_free(fleet: Fleet) -> None:
+    queued = fleet.inject(IncidentType.QUEUED, duration=1800).instance_id
+    later(fleet, 1799)
+    assert states(fleet, queued) == ("exited", "running", "stopped", "running")
+    assert fleet.instance(queued).burn() == shown(fleet, queued)["storage_total_cost"]
+    later(fleet, 31)
+    assert states(fleet, queued) == ("running", "running", "running", "running")
+
+
+def test_a_host_that_gives_up_while_booting_leaves_it_loading_and_wanted_no_longer(fleet: Fleet) -> None:
+    failed = fleet.inject(IncidentType.BOOT_FAILURE, duration=1800).instance_id
+    later(fleet, 1799)
+    assert states(fleet, failed) == ("loading", "stopped", "stopped", "stopped")
+    assert "OCI runtime create failed" in str(shown(fleet, failed)["status_msg"])
+    later(fleet, 2)
+    assert failed not in fleet.ids() or states(fleet, failed)[:2] == ("created", "running")
+
+
+@pytest.mark.parametrize("incident_type", [IncidentType.BOOT_FAILURE, IncidentType.UNDERBID])
+def test_what_never_got_to_run_is_destroyed_or_started_again(incident_type: IncidentType) -> None:
+    fleet = Fleet(3, 60, DEFAULT_START, incidents=False)
+    failed = [fleet.inject(incident_type, duration=100).instance_id for _ in range(12)]
+    later(fleet, 101)
+    assert 0 < len(set(failed) & set(fleet.ids())) < len(failed)
+
+
+def test_a_container_that_crashes_is_wanted_all_the_time_and_comes_back_on_the_gpus_that_it_kept(
+    fleet: Fleet,
+) -> None:
+    crashed = fleet.inject(IncidentType.CRASHED, duration=30).instance_id
+    assert states(fleet, crashed) == ("exited", "running", "running", "running")
+    later(fleet, 30)
+    assert states(fleet, crashed) == ("running", "running", "running", "running")
 
 
 def test_only_interruptible_instances_are_outbid(fleet: Fleet) -> None:
@@ -90,7 +197,7 @@ def test_only_interruptible_instances_are_outbid(fleet: Fleet) -> None:
 
 
 def test_an_overheating_gpu_passes_85_degrees_and_cools_down_afterwards(fleet: Fleet) -> None:
-    chosen = next(i.id for i in fleet.roster if i.contract.machine.has_sensor and i.status == "running")
+    chosen = sound(fleet).id
     usual = float(str(shown(fleet, chosen)["gpu_temp"]))
     fleet.inject(IncidentType.OVERHEATING, chosen, duration=600)
     later(fleet, 300)
@@ -100,8 +207,8 @@ def test_an_overheating_gpu_passes_85_degrees_and_cools_down_afterwards(fleet: F
 
 
 def test_a_filling_disk_is_full_after_half_its_time_and_emptied_at_its_end(fleet: Fleet) -> None:
-    incident = fleet.inject(IncidentType.DISK_FILLING, duration=1000)
-    instance = fleet.instance(incident.instance_id)
+    instance = sound(fleet)
+    fleet.inject(IncidentType.DISK_FILLING, instance.id, duration=1000)
     seen = []
     for _ in range(10):
         later(fleet, 60)
@@ -115,7 +222,7 @@ def test_a_filling_disk_is_full_after_half_its_time_and_emptied_at_its_end(fleet
 
 
 def test_an_idle_instance_runs_and_costs_but_does_nothing(fleet: Fleet) -> None:
-    incident = fleet.inject(IncidentType.IDLE)
+    incident = fleet.inject(IncidentType.IDLE, sound(fleet).id)
     idle = shown(fleet, incident.instance_id)
     assert idle["actual_status"] == "running"
     assert idle["gpu_util"] in (0.0, -1.0)

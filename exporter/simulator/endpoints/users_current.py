@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from exporter.simulator.account import Account
 
 USER = "/api/v0/users/current/"
+#: 2023-01-01 00:00:00 UTC: no account is older.
+ACCOUNT_BEGAN = 1_672_531_200.0
 
 
 def show_user(question: Question) -> Reply:
@@ -21,11 +23,10 @@ def show_user(question: Question) -> Reply:
 
 def describe_user(account: Account) -> dict[str, object]:
     """The reply of users/current, with all that is private in the real one too."""
-    fleet = account.fleet
+    fleet, billing = account.fleet, account.fleet.billing
     number = crc32(account.name.encode()) % 400_000
     with fleet.lock:
-        credit = fleet.credit()
-        spent = fleet.wallet.spent_at(fleet.now)
+        spent = billing.wallet.spent_at(fleet.now)
         return {
             "id": 100_000 + number,
             "key_id": 700_000 + number,
@@ -34,16 +35,22 @@ def describe_user(account: Account) -> dict[str, object]:
             "email": f"{account.name}@example.com",
             "normalized_email": f"{account.name}@example.com",
             "balance": 0,
-            "credit": round(credit, 6),
-            "balance_threshold": round((fleet.autobill_threshold or 20.0) * 0.75, 2),
+            "credit": round(fleet.credit(), 6),
+            "balance_threshold": billing.balance_threshold,
             "balance_threshold_enabled": True,
-            "autobill_threshold": fleet.autobill_threshold,
-            "autobill_amount": fleet.autobill_amount,
-            "has_billing": fleet.autobill_amount is not None,
+            "autobill_threshold": billing.autobill_threshold,
+            "autobill_amount": billing.autobill_amount,
+            "has_billing": billing.autobill_amount is not None,
             "can_pay": True,
             "billing_creditonly": 0,
-            "paid_verified": round(fleet.topped_up, 2),
-            "paid_expected": round(fleet.topped_up, 2),
+            "total_spend": -round(billing.spent, 6),
+            "created_at": ACCOUNT_BEGAN + 60.0 * number,
+            "has_rented": True,
+            "balance_referrals": 0,
+            "got_signup_credit": 0,
+            "payout_enabled": False,
+            "paid_verified": round(billing.topped_up, 2),
+            "paid_expected": round(billing.topped_up, 2),
             "billed_verified": round(spent, 6),
             "billed_expected": round(spent, 6),
             "host_only": False,
@@ -53,6 +60,9 @@ def describe_user(account: Account) -> dict[str, object]:
             "api_key": account.key,
             "ssh_key": f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample{number:06d} {account.name}@laptop",
             "sid": f"sid-{number:06d}-not-a-session",
+            "wise_email": f"{account.name}@bank.example.com",
+            "discord_id": f"discord-{number:06d}",
+            "oauth_provider": "google",
             "last4": f"{number % 10_000:04d}",
             "phone_number": "+1 202-555-0143",
             "billaddress_line1": "1 Example Street",

@@ -50,6 +50,11 @@ GPU_MODELS = (
 )
 
 
+def other_model(gpu: GpuModel) -> GpuModel:
+    """The model that is mixed with `gpu` where a host has put two into one machine."""
+    return GPU_MODELS[GPU_MODELS.index(gpu) - 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """Processor and mainboard of a machine."""

@@ -12,15 +12,16 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet.agenda import Agenda
+from exporter.simulator.fleet.billing import Billing
 from exporter.simulator.fleet.incidents import Incidents
 from exporter.simulator.fleet.lifecycle import (
-    DAY,
     DECISION_SECONDS,
+    HOUR,
     Lifecycle,
+    exited_message,
     running_message,
-    stopped_message,
 )
-from exporter.simulator.fleet.wallet import Wallet
+from exporter.simulator.fleet.rental import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
     from exporter.simulator.fleet.roster import Roster
 
-BILLING_SECONDS = 60.0
 #: Instances of the first moment that don't run: state, the user's intention, share of the fleet.
 FIRST_STATES: tuple[tuple[str | None, str, float], ...] = (
     ("exited", "stopped", 0.10),
@@ -56,15 +56,11 @@ class Fleet:
         self.size = size
         self.lock = threading.RLock()
         self._agenda = Agenda(start)
-        self.wallet = Wallet(0.0, start)
-        self._life = Lifecycle(seed, size, self._agenda, self.wallet)
-        self._incidents = Incidents(seed, self._life, self._agenda)
-        self.autobill_threshold: float | None = None
-        self.autobill_amount: float | None = None
-        self.topped_up = 0.0
+        self.billing = Billing(seed, self._agenda)
+        self._life = Lifecycle(seed, size, self._agenda, self.billing.wallet)
+        self._incidents = Incidents(seed, self._life)
         self._populate()
-        self._fund()
-        self._agenda.after(BILLING_SECONDS, self._bill)
+        self.billing.begin(self._life, self.burn(reserved=False))
         if incidents and size:
             self._incidents.begin_first()
             self._incidents.plan_next()
@@ -77,7 +73,7 @@ class Fleet:
     @property
     def roster(self) -> Roster:
         """The instances in order of id; hold `lock` while iterating."""
-        return self._life.roster
+        return self._life.books.roster
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -126,7 +122,7 @@ class Fleet:
     def set_status(self, instance_id: int, status: str | None, intended: str = "running") -> None:
         """Set the container's state; it stays until something else is done to the instance."""
         with self.lock:
-            self._life.change(self.instance(instance_id), status, intended)
+            self._life.books.change(self.instance(instance_id), status, intended)
 
     def rent(self) -> Instance:
         """Rent one more instance, as the user does now and then."""
@@ -136,7 +132,7 @@ class Fleet:
     def destroy(self, instance_id: int) -> None:
         """Destroy an instance; nothing is rented in its place."""
         with self.lock:
-            self._life.forget(self.instance(instance_id))
+            self._life.rental.end(self.instance(instance_id))
 
     def override(self, instance_id: int, **fields: object) -> None:
         """Let an instance's rows show these values, whatever they are, instead of its own."""
@@ -151,23 +147,33 @@ class Fleet:
     def credit(self) -> float:
         """What can be spent."""
         with self.lock:
-            return self.wallet.at(self.now)
+            return self.billing.wallet.at(self.now)
 
     def set_credit(self, dollars: float) -> None:
         """Set what can be spent; at 0 or less all instances are stopped within a minute."""
         with self.lock:
-            self.wallet.set(self.now, dollars)
+            self.billing.wallet.set(self.now, dollars)
 
     def set_autobill(self, threshold: float | None, amount: float | None) -> None:
         """Below `threshold`, `amount` is added within a minute; None switches that off."""
         with self.lock:
-            self.autobill_threshold = threshold
-            self.autobill_amount = amount
+            self.billing.autobill_threshold = threshold
+            self.billing.autobill_amount = amount
+
+    def set_balance_threshold(self, dollars: float | None) -> None:
+        """Let the user want a mail below so much credit; None follows the automatic billing's."""
+        with self.lock:
+            self.billing.threshold = dollars
 
     def burn(self, *, reserved: bool = True) -> float:
         """Dollars an hour now, with or without what reserved instances spend of their own credit."""
         with self.lock:
             return sum(i.burn() for i in self.roster if reserved or i.reserve is None)
+
+    def traffic_cost(self) -> float:
+        """Dollars an hour for traffic now, which `burn` knows nothing of."""
+        with self.lock:
+            return sum(i.traffic.dollars_per_hour for i in self.roster)
 
     def _populate(self) -> None:
         rng = Random(f"first {self.seed}")
@@ -185,7 +191,7 @@ class Fleet:
     def _settle_in(self, instance: Instance, status: str | None, intended: str, rng: Random) -> None:
         """Give an instance of the first moment a past."""
         life = self._life
-        message = running_message(instance) if intended != "stopped" else stopped_message(instance)
+        message = running_message(instance) if intended != "stopped" else exited_message(instance, 0)
         wait = rng.expovariate(1 / DECISION_SECONDS)
         steps: dict[str | None, Callable[[Instance], None]] = {
             "running": life.decide,
@@ -194,33 +200,16 @@ class Fleet:
             None: life.create,
         }
         instance.ever_ran = status not in (None, "loading")
-        life.change(instance, status, intended, message if instance.ever_ran else None)
+        life.books.change(instance, status, intended, message if instance.ever_ran else None)
         if status == "running":
             instance.running_since = max(
                 instance.contract.start_date + 120, self.now - rng.uniform(60, 9 * DAY)
             )
         elif instance.ever_ran:
             instance.read_until = max(instance.contract.start_date + 120, self.now - rng.uniform(60, 5 * DAY))
+        if instance.ever_ran:
+            instance.traffic.remember((self.now - instance.contract.start_date) / HOUR)
         quick = status in (None, "loading")
-        life.later(instance, rng.uniform(10, 240) if quick else wait, steps.get(status, life.reconsider))
-
-    def _fund(self) -> None:
-        """Credit for a while, and automatic billing that is about to be needed."""
-        burn = max(1.0, self.burn(reserved=False))
-        self.autobill_threshold = float(max(5, round(12 * burn, -1)))
-        self.autobill_amount = float(max(25, round(48 * burn, -1)))
-        self.topped_up = round(burn * 700, 2)
-        self.wallet.set(self.now, self.autobill_threshold + burn / 2)
-        self.wallet.spent = self.topped_up - self.wallet.amount
-
-    def _bill(self) -> None:
-        credit = self.wallet.at(self.now)
-        if self.autobill_amount and self.autobill_threshold is not None and credit < self.autobill_threshold:
-            self.wallet.put(self.now, self.autobill_amount)
-            self.topped_up += self.autobill_amount
-        if self.wallet.at(self.now) <= 0:
-            self._life.stop_all()
-        for instance in list(self._life.reserved.values()):
-            if instance.reserve is not None and instance.reserve.at(self.now) <= 0:
-                self._life.lapse(instance)
-        self._agenda.after(BILLING_SECONDS, self._bill)
+        life.books.later(
+            instance, rng.uniform(10, 240) if quick else wait, steps.get(status, life.reconsider)
+        )

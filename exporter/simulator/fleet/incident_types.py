@@ -1,18 +1,28 @@
-"""Which incidents there are, and how long each lasts."""
+"""Which incidents there are, how long each lasts, and what one is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.simulator.fleet.instance import Instance
 
 
 class IncidentType(Enum):
     """What can go wrong."""
 
     STUCK_LOADING = "stuck_loading"
+    BOOT_FAILURE = "boot_failure"
+    CRASHED = "crashed"
     HOST_OFFLINE = "host_offline"
     NO_HEARTBEAT = "no_heartbeat"
     OUTBID = "outbid"
+    UNDERBID = "underbid"
+    QUEUED = "queued"
     OVERHEATING = "overheating"
     DISK_FILLING = "disk_filling"
     IDLE = "idle"
@@ -22,9 +32,13 @@ class IncidentType(Enum):
 #: How long each lasts when it happens by itself, in seconds.
 LASTS = {
     IncidentType.STUCK_LOADING: (600.0, 2400.0),
+    IncidentType.BOOT_FAILURE: (300.0, 1800.0),
+    IncidentType.CRASHED: (15.0, 60.0),
     IncidentType.HOST_OFFLINE: (180.0, 1200.0),
     IncidentType.NO_HEARTBEAT: (60.0, 400.0),
     IncidentType.OUTBID: (300.0, 1800.0),
+    IncidentType.UNDERBID: (120.0, 900.0),
+    IncidentType.QUEUED: (120.0, 2400.0),
     IncidentType.OVERHEATING: (300.0, 1500.0),
     IncidentType.DISK_FILLING: (900.0, 3600.0),
     IncidentType.IDLE: (1800.0, 7200.0),
@@ -41,3 +55,13 @@ class Incident:
     host_id: int
     began: float
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What one type of incident does; at its end the instance may be gone or changed."""
+
+    begin: Callable[[Instance, Incident], None]
+    end: Callable[[Incident], None]
+    #: What happens in place of the end when it was not ended before its time.
+    expire: Callable[[Incident], None] | None = None

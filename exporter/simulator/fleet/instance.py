@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.catalog import Template
     from exporter.simulator.fleet.machines import Machine
     from exporter.simulator.fleet.sensors import Disturbance, Profile
+    from exporter.simulator.fleet.traffic import Traffic
     from exporter.simulator.fleet.wallet import Wallet
 
 #: Hours of the month that storage prices are meant for.
 MONTH_HOURS = 720
 #: In these states the GPU is paid for (the vendor's billing page; of the last two it says nothing).
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
-#: In these states the machine holds the instance's GPUs no longer.
+#: In these states the machine usually holds the instance's GPUs no longer.
 RELEASED = frozenset({"stopped", "exited"})
 
 
@@ -53,6 +54,7 @@ class Instance:
 
     contract: Contract
     end_date: float
+    traffic: Traffic
     #: The container's state as stored; None while it is being provisioned.
     status: str | None = None
     intended: str = "running"
@@ -63,12 +65,15 @@ class Instance:
     #: When telemetry was last read; None while it is read live.
     read_until: float | None = None
     ever_ran: bool = False
+    #: Whether the machine keeps its GPUs for it.
+    holds_gpus: bool = True
+    #: Somebody bids more; until they leave, or something else is done to the instance.
     outbid: bool = False
     disturbance: Disturbance = CALM
     #: Prepaid credit of a reserved instance.
     reserve: Wallet | None = None
     discount: float = 0.0
-    #: Dollars an hour that are being charged.
+    #: Dollars an hour that are being charged for GPU and disk.
     rate: float = 0.0
     #: Raised by every change of state, so that what was planned before it does not happen.
     version: int = 0
@@ -88,12 +93,12 @@ class Instance:
     @property
     def cur_state(self) -> str:
         """Whether the machine holds the instance's GPUs now."""
-        return "stopped" if self.status in RELEASED else "running"
+        return "running" if self.holds_gpus else "stopped"
 
     @property
     def next_state(self) -> str:
-        """What `cur_state` is about to become."""
-        return "stopped" if self.outbid or self.intended == "stopped" else "running"
+        """What `cur_state` is about to become; running after stopped is waiting for GPUs that others have."""
+        return "stopped" if self.intended == "stopped" else "running"
 
     def gpu_rate(self) -> float:
         """Dollars an hour for the GPU in the present state, before any discount."""

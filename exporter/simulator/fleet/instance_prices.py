@@ -9,9 +9,8 @@ if TYPE_CHECKING:
 
 #: `time_remaining_isbid` is the same runway at a rate this much higher.
 BID_SURCHARGE = 1.08
-#: A current minimum bid, as a share of the price of the GPU; the second while somebody bids more.
-USUAL_BID_SHARE = 0.42
-OUTBID_FACTOR = 1.15
+#: The least raise of one's own bid.
+LEAST_RAISE = 1.2
 
 
 def search_prices(instance: Instance) -> dict[str, float]:
@@ -39,12 +38,15 @@ def instance_prices(instance: Instance) -> dict[str, float]:
 
 
 def min_bid(instance: Instance) -> float:
-    """The lowest bid that holds the GPU: above one's own only while one is outbid."""
+    """The least that a bid may be: nothing about what others bid.
+
+    It is the larger of what the host takes and the least raise of one's own bid; while somebody else has the
+    GPU, only the former.
+    """
     contract = instance.contract
-    if instance.outbid:
-        return round(contract.dph_base * OUTBID_FACTOR, 4)
-    usual = contract.machine.gpu_price * contract.num_gpus * USUAL_BID_SHARE
-    return round(min(usual, contract.dph_base), 4)
+    floor = contract.machine.floor * contract.num_gpus
+    raised = contract.dph_base * LEAST_RAISE if contract.is_bid and not instance.outbid else 0.0
+    return round(max(floor, raised), 4)
 
 
 def credit_balance(instance: Instance, now: float) -> float | None:

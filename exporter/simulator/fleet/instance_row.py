@@ -1,109 +1,40 @@
 """Every field of an instance's row: its name, and how it is read off an instance.
 
-Units are the API's own: gpu_util in percent, cpu_util and disk_util as a share, mem_* in units of
-1,024,000,000 bytes, vmem_usage in GiB, gpu_ram and cpu_ram in MiB, disk_* in GB, inet_* in Mbit/s.
+Units are the API's own: gpu_util in percent, cpu_util in percent of the rented share, disk_util as a share,
+mem_* in units of 1,024,000,000 bytes, vmem_usage in GiB, gpu_ram and cpu_ram in MiB, disk_* in GB, inet_up
+and inet_down in Mbit/s, inet_*_billed in 1000 bytes, inet_*_cost in dollars for a GB.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-from hashlib import sha256
+from math import floor
 from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet import instance_prices as prices
-from exporter.simulator.fleet import sensors
+from exporter.simulator.fleet import readings
+from exporter.simulator.fleet.catalog import other_model
+from exporter.simulator.fleet.machines import Quirk
+from exporter.simulator.fleet.readings import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.simulator.fleet.instance import Instance
 
-#: The API's unit of main memory is 1e6 KiB; this many MiB.
-MIB_OF_MEMORY = 1e6 / 1024
 NO_PORT = -1
 PORT_RANGE = 100
+#: How long one of two models is named before the other.
+NAMED_SECONDS = 180.0
 
 
-class View:
-    """One instance at one moment, as the columns see it."""
-
-    def __init__(self, instance: Instance, now: float) -> None:
-        self.instance = instance
-        self.contract = instance.contract
-        self.machine = instance.contract.machine
-        self.gpu = instance.contract.machine.gpu
-        self.template = instance.contract.template
-        self.now = now
-        live = instance.read_until is None
-        self.running = instance.shown_status == "running"
-        #: When telemetry is from; None when there never was any.
-        self.read_at = (now if live else instance.read_until) if instance.ever_ran else None
-
-    @cached_property
-    def share(self) -> float:
-        """The share of the machine that is rented."""
-        return self.contract.num_gpus / self.machine.num_gpus
-
-    @cached_property
-    def disk_util(self) -> float | None:
-        """The share of the disk in use, -1 for unknown."""
-        if self.read_at is None:
-            return None
-        contract = self.contract
-        return sensors.disk_util(
-            contract.profile, self.read_at, contract.start_date, self.instance.disturbance
-        )
-
-    def secret(self, purpose: str) -> str:
-        """Something that looks like a token."""
-        return sha256(f"{purpose} {self.contract.id}".encode()).hexdigest()
+def _gpu_name(view: View) -> str:
+    if view.machine.quirk is Quirk.TWO_MODELS and floor(view.now / NAMED_SECONDS) % 2:
+        return other_model(view.gpu).name
+    return view.gpu.name
 
 
-def _gpu_util(view: View) -> float | None:
-    if view.read_at is None:
-        return None
-    return sensors.gpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
-
-
-def _gpu_temp(view: View) -> float | None:
-    if view.read_at is None or not view.machine.has_sensor:
-        return None
-    span = view.gpu.idle_celsius, view.gpu.busy_celsius
-    return sensors.gpu_celsius(view.contract.profile, view.read_at, span, view.instance.disturbance)
-
-
-def _cpu_util(view: View) -> float:
-    if view.read_at is None:
-        return 0.0
-    return sensors.cpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
-
-
-def _vmem_usage(view: View) -> float | None:
-    if view.read_at is None:
-        return None
-    share = sensors.vram_share(view.contract.profile, view.read_at, view.instance.disturbance)
-    return round(view.gpu.ram_mib * view.contract.num_gpus * share / 1024, 6)
-
-
-def _mem_limit(view: View) -> float | None:
-    return None if view.read_at is None else round(view.machine.ram_mib * view.share / MIB_OF_MEMORY, 8)
-
-
-def _mem_usage(view: View) -> float | None:
-    if view.read_at is None:
-        return None
-    share = sensors.memory_share(view.contract.profile, view.read_at)
-    return round(view.machine.ram_mib * view.share / MIB_OF_MEMORY * share, 8)
-
-
-def _disk_usage(view: View) -> float | None:
-    util = view.disk_util
-    return util if util is None or util < 0 else round(view.contract.disk_space * util, 3)
-
-
-def _uptime_mins(view: View) -> float | None:
-    since = view.instance.running_since
-    return None if since is None or not view.running else round((view.now - since) / 60, 2)
+def _billed(kilobytes: float) -> float | None:
+    return round(kilobytes, 1) or None
 
 
 def _first_port(view: View) -> int:
@@ -147,7 +78,7 @@ def _gpu_totalram(view: View) -> int:
     return view.gpu.ram_mib * view.contract.num_gpus
 
 
-#: Kept in the order of the vendor's page; the last four are sent too, though the page does not list them.
+#: Kept in the order of the vendor's page; the last eight are sent too, though the page does not list them.
 COLUMNS: dict[str, Callable[[View], object]] = {
     "id": lambda v: v.contract.id,
     "actual_status": lambda v: v.instance.shown_status,
@@ -174,23 +105,23 @@ COLUMNS: dict[str, Callable[[View], object]] = {
     "machine_id": lambda v: v.machine.machine_id,
     "start_date": lambda v: v.contract.start_date,
     "end_date": lambda v: v.instance.end_date,
-    "uptime_mins": _uptime_mins,
+    "uptime_mins": readings.uptime_mins,
     "duration": lambda v: v.instance.end_date - v.now,
     "cpu_arch": lambda _: "amd64",
     "cpu_cores": lambda v: v.machine.board.cpu_cores,
     "cpu_cores_effective": lambda v: v.machine.board.cpu_cores * v.share,
     "cpu_name": lambda v: v.machine.board.cpu_name,
     "cpu_ram": lambda v: v.machine.ram_mib,
-    "cpu_util": _cpu_util,
-    "mem_limit": _mem_limit,
-    "mem_usage": _mem_usage,
-    "vmem_usage": _vmem_usage,
-    "gpu_name": lambda v: v.gpu.name,
+    "cpu_util": readings.cpu_util,
+    "mem_limit": readings.mem_limit,
+    "mem_usage": readings.mem_usage,
+    "vmem_usage": readings.vmem_usage,
+    "gpu_name": _gpu_name,
     "gpu_arch": lambda _: "nvidia",
     "gpu_totalram": _gpu_totalram,
     "gpu_ram": lambda v: v.gpu.ram_mib,
-    "gpu_util": _gpu_util,
-    "gpu_temp": _gpu_temp,
+    "gpu_util": readings.gpu_util,
+    "gpu_temp": readings.gpu_temp,
     "gpu_frac": lambda v: v.share,
     "gpu_lanes": lambda _: 16,
     "gpu_mem_bw": lambda v: v.gpu.memory_gb_per_s,
@@ -199,7 +130,7 @@ COLUMNS: dict[str, Callable[[View], object]] = {
     "disk_space": lambda v: v.contract.disk_space,
     "disk_bw": lambda v: v.machine.disk_mb_per_s,
     "disk_util": lambda v: v.disk_util,
-    "disk_usage": _disk_usage,
+    "disk_usage": readings.disk_usage,
     "direct_port_count": lambda v: PORT_RANGE if v.machine.static_ip else NO_PORT,
     "direct_port_start": lambda v: _first_port(v) if v.machine.static_ip else NO_PORT,
     "direct_port_end": lambda v: _first_port(v) + PORT_RANGE - 1 if v.machine.static_ip else NO_PORT,
@@ -242,6 +173,10 @@ COLUMNS: dict[str, Callable[[View], object]] = {
     "volume_info": _volumes,
     "inet_up": lambda v: v.machine.inet_up,
     "inet_down": lambda v: v.machine.inet_down,
+    "inet_up_billed": lambda v: _billed(v.instance.traffic.up.at(v.now)),
+    "inet_down_billed": lambda v: _billed(v.instance.traffic.down.at(v.now)),
+    "inet_up_cost": lambda v: v.machine.inet_up_cost,
+    "inet_down_cost": lambda v: v.machine.inet_down_cost,
     "cuda_max_good": lambda v: v.machine.cuda_max_good,
     "driver_version": lambda v: v.machine.driver_version,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet.catalog import BOARDS, DISKS, DRIVERS, GPU_MODELS, OS_VERSIONS, PLACES
@@ -19,6 +20,30 @@ ATTEMPTS = 6
 NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
 #: Share of new machines whose host has others already.
 KNOWN_HOST_SHARE = 0.45
+
+
+#: Dollars for a GB over the network; many hosts charge nothing.
+TRAFFIC_PRICES = (0.0, 0.0, 0.002, 0.005, 0.01, 0.02)
+#: The least that a host takes for a GPU, as a share of its price.
+FLOOR_SHARE = 0.42
+
+
+class Quirk(Enum):
+    """What is odd about a machine."""
+
+    #: Every second time its agent has no reading of the GPU, and says 0.
+    ZEROS = "zeros"
+    #: Now and then its agent has no reading at all, and says so.
+    NULLS = "nulls"
+    #: Its GPUs are of two models, which are named in turn.
+    TWO_MODELS = "two_models"
+    #: Its clock is behind, so that a container seems to have begun in the future.
+    CLOCK_BEHIND = "clock_behind"
+
+
+#: Which of QUIRK_EVERY machines that join one after another have one, so that every fleet has some.
+QUIRKS = {3: Quirk.ZEROS, 9: Quirk.NULLS, 15: Quirk.TWO_MODELS, 21: Quirk.CLOCK_BEHIND}
+QUIRK_EVERY = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +69,20 @@ class Machine:
     gpu_price: float
     inet_up: float
     inet_down: float
+    inet_up_cost: float
+    inet_down_cost: float
     os_version: str | None
     driver_version: str
     cuda_max_good: float
     #: Whether the host's agent reads the GPU's temperature.
     has_sensor: bool
     dlperf_known: bool
+    quirk: Quirk | None
+
+    @property
+    def floor(self) -> float:
+        """The least dollars an hour that are taken for one GPU."""
+        return self.gpu_price * FLOOR_SHARE
 
 
 class Market:
@@ -91,13 +124,14 @@ class Market:
         else:
             host_id = 1_000 + self._last_id * 7 % 89_989
             self._hosts.append(host_id)
-        machine = describe(rng, self._last_id, host_id)
+        quirk = QUIRKS.get(len(self._machines) % QUIRK_EVERY)
+        machine = describe(rng, self._last_id, host_id, quirk)
         self._machines.append(machine)
         self._free[machine.machine_id] = machine.num_gpus
         return machine
 
 
-def describe(rng: Random, machine_id: int, host_id: int) -> Machine:
+def describe(rng: Random, machine_id: int, host_id: int, quirk: Quirk | None = None) -> Machine:
     """A plausible machine."""
     gpu = rng.choices(GPU_MODELS, [model.weight for model in GPU_MODELS])[0]
     num_gpus = rng.choice(gpu.sizes)
@@ -121,9 +155,12 @@ def describe(rng: Random, machine_id: int, host_id: int) -> Machine:
         gpu_price=round(gpu.dollars_per_hour * rng.uniform(0.8, 1.3), 4),
         inet_up=round(fast * rng.uniform(0.4, 1.0), 1),
         inet_down=round(fast, 1),
+        inet_up_cost=rng.choice(TRAFFIC_PRICES),
+        inet_down_cost=rng.choice(TRAFFIC_PRICES),
         os_version=rng.choice(OS_VERSIONS),
         driver_version=driver_version,
         cuda_max_good=cuda_max_good,
         has_sensor=rng.random() < 0.98,  # noqa: PLR2004 - a share
         dlperf_known=rng.random() < 0.95,  # noqa: PLR2004 - a share
+        quirk=quirk,
     )

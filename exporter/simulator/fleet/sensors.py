@@ -23,6 +23,11 @@ HOT_CELSIUS = 91.0
 FILLING_SHARE = 0.5
 
 
+#: Seconds between two reports of a host's agent, and the share of slots of five minutes without any.
+REPORT_SECONDS = 60.0
+SILENT_SHARE = 0.3
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """How one instance is used; drawn once, when it is rented."""
@@ -130,9 +135,9 @@ def memory_share(profile: Profile, now: float) -> float:
 
 
 def cpu_util(profile: Profile, now: float, disturbance: Disturbance) -> float:
-    """The share of the processor in use, 0 to 1."""
+    """Percent of the rented share of the processor that is in use."""
     busy = 0.02 if disturbance.idle_since is not None else load(profile, now)
-    return round(profile.cpu_share * busy + 0.01 * noise(profile.phase, now / 10), 4)
+    return round(100 * profile.cpu_share * busy + noise(profile.phase, now / 10), 2)
 
 
 def disk_util(profile: Profile, now: float, started: float, disturbance: Disturbance) -> float:
@@ -146,3 +151,13 @@ def disk_util(profile: Profile, now: float, started: float, disturbance: Disturb
         passed = (now - disturbance.filling_since) / (disturbance.filling_seconds * FILLING_SHARE)
         used += (FULL - used) * max(0.0, min(1.0, passed))
     return round(used, 4)
+
+
+def reports_zeros(phase: float, now: float) -> bool:
+    """Whether an agent that has a reading every second time has none: it says 0, and means that."""
+    return floor(now / REPORT_SECONDS + 2 * phase) % 2 == 1
+
+
+def reports_nothing(phase: float, now: float) -> bool:
+    """Whether an agent that has no readings now and then has none."""
+    return noise(phase + 0.11, now / 300) < SILENT_SHARE

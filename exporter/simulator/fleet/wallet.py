@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from exporter.simulator.fleet.meter import Meter
 
 
-@dataclass(slots=True)
 class Wallet:
-    """What is left at any time, without anything to do while time passes.
+    """What is left at any time, and what was ever spent; `put` and `set` are no spending."""
 
-    `amount` is what there was at `settled`; since then `rate` dollars an hour have been spent.
-    """
+    def __init__(self, dollars: float, now: float) -> None:
+        self._spent = Meter(now)
+        self._put = dollars
 
-    amount: float
-    settled: float
-    rate: float = 0.0
-    spent: float = 0.0
+    @property
+    def rate(self) -> float:
+        """Dollars an hour that are being spent."""
+        return self._spent.rate
 
     def at(self, now: float) -> float:
         """What is left at `now`."""
-        return self.amount - self._since(now)
+        return self._put - self._spent.at(now)
 
     def spent_at(self, now: float) -> float:
         """All that was ever spent, up to `now`."""
-        return self.spent + self._since(now)
+        return self._spent.at(now)
 
     def change_rate(self, now: float, difference: float) -> None:
         """Spend `difference` dollars an hour more (or less) from `now` on."""
-        self._settle(now)
-        self.rate += difference
+        self._spent.set_rate(now, self._spent.rate + difference)
 
-    def put(self, now: float, dollars: float) -> None:
+    def begin(self, dollars: float, spent: float) -> None:
+        """Have had a past: `spent` was spent before it began, and `dollars` were left then."""
+        self._spent.total += spent
+        self._put = dollars + self._spent.total
+
+    def put(self, dollars: float) -> None:
         """Add `dollars`."""
-        self._settle(now)
-        self.amount += dollars
+        self._put += dollars
 
     def set(self, now: float, dollars: float) -> None:
         """Forget what there was: it is `dollars` now."""
-        self._settle(now)
-        self.amount = dollars
-
-    def _since(self, now: float) -> float:
-        return self.rate * (now - self.settled) / 3600
-
-    def _settle(self, now: float) -> None:
-        since = self._since(now)
-        self.amount -= since
-        self.spent += since
-        self.settled = now
+        self._put = dollars + self._spent.at(now)

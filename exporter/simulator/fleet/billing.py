@@ -1,0 +1,71 @@
+"""The account's money: credit, automatic top-ups, and what the API says was ever spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.simulator.fleet.wallet import Wallet
+
+if TYPE_CHECKING:
+    from exporter.simulator.fleet.agenda import Agenda
+    from exporter.simulator.fleet.lifecycle import Lifecycle
+
+BILLING_SECONDS = 60.0
+#: Every so many times the lifetime's spending is added up anew: it moves in steps.
+SPEND_EVERY = 3
+#: What the API has, switched on, for users who never wanted to be warned; and every so many seeds is one.
+NO_THRESHOLD = -0.01
+NO_THRESHOLD_SEEDS = 3
+USUAL_THRESHOLD = 20.0
+#: A user wants a mail before the automatic top-up is due.
+THRESHOLD_SHARE = 0.75
+
+
+class Billing:
+    """What an account has and had; nothing costs anything before `begin`."""
+
+    def __init__(self, seed: int, agenda: Agenda) -> None:
+        self.wallet = Wallet(0.0, agenda.now)
+        self.autobill_threshold: float | None = None
+        self.autobill_amount: float | None = None
+        #: None follows from the automatic billing's.
+        self.threshold: float | None = None if seed % NO_THRESHOLD_SEEDS else NO_THRESHOLD
+        self.topped_up = 0.0
+        #: What was ever spent, when it was last added up.
+        self.spent = 0.0
+        self._agenda = agenda
+        self._bills = 0
+
+    @property
+    def balance_threshold(self) -> float:
+        """The credit below which the user wants a mail."""
+        if self.threshold is not None:
+            return self.threshold
+        return round((self.autobill_threshold or USUAL_THRESHOLD) * THRESHOLD_SHARE, 2)
+
+    def begin(self, lifecycle: Lifecycle, burn: float) -> None:
+        """Have credit for a while, and automatic billing that is about to be needed."""
+        burn = max(1.0, burn)
+        self.autobill_threshold = float(max(5, round(12 * burn, -1)))
+        self.autobill_amount = float(max(25, round(48 * burn, -1)))
+        self.topped_up = round(burn * 700, 2)
+        credit = self.autobill_threshold + burn / 2
+        self.wallet.begin(credit, spent=self.topped_up - credit)
+        self.spent = self.wallet.spent_at(self._agenda.now)
+        self._agenda.after(BILLING_SECONDS, lambda: self._bill(lifecycle))
+
+    def _bill(self, lifecycle: Lifecycle) -> None:
+        now, books = self._agenda.now, lifecycle.books
+        credit = self.wallet.at(now)
+        if self.autobill_amount and self.autobill_threshold is not None and credit < self.autobill_threshold:
+            self.wallet.put(self.autobill_amount)
+            self.topped_up += self.autobill_amount
+        if self.wallet.at(now) <= 0:
+            lifecycle.stop_all()
+        for instance in list(books.reserved.values()):
+            if instance.reserve is not None and instance.reserve.at(now) <= 0:
+                books.lapse(instance)
+        self._bills += 1
+        if self._bills % SPEND_EVERY == 0:
+            self.spent = self.wallet.spent_at(now)
+        self._agenda.after(BILLING_SECONDS, lambda: self._bill(lifecycle))
