@@ -73,7 +73,7 @@ def test_traffic_is_paid_for_beside_what_an_instance_costs_by_the_hour(fleet: Fl
     hourly = fleet.burn(reserved=False)
     fleet.advance(fleet.now + 5)
     traffic = sum(
-        one.traffic.cost(up - was_up, down - was_down)
+        sum(one.contract.traffic_cost(up - was_up, down - was_down))
         for one, (was_up, was_down), (up, down) in zip(
             instances, before, (billed(fleet, one) for one in instances), strict=True
         )

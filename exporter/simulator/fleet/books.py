@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet.instance import RELEASED
+from exporter.simulator.fleet.ledger import Ledger
 from exporter.simulator.fleet.roster import Roster
 from exporter.simulator.fleet.traffic import STEADY_SECONDS
 
@@ -27,6 +28,7 @@ class Books:
         self.roster = Roster()
         self.agenda = agenda
         self.account = account
+        self.ledger = Ledger(self.roster, agenda)
         #: Those that spend credit of their own, by id.
         self.reserved: dict[int, Instance] = {}
         self._rng = Random(f"traffic {seed}")
@@ -83,6 +85,7 @@ class Books:
                 instance.read_until = self.now
             instance.running_since = None
             self.flow(instance, 0.0, 0.0)
+        instance.spending.set_rates(self.now, *instance.spent_rates())
         purse = instance.reserve or self.account
         rate = instance.burn()
         purse.change_rate(self.now, rate - instance.rate)
@@ -107,6 +110,7 @@ class Books:
     def forget(self, instance: Instance) -> None:
         """It is gone, and nothing is paid for it any more."""
         self.flow(instance, 0.0, 0.0)
+        self.ledger.end_contract(instance)
         purse = instance.reserve or self.account
         purse.change_rate(self.now, -instance.rate)
         instance.version += 1

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from exporter.simulator.fleet.incident_types import Incident, IncidentType
     from exporter.simulator.fleet.instance import Instance
+    from exporter.simulator.fleet.ledger import Ledger
     from exporter.simulator.fleet.roster import Roster
 
 #: Instances of the first moment that don't run: state, the user's intention, share of the fleet.
@@ -74,6 +75,11 @@ class Fleet:
     def roster(self) -> Roster:
         """The instances in order of id; hold `lock` while iterating."""
         return self._life.books.roster
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was spent on every day; hold `lock` while using it."""
+        return self._life.books.ledger
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -186,7 +192,9 @@ class Fleet:
         states += [("running", "running")] * (self.size - len(states))
         rng.shuffle(states)
         for age, (status, intended) in zip(ages, states, strict=True):
-            self._settle_in(self._life.sign(age), status, intended, rng)
+            instance = self._life.sign(age)
+            self._settle_in(instance, status, intended, rng)
+            self.ledger.remember(instance)
 
     def _settle_in(self, instance: Instance, status: str | None, intended: str, rng: Random) -> None:
         """Give an instance of the first moment a past."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from exporter.simulator.fleet.catalog import Workload
 from exporter.simulator.fleet.sensors import CALM
 
 if TYPE_CHECKING:
     from exporter.simulator.fleet.catalog import Template
     from exporter.simulator.fleet.machines import Machine
     from exporter.simulator.fleet.sensors import Disturbance, Profile
+    from exporter.simulator.fleet.spending import Spending
     from exporter.simulator.fleet.traffic import Traffic
     from exporter.simulator.fleet.wallet import Wallet
 
@@ -20,6 +22,14 @@ MONTH_HOURS = 720
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
 #: In these states the machine usually holds the instance's GPUs no longer.
 RELEASED = frozenset({"stopped", "exited"})
+KB_OF_GB = 1e6
+#: What a busy GPU moves, in KB an hour out and in, by workload.
+USUAL_TRAFFIC = {
+    Workload.TRAINING: (0.9e6, 2.4e6),
+    Workload.SERVING: (3.2e6, 0.8e6),
+    Workload.NOTEBOOK: (0.1e6, 0.4e6),
+    Workload.RENDERING: (1.6e6, 0.5e6),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,17 @@ class Contract:
         """Dollars an hour for GPU and disk."""
         return self.dph_base + self.storage_total_cost
 
+    def usual_traffic(self) -> tuple[float, float]:
+        """KB an hour out and in that flow on an average while it runs."""
+        up, down = USUAL_TRAFFIC[self.profile.workload]
+        size = self.num_gpus**0.5 * (0.3 + self.profile.cpu_share)
+        return up * size, down * size
+
+    def traffic_cost(self, up_kb: float, down_kb: float) -> tuple[float, float]:
+        """Dollars for so much out and in."""
+        machine = self.machine
+        return up_kb * machine.inet_up_cost / KB_OF_GB, down_kb * machine.inet_down_cost / KB_OF_GB
+
 
 @dataclass(slots=True)
 class Instance:
@@ -55,6 +76,7 @@ class Instance:
     contract: Contract
     end_date: float
     traffic: Traffic
+    spending: Spending
     #: The container's state as stored; None while it is being provisioned.
     status: str | None = None
     intended: str = "running"
@@ -108,7 +130,12 @@ class Instance:
         """Dollars an hour for the disk in the present state, before any discount."""
         return 0.0 if self.shown_status == "offline" else self.contract.storage_total_cost
 
+    def spent_rates(self) -> tuple[float, float]:
+        """Dollars an hour for GPU and disk now; there is no discount while only the disk is paid for."""
+        gpu, disk = self.gpu_rate(), self.disk_rate()
+        share = 1 - self.discount if gpu else 1.0
+        return gpu * share, disk * share
+
     def burn(self) -> float:
         """Dollars an hour in the present state."""
-        full = self.gpu_rate() + self.disk_rate()
-        return full * (1 - self.discount) if self.gpu_rate() else full
+        return sum(self.spent_rates())

@@ -9,6 +9,7 @@ from exporter.simulator.fleet.catalog import LABELS, TEMPLATES
 from exporter.simulator.fleet.instance import Contract, Instance
 from exporter.simulator.fleet.machines import Market
 from exporter.simulator.fleet.sensors import draw_profile
+from exporter.simulator.fleet.spending import Spending
 from exporter.simulator.fleet.traffic import new_traffic
 from exporter.simulator.fleet.wallet import Wallet
 
@@ -37,7 +38,7 @@ class Rental:
         rng, now = self._rng, self._books.now
         contract = self._draw_contract(age, is_bid=is_bid)
         days = rng.choice((1, 2, 7, 30, 90, 330)) * rng.uniform(0.6, 1.4)
-        instance = Instance(contract, round(now + days * DAY), new_traffic(contract, now))
+        instance = Instance(contract, round(now + days * DAY), new_traffic(contract, now), Spending(now))
         self._books.roster.add(instance)
         if not contract.is_bid and rng.random() < RESERVED_SHARE:
             instance.discount = round(rng.uniform(0.1, 0.4), 2)
