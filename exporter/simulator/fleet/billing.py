@@ -35,6 +35,7 @@ class Billing:
         self.spent = 0.0
         self._agenda = agenda
         self._bills = 0
+        self._warned = False
 
     @property
     def balance_threshold(self) -> float:
@@ -60,6 +61,8 @@ class Billing:
         if self.autobill_amount and self.autobill_threshold is not None and credit < self.autobill_threshold:
             self.wallet.put(self.autobill_amount)
             self.topped_up += self.autobill_amount
+            books.notices.about_credit("payment_receipt", self.autobill_amount)
+        self._warn(lifecycle)
         if self.wallet.at(now) <= 0:
             lifecycle.stop_all()
         for instance in list(books.reserved.values()):
@@ -69,3 +72,11 @@ class Billing:
         if self._bills % SPEND_EVERY == 0:
             self.spent = self.wallet.spent_at(now)
         self._agenda.after(BILLING_SECONDS, lambda: self._bill(lifecycle))
+
+    def _warn(self, lifecycle: Lifecycle) -> None:
+        """Send one mail each time that the credit falls below what the user named."""
+        credit = self.wallet.at(self._agenda.now)
+        low = credit < self.balance_threshold
+        if low and not self._warned:
+            lifecycle.books.notices.about_credit("low_credit", credit)
+        self._warned = low

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet.instance import RELEASED
 from exporter.simulator.fleet.ledger import Ledger
+from exporter.simulator.fleet.notices import Notices
 from exporter.simulator.fleet.roster import Roster
 from exporter.simulator.fleet.traffic import STEADY_SECONDS
 
@@ -29,6 +30,7 @@ class Books:
         self.agenda = agenda
         self.account = account
         self.ledger = Ledger(self.roster, agenda)
+        self.notices = Notices(seed, agenda)
         #: Those that spend credit of their own, by id.
         self.reserved: dict[int, Instance] = {}
         self._rng = Random(f"traffic {seed}")

@@ -11,9 +11,9 @@ from exporter.simulator.fleet.sensors import CALM
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter.simulator.fleet.books import Books
     from exporter.simulator.fleet.incident_types import Incident
     from exporter.simulator.fleet.instance import Instance
-    from exporter.simulator.fleet.roster import Roster
 
 
 def heat(instance: Instance, incident: Incident) -> None:
@@ -34,21 +34,31 @@ def idle(instance: Instance, incident: Incident) -> None:
     instance.disturbance = replace(instance.disturbance, idle_since=incident.began)
 
 
-def troubles(roster: Roster) -> dict[IncidentType, Trouble]:
-    """What each type does to instances of `roster`."""
+def troubles(books: Books) -> dict[IncidentType, Trouble]:
+    """What each type does to instances of `books`."""
 
     def ended(**calm: object) -> Callable[[Incident], None]:
         def end(incident: Incident) -> None:
-            instance = roster.get(incident.instance_id)
+            instance = books.roster.get(incident.instance_id)
             if instance is not None:
                 instance.disturbance = replace(instance.disturbance, **calm)  # type: ignore[arg-type]
 
         return end
 
+    def noticed(
+        notice_type: str, begin: Callable[[Instance, Incident], None]
+    ) -> Callable[[Instance, Incident], None]:
+        def both(instance: Instance, incident: Incident) -> None:
+            books.notices.about(instance, notice_type)
+            begin(instance, incident)
+
+        return both
+
     return {
         IncidentType.OVERHEATING: Trouble(heat, ended(hot_since=CALM.hot_since)),
         IncidentType.DISK_FILLING: Trouble(
-            fill, ended(filling_since=CALM.filling_since, filling_seconds=CALM.filling_seconds)
+            noticed("storage_full", fill),
+            ended(filling_since=CALM.filling_since, filling_seconds=CALM.filling_seconds),
         ),
-        IncidentType.IDLE: Trouble(idle, ended(idle_since=CALM.idle_since)),
+        IncidentType.IDLE: Trouble(noticed("idle_gpu", idle), ended(idle_since=CALM.idle_since)),
     }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.incident_types import Incident, IncidentType
     from exporter.simulator.fleet.instance import Instance
     from exporter.simulator.fleet.ledger import Ledger
+    from exporter.simulator.fleet.notices import Notices
     from exporter.simulator.fleet.roster import Roster
 
 #: Instances of the first moment that don't run: state, the user's intention, share of the fleet.
@@ -80,6 +81,11 @@ class Fleet:
     def ledger(self) -> Ledger:
         """What was spent on every day; hold `lock` while using it."""
         return self._life.books.ledger
+
+    @property
+    def notices(self) -> Notices:
+        """What the inbox says; hold `lock` while using it."""
+        return self._life.books.notices
 
     @property
     def incidents(self) -> tuple[Incident, ...]:

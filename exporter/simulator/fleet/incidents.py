@@ -37,7 +37,7 @@ class Incidents:
         self._troubles = {
             **Outages(lifecycle).troubles(),
             **Interruptions(lifecycle, self._rng).troubles(),
-            **disturbances.troubles(self._roster),
+            **disturbances.troubles(lifecycle.books),
         }
 
     @property

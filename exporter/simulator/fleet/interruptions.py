@@ -25,6 +25,8 @@ RETURN_SECONDS = (25.0, 30.0)
 PARK_SECONDS = (5.0, 47.0)
 #: How often the user destroys what never got to run, rather than start it again.
 DESTROYED_SHARE = 0.5
+#: What the others bid, in own bids: not always more, for who rents on demand displaces any bid.
+OTHERS_BID = (0.95, 1.6)
 BOOT_ERROR = "Error response from daemon: failed to create task for container: OCI runtime create failed"
 BID_ERROR = "Error: bid is below the minimum bid of the machine"
 
@@ -47,6 +49,9 @@ class Interruptions:
         }
 
     def _outbid(self, instance: Instance, _: Incident) -> None:
+        bid = instance.contract.dph_base
+        others = round(bid * self._rng.uniform(*OTHERS_BID), 3)
+        self._books.notices.about(instance, "outbid", your_bid=round(bid, 3), new_min_bid=others)
         self._interrupt(instance, "running")
         self._books.later(
             instance, self._rng.uniform(*LAST_SECONDS), lambda one: self._interrupt(one, "exited")
@@ -85,6 +90,7 @@ class Interruptions:
             self._life.resume(instance)
 
     def _give_up(self, instance: Instance, _: Incident) -> None:
+        self._books.notices.about(instance, "error_msgs")
         self._books.change(instance, "loading", "stopped", BOOT_ERROR)
 
     def _decide(self, incident: Incident) -> None:

@@ -42,6 +42,7 @@ class Lifecycle:
     def rent(self) -> Instance:
         """The user rents one more instance."""
         instance = self.sign()
+        self.books.notices.about(instance, "instance_created")
         self.books.later(instance, self.rng.uniform(4, 40), self.create)
         return instance
 
@@ -64,6 +65,9 @@ class Lifecycle:
 
     def run(self, instance: Instance) -> None:
         """The container runs from now on."""
+        self.books.notices.about(
+            instance, "instance_resumed" if instance.ever_ran else "instance_started", actual_status="running"
+        )
         self.books.change(instance, "running", message=running_message(instance))
         self.books.later(instance, self.rng.expovariate(1 / DECISION_SECONDS), self.decide)
 
@@ -85,6 +89,7 @@ class Lifecycle:
 
     def stop(self, instance: Instance) -> None:
         """The user stops it: the container exits, the disk stays and is paid for."""
+        self.books.notices.about(instance, "instance_stopped")
         self.books.change(instance, "exited", intended="stopped", message=exited_message(instance, 0))
         self.books.later(instance, self.rng.expovariate(1 / STOPPED_SECONDS), self.reconsider)
 
@@ -120,6 +125,7 @@ class Lifecycle:
 
     def destroy(self, instance: Instance) -> None:
         """The user destroys it; before long something else is rented, so that the fleet keeps its size."""
+        self.books.notices.about(instance, "instance_deleted")
         self.rental.end(instance)
         self.books.agenda.after(self.rng.uniform(20, 400), self.replenish)
 

@@ -62,6 +62,7 @@ class Outages:
         self._life.rental.lost_hosts.add(incident.host_id)
         for instance in self._books.roster:
             if instance.contract.machine.host_id == incident.host_id:
+                self._books.notices.about(instance, "instance_offline")
                 self._books.lose(instance, "offline")
 
     def _restore_host(self, incident: Incident) -> None:
@@ -71,6 +72,7 @@ class Outages:
         self._life.rental.lost_hosts.discard(incident.host_id)
         for instance in self._books.roster:
             if instance.contract.machine.host_id == incident.host_id and instance.lost == "offline":
+                self._books.notices.about(instance, "instance_online")
                 self._books.find(instance)
 
     def _silence(self, instance: Instance, _: Incident) -> None:
@@ -84,6 +86,7 @@ class Outages:
     def _end_contract(self, instance: Instance, incident: Incident) -> None:
         self._contract_ends.setdefault(instance.id, instance.end_date)
         instance.end_date = incident.until
+        self._books.notices.about(instance, "near_end_date")
         self._life.plan_expiry(instance)
 
     def _extend_contract(self, incident: Incident) -> None:
