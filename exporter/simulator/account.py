@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,3 +20,6 @@ class Account:
     name: str
     fleet: Fleet
     key: str | None
+    #: Searches of offers that are allowed on one day (UTC), and how many there were, by day.
+    search_quota: int = 2_000
+    searches: Counter[int] = field(default_factory=Counter)

@@ -61,7 +61,8 @@ class SimulatedVast:
         self.monotonic = monotonic
         endpoints = find_endpoints()
         documented = {one.path: one.threshold for one in endpoints if one.threshold is not None}
-        self.rate_limits = RateLimits(documented if thresholds else {})
+        per_minute = {one.path: one.per_minute for one in endpoints if one.per_minute is not None}
+        self.rate_limits = RateLimits(documented, per_minute) if thresholds else RateLimits({})
         self.faults = Faults()
         self.requests: deque[LoggedRequest] = deque(maxlen=LOG_SIZE)
         self.accounts: dict[str, Account] = {}

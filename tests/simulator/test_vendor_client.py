@@ -128,6 +128,34 @@ def test_it_shows_the_user_and_the_credit(vast: SimulatedVast, client: Client) -
     assert vast.requests[-1].user_agent.startswith("vastai-")
 
 
+def test_it_shows_what_was_charged(client: Client) -> None:
+    span = ("--start-date", "2026-01-10", "--end-date", "2026-01-14")
+    answer = client("show", "invoices-v1", "--charges", *span, "--limit", "100")
+    assert answer.returncode == 0
+    page = json.loads(answer.stdout)
+    assert (page["count"], page["next_token"]) == (page["total"], None)
+    assert sum(row["amount"] for row in page["results"]) > 0
+    assert {row["type"] for row in page["results"]} == {"instance"}
+
+
+def test_it_finds_offers(client: Client) -> None:
+    answer = client("search", "offers", "gpu_name=RTX_4090 num_gpus=1", "-o", "dph")
+    assert answer.returncode == 0
+    offers = json.loads(answer.stdout)
+    assert {(offer["gpu_name"], offer["num_gpus"]) for offer in offers} == {("RTX 4090", 1)}
+
+
+def test_it_shows_endpoints_backups_and_price_increases(vast: SimulatedVast, client: Client) -> None:
+    endpoints = json.loads(client("show", "endpoints").stdout)
+    assert [row["endpoint_state"] for row in endpoints] == ["active", "active", "suspended"]
+    ids = set(vast.fleet.ids())
+    backups = json.loads(client("show", "instance-backups").stdout)
+    assert {row["contract_id"] for row in backups} <= ids
+    increases = json.loads(client("show", "pending-price-increases").stdout)
+    assert {row["contract_id"] for row in increases["pending_price_increases"]} <= ids
+    assert len(backups) * increases["count"] > 0
+
+
 def test_it_says_that_a_revoked_key_is_no_good(vast: SimulatedVast, client: Client) -> None:
     vast.revoke()
     answer = client("show", "user")

@@ -51,7 +51,7 @@ class EndpointApp:
     def _log_and_answer(self, scope: Scope, body: object, arrived: float) -> Reply:
         headers = dict(scope["headers"])
         params = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-        key = key_of(headers, params)
+        key = key_of(headers, params, body)
         account = self._vast.account_of(key)
         reply = self._answer_or_refuse(key, account, arrived, (params, scope.get("path_params", {}), body))
         request = LoggedRequest(
@@ -93,12 +93,13 @@ class EndpointApp:
             return json_reply({"error": error.error, "msg": error.message}, 400)
 
 
-def key_of(headers: Mapping[bytes, bytes], params: Mapping[str, str]) -> str | None:
-    """The key that a request carries, in the header or in the query."""
+def key_of(headers: Mapping[bytes, bytes], params: Mapping[str, str], body: object) -> str | None:
+    """The key that a request carries, in the header, the query or the body."""
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
-    return params.get("api_key") or None
+    given = body.get("api_key") if isinstance(body, dict) else None
+    return params.get("api_key") or (given if isinstance(given, str) else None) or None
 
 
 def parse_body(body: bytes) -> object:

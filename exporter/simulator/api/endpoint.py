@@ -44,6 +44,7 @@ class SimulatedEndpoint:
         answer: called with one request after another; a `QueryError` of its own is answered with status 400.
         method: of HTTP.
         threshold: the documented least seconds between two requests; None where none is.
+        per_minute: how many requests are answered within a minute; None where that is not limited.
         host: who answers.
 
     """
@@ -52,4 +53,5 @@ class SimulatedEndpoint:
     answer: Callable[[Question], Reply]
     method: str = "GET"
     threshold: float | None = None
+    per_minute: int | None = None
     host: Host = Host.CONSOLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import ceil
 
 from exporter.simulator.api.replies import Reply
@@ -9,28 +10,54 @@ from exporter.simulator.api.replies import Reply
 TEXT_TYPE = "text/plain"
 
 
+MINUTE = 60.0
+
+
 class RateLimits:
     """Holds requests with one key to one endpoint apart.
 
     Attributes:
         thresholds: the least seconds between two requests, by the endpoint's path.
+        per_minute: how many may come within a minute, likewise.
         retry_after: whether refusals say when to come again, which the API began to do in October 2026.
 
     """
 
-    def __init__(self, thresholds: dict[str, float], *, retry_after: bool = False) -> None:
+    def __init__(
+        self,
+        thresholds: dict[str, float],
+        per_minute: dict[str, int] | None = None,
+        *,
+        retry_after: bool = False,
+    ) -> None:
         self.thresholds = thresholds
+        self.per_minute = per_minute or {}
         self.retry_after = retry_after
         self._last: dict[tuple[str, str], float] = {}
+        self._recent: dict[tuple[str, str], deque[float]] = {}
 
     def refuse(self, endpoint: str, key: str, now: float) -> Reply | None:
-        """The refusal of a request that comes too soon after the one before, refused or not."""
+        """The refusal of a request that comes too soon after another, refused or not, or is too many."""
         last = self._last.get((endpoint, key))
         self._last[endpoint, key] = now
         threshold = self.thresholds.get(endpoint)
-        if threshold is None or last is None or now - last >= threshold:
-            return None
-        return too_frequent(threshold, ceil(threshold) if self.retry_after else None)
+        if threshold is not None and last is not None and now - last < threshold:
+            return too_frequent(threshold, self._wait(threshold))
+        if endpoint in self.per_minute and self._is_full(endpoint, key, now):
+            return too_frequent(None, self._wait(MINUTE))
+        return None
+
+    def _wait(self, seconds: float) -> int | None:
+        return ceil(seconds) if self.retry_after else None
+
+    def _is_full(self, endpoint: str, key: str, now: float) -> bool:
+        recent = self._recent.setdefault((endpoint, key), deque())
+        while recent and now - recent[0] >= MINUTE:
+            recent.popleft()
+        if len(recent) >= self.per_minute[endpoint]:
+            return True
+        recent.append(now)
+        return False
 
 
 def too_frequent(threshold: float | None = None, retry_after: int | None = None) -> Reply:

@@ -125,15 +125,17 @@ class Market:
             host_id = 1_000 + self._last_id * 7 % 89_989
             self._hosts.append(host_id)
         quirk = QUIRKS.get(len(self._machines) % QUIRK_EVERY)
-        machine = describe(rng, self._last_id, host_id, quirk)
+        machine = describe_machine(rng, self._last_id, host_id, quirk=quirk)
         self._machines.append(machine)
         self._free[machine.machine_id] = machine.num_gpus
         return machine
 
 
-def describe(rng: Random, machine_id: int, host_id: int, quirk: Quirk | None = None) -> Machine:
-    """A plausible machine."""
-    gpu = rng.choices(GPU_MODELS, [model.weight for model in GPU_MODELS])[0]
+def describe_machine(
+    rng: Random, machine_id: int, host_id: int, *, quirk: Quirk | None = None, gpu: GpuModel | None = None
+) -> Machine:
+    """A plausible machine, of a model that is rented often or of the one that is named."""
+    gpu = gpu or rng.choices(GPU_MODELS, [model.weight for model in GPU_MODELS])[0]
     num_gpus = rng.choice(gpu.sizes)
     driver_version, cuda_max_good = rng.choice(DRIVERS)
     fast = rng.uniform(0.6, 1.0) * (8_000 if gpu.datacentre else 900)
