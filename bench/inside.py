@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter.collectors import instances
 from exporter.collectors.base import Run, Store
-from exporter.config.models import CollectorSettings
+from exporter.config.models import CollectorSettings, Limits
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.vast.client import Client, Options
@@ -37,6 +37,7 @@ def run(simulated: Simulator) -> Run:
         client=Client(options, key=lambda: simulated.key, wait=time.sleep, observe=lambda _: None),
         filters={},
         settings=CollectorSettings(),
+        limits=Limits(),
         store=Store(),
         clock=time.monotonic,
         wall_clock=time.time,

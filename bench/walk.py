@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench import inside
 from bench.figures import Figure
 from bench.processes import exporter, simulator
-from exporter.collectors.instances import LISTING, OBJECTS, Instance
+from exporter.collectors.instances import LISTING, OBJECTS
 from exporter.metrics import lines
 from exporter.metrics.fields import Problems, Record
 from exporter.vast.pages import Page, walk
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exporter.collectors.base import Run
+    from exporter.collectors.instance_record import Instance
 
 #: How many times the small fleet's instances the large one has.
 STEP = 10

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from exporter.collectors.base import Collector, Progress, Run, fields_of
 from exporter.metrics import lines
-from exporter.metrics.fields import Problems, Record, flag_field, number_field
+from exporter.metrics.fields import NOT_POSITIVE, Problems, Record, flag_field, number_field
 from exporter.metrics.rows import Condition, Row, field_row
 from exporter.metrics.snapshot import Part
 from exporter.vast.endpoints import Endpoint
@@ -14,12 +14,16 @@ from exporter.vast.endpoints import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exporter.metrics.values import Number
+
 #: 1 s is the least that any endpoint has.
 ENDPOINT = Endpoint("/api/v0/users/current/", 1.0, documented=False)
 IDENTITY = ("account",)
 
 MAIL_ENABLED = flag_field("balance_threshold_enabled")
-AUTOBILL_AMOUNT = number_field("autobill_amount")
+AUTOBILL_AMOUNT = number_field("autobill_amount", least=0, most=1e9)
+#: All that was ever spent, as a number below 0 that falls.
+TOTAL_SPEND = number_field("total_spend", least=-1e12, most=0)
 
 MAIL_IS_ENABLED: Condition[Record] = Condition(
     words="only while balance_threshold_enabled is true",
@@ -32,30 +36,46 @@ AUTO_BILLING_IS_ON: Condition[Record] = Condition(
     fields=(AUTOBILL_AMOUNT,),
 )
 
+
+def _spent(record: Record) -> Number | None:
+    total = record.number(TOTAL_SPEND)
+    return None if total is None else abs(total)
+
+
+SPEND: Row[Record] = Row(
+    name="vastai_account_spend_dollars_total",
+    help="All that the account ever spent, traffic included (API field total_spend).",
+    type="counter",
+    labels=IDENTITY,
+    notes="x -1; top-ups leave it alone; it moves in steps of some minutes",
+    fields=(TOTAL_SPEND,),
+    value=_spent,
+)
 ROWS: tuple[Row[Record], ...] = (
     field_row(
         "vastai_account_credit_dollars",
         "Prepaid credit that can be spent; below 0 the account is in its grace",
-        number_field("credit"),
+        number_field("credit", least=-1e9, most=1e9),
         labels=IDENTITY,
     ),
     field_row(
         "vastai_account_balance_dollars",
         "The balance beside the credit, 0 for most renters",
-        number_field("balance"),
+        number_field("balance", least=-1e9, most=1e9),
         labels=IDENTITY,
     ),
+    SPEND,
     field_row(
         "vastai_account_balance_threshold_dollars",
         "Credit below which Vast.ai sends a mail",
-        number_field("balance_threshold"),
+        number_field("balance_threshold", unknown=NOT_POSITIVE, least=0, most=1e9),
         labels=IDENTITY,
         when=MAIL_IS_ENABLED,
     ),
     field_row(
         "vastai_account_autobill_threshold_dollars",
         "Credit below which auto-billing tops up",
-        number_field("autobill_threshold"),
+        number_field("autobill_threshold", least=0, most=1e9),
         labels=IDENTITY,
         when=AUTO_BILLING_IS_ON,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from exporter.config.models import CollectorSettings
+from exporter.config.models import CollectorSettings, Limits
 from exporter.metrics.fields import Fields
 from exporter.metrics.snapshot import Snapshot
 
@@ -56,6 +56,7 @@ class Run:
         client: the API with this account's key.
         filters: `select_filters` of the account.
         settings: of the collector, as configured.
+        limits: of the number of series, as configured.
         store: what is known from runs before; replaced as this one goes on.
         clock: monotonic seconds.
         wall_clock: seconds since the epoch.
@@ -67,6 +68,7 @@ class Run:
     client: Client
     filters: Mapping[str, Any]
     settings: CollectorSettings
+    limits: Limits
     store: Store
     clock: Callable[[], float]
     wall_clock: Callable[[], float]

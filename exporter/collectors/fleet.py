@@ -1,16 +1,22 @@
-"""The whole fleet in numbers: instances by status, by label and status, GPUs by model and status."""
+"""The whole fleet in numbers: instances by status and label, GPUs by model; what happened, and what it cost.
+
+What happened is counted from one reading to the next: by the page, as a page says all there is in its range.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.metrics import lines
 from exporter.metrics.rows import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from exporter.collectors.base import Run
     from exporter.metrics.snapshot import Part, Snapshot
     from exporter.metrics.values import Number
 
@@ -31,6 +37,9 @@ STATUSES = (
 UNREADABLE = "unreadable"
 #: The label that stands for all that are too many.
 OTHER = "_other"
+HOUR = 3600.0
+
+_log = logging.getLogger(__name__)
 
 
 class Member(NamedTuple):
@@ -38,18 +47,40 @@ class Member(NamedTuple):
 
     Attributes:
         status: as in its labels, or None where it can't be read.
+        intended_status: what its user wants, "" where the API does not say.
         since: when this status was first seen (epoch).
         label: that its user gave it.
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
+        burn: dollars an hour that it costs now; 0 where that is not known.
 
     """
 
     status: str | None
+    intended_status: str
     since: float
     label: str
     gpu_name: str
     gpus: Number | None
+    burn: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What has happened to a fleet since its first whole walk.
+
+    Attributes:
+        appeared: instances that were not there before.
+        disappeared: instances that are no longer there.
+        changes: changes of status, by the one before and the one after.
+        burned: dollars, by label.
+
+    """
+
+    appeared: int = 0
+    disappeared: int = 0
+    changes: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    burned: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
 
 INSTANCES = Metric(
@@ -76,7 +107,44 @@ API_INSTANCES = Metric(
     " (API field total_instances).",
     notes="as the last page said",
 )
-SUMMARIES = (INSTANCES, LABEL_INSTANCES, GPUS, API_INSTANCES)
+APPEARED = Metric(
+    name="vastai_instances_appeared_total",
+    help="Instances that were not there at the reading before, since the exporter started (API field id).",
+    type="counter",
+    notes="from the first whole walk on; what comes and goes between two readings is not seen",
+)
+DISAPPEARED = Metric(
+    name="vastai_instances_disappeared_total",
+    help="Instances that are no longer there, since the exporter started (API field id).",
+    type="counter",
+    notes="from the first whole walk on",
+)
+STATUS_CHANGES = Metric(
+    name="vastai_status_changes_total",
+    help="Changes of status from one reading to the next, since the exporter started"
+    " (API field actual_status).",
+    type="counter",
+    labels=("account", "from", "to"),
+    notes="only pairs that occurred; each change is a line of the log too",
+)
+LABEL_BURNED = Metric(
+    name="vastai_label_burned_dollars_total",
+    help="What the instances of a label cost by their status, added up since the exporter started, without"
+    " traffic (API fields label, actual_status, dph_total, storage_total_cost, instance).",
+    type="counter",
+    labels=("account", "label"),
+    notes="an estimate, exact to one interval; beyond limits.labels new labels count as _other",
+)
+SUMMARIES = (
+    INSTANCES,
+    LABEL_INSTANCES,
+    GPUS,
+    API_INSTANCES,
+    APPEARED,
+    DISAPPEARED,
+    STATUS_CHANGES,
+    LABEL_BURNED,
+)
 
 
 def summarise(
@@ -99,6 +167,57 @@ def summarise(
         LABEL_INSTANCES.name: lines.of_samples(LABEL_INSTANCES, account, folded(labels, most_labels).items()),
         GPUS.name: lines.of_samples(GPUS, account, gpus.items()),
         API_INSTANCES.name: lines.of_samples(API_INSTANCES, account, total.items()),
+        **_history_lines(account, snapshot.memory or History()),
+    }
+
+
+def follow(
+    run: Run, memory: History | None, before: Sequence[Part[int, Member]] | None, now: Part[int, Member]
+) -> History:
+    """Return the history with what a new part tells; see `exporter.collectors.paged.Follow`."""
+    history, most = memory or History(), run.limits.labels
+    burned = dict(history.burned)
+    for each in now.items.values():
+        _add(burned, each.label, 0.0, most)  # so that each series is there before it grows
+    if before is None:
+        return replace(history, burned=burned)
+    changes: Counter[tuple[str, ...]] = Counter(history.changes)
+    known: set[int] = set()
+    for old in before:
+        hours = (now.confirmed - old.confirmed) / HOUR
+        members = {key: member for key, member in old.items.items() if now.holds(key)}
+        known |= members.keys()
+        for key, was in members.items():
+            _add(burned, was.label, was.burn * hours, most)
+            member = now.items.get(key)
+            if member is not None and member.status != was.status:
+                changes[was.status or UNREADABLE, member.status or UNREADABLE] += 1
+                _log_change(run.account, key, was, member)
+    return History(
+        appeared=history.appeared + len(now.items.keys() - known),
+        disappeared=history.disappeared + len(known - now.items.keys()),
+        changes=dict(changes),
+        burned=burned,
+    )
+
+
+def _add(burned: dict[tuple[str, ...], float], label: str, dollars: float, most: int) -> None:
+    """Add to a label's sum; a label that has its series keeps it, and new ones beyond `most` are `OTHER`."""
+    key = (label,) if (label,) in burned or len(burned) < most else (OTHER,)
+    burned[key] = burned.get(key, 0.0) + dollars
+
+
+def _log_change(account: str, instance: int, was: Member, now: Member) -> None:
+    fields = {"from": was.status, "to": now.status, "intended_status": now.intended_status}
+    _log.info("status changed", extra={"fields": {"account": account, "instance": instance, **fields}})
+
+
+def _history_lines(account: str, history: History) -> dict[str, bytes]:
+    return {
+        APPEARED.name: lines.of_samples(APPEARED, account, [((), history.appeared)]),
+        DISAPPEARED.name: lines.of_samples(DISAPPEARED, account, [((), history.disappeared)]),
+        STATUS_CHANGES.name: lines.of_samples(STATUS_CHANGES, account, history.changes.items()),
+        LABEL_BURNED.name: lines.of_samples(LABEL_BURNED, account, history.burned.items()),
     }
 
 

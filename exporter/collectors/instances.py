@@ -6,27 +6,45 @@ true, and where the vendor's own documents are wrong, is said in docs/metrics.md
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
 
 from exporter.collectors import paged
 from exporter.collectors.base import Collector, Progress, Run, fields_of
-from exporter.collectors.fleet import SUMMARIES, Member, summarise
-from exporter.metrics.fields import (
-    NEGATIVE,
-    NumberField,
-    Record,
-    TextField,
-    flag_field,
-    inner_field,
-    number_field,
-    text_field,
+from exporter.collectors.fleet import SUMMARIES, Member, follow, summarise
+from exporter.collectors.instance_record import (
+    ACTUAL_STATUS,
+    CPU_TELEMETRY,
+    CPU_UTIL,
+    CREDIT_BALANCE,
+    CUR_STATE,
+    DESCRIPTION,
+    DISCOUNTED,
+    DPH_TOTAL,
+    GPU_NAME,
+    GPU_TEMP,
+    GPU_UTIL,
+    INTENDED_STATUS,
+    IS_BID,
+    LABEL,
+    NEXT_STATE,
+    NUM_GPUS,
+    RUNNING,
+    STORAGE_TOTAL_COST,
+    TELEMETRY,
+    Instance,
+    current_status,
+    moment,
+    price,
+    share,
 )
+from exporter.metrics.fields import NEGATIVE, NumberField, Record, flag_field, number_field
 from exporter.metrics.rows import (
     BYTES_PER_SECOND,
     DOLLARS_PER_HOUR,
     GIB,
     GIGABYTE,
+    KILOBYTE,
     MEGABIT,
     MEGABYTE,
     MIB,
@@ -35,62 +53,19 @@ from exporter.metrics.rows import (
     Row,
     field_row,
 )
-from exporter.metrics.values import Number, status
 from exporter.vast.endpoints import Endpoint
 from exporter.vast.pages import Listing, compact_json, id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from fractions import Fraction
+
+    from exporter.metrics.values import Number
 
 ENDPOINT = Endpoint("/api/v1/instances/", 1.0)
 IDENTITY = ("account", "instance_id")
 
 #: The API's mem_* fields hold KiB / 10^6.
 MEMORY_UNIT = 1_024_000_000
-#: While these last, the GPU is paid for.
-GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
-
-ACTUAL_STATUS = TextField(name="actual_status", read=status)
-INTENDED_STATUS = TextField(name="intended_status", read=status)
-LABEL = text_field("label")
-GPU_NAME = text_field("gpu_name")
-IS_BID = flag_field("is_bid")
-NUM_GPUS = number_field("num_gpus")
-CREDIT_BALANCE = number_field("credit_balance")
-DPH_TOTAL = number_field("dph_total")
-STORAGE_TOTAL_COST = number_field("storage_total_cost")
-DISCOUNTED = inner_field("instance", "discountedTotalPerHour")
-#: Texts that describe an instance: the label of the info metric, and the field.
-DESCRIPTION = {
-    "label": LABEL,
-    "gpu_name": GPU_NAME,
-    "image": text_field("image_uuid"),
-    "template": text_field("template_name"),
-    "machine_id": text_field("machine_id"),
-    "host_id": text_field("host_id"),
-    "geolocation": text_field("geolocation"),
-    "verification": text_field("verification"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Instance(Record):
-    """What the API said of one instance, and what follows from it.
-
-    Attributes:
-        status: as in its labels, or None where it can't be read.
-        since: when this status was first seen (epoch), or None.
-
-    """
-
-    status: str | None
-    since: float | None
-
-
-RUNNING: Condition[Instance] = Condition(
-    words="only while running", holds=lambda instance: instance.status == "running", fields=(ACTUAL_STATUS,)
-)
 
 
 def _row(
@@ -99,12 +74,13 @@ def _row(
     field: NumberField,
     scale: Fraction | int = 1,
     *,
+    type: Literal["gauge", "counter"] = "gauge",  # noqa: A002 - Prometheus calls it that
     when: Condition[Instance] | None = None,
     notes: str = "",
 ) -> Row[Instance]:
     """Return the row of a metric that is one field of the API, times `scale`."""
     name = f"vastai_instance_{suffix}"
-    return field_row(name, meaning, field, scale, labels=IDENTITY, when=when, notes=notes)
+    return field_row(name, meaning, field, scale, labels=IDENTITY, type=type, when=when, notes=notes)
 
 
 def _one(_: Instance) -> Number:
@@ -113,24 +89,6 @@ def _one(_: Instance) -> Number:
 
 def _one_of_known_status(instance: Instance) -> Number | None:
     return None if instance.status is None else 1
-
-
-def _burn(instance: Instance) -> Number | None:
-    """Return what the instance costs now, by its state: dollars per hour."""
-    if instance.status is None:
-        return None
-    if instance.status == "offline":
-        return 0
-    if instance.status not in GPU_BILLED:
-        return instance.number(STORAGE_TOTAL_COST)
-    discounted = instance.number(DISCOUNTED)
-    return discounted if discounted is not None and discounted > 0 else instance.number(DPH_TOTAL)
-
-
-def _rental(instance: Instance) -> str:
-    if instance.number(IS_BID):
-        return "interruptible"
-    return "reserved" if (instance.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
 
 
 INFO: Row[Instance] = Row(
@@ -142,7 +100,7 @@ INFO: Row[Instance] = Row(
     " rental is interruptible if is_bid, else reserved if credit_balance is above 0, else on_demand",
     fields=(*DESCRIPTION.values(), IS_BID, CREDIT_BALANCE),
     value=_one,
-    label_values=lambda instance: (*map(instance.text, DESCRIPTION.values()), _rental(instance)),
+    label_values=lambda instance: (*map(instance.text, DESCRIPTION.values()), instance.rental()),
 )
 STATUS: Row[Instance] = Row(
     name="vastai_instance_status",
@@ -153,6 +111,25 @@ STATUS: Row[Instance] = Row(
     fields=(ACTUAL_STATUS, INTENDED_STATUS),
     value=_one_of_known_status,
     label_values=lambda instance: (instance.status or "", instance.text(INTENDED_STATUS)),
+)
+STATE: Row[Instance] = Row(
+    name="vastai_instance_state",
+    help="Always 1; the state of the hardware allocation and the one that it goes to (API fields cur_state,"
+    " next_state).",
+    labels=(*IDENTITY, "cur_state", "next_state"),
+    notes="only the present pair; (stopped, running) waits for a GPU that others have taken, and starts, and"
+    " costs, whenever it is free",
+    fields=(CUR_STATE, NEXT_STATE),
+    value=lambda instance: 1 if instance.text(CUR_STATE) or instance.text(NEXT_STATE) else None,
+    label_values=lambda instance: (instance.text(CUR_STATE), instance.text(NEXT_STATE)),
+)
+TELEMETRY_MISSING: Row[Instance] = Row(
+    name="vastai_instance_telemetry_missing",
+    help="1 while the API has no telemetry of the GPUs (API fields gpu_util, gpu_temp).",
+    labels=IDENTITY,
+    notes="only while running; missing is gpu_util null, or gpu_temp 0 or below",
+    fields=(ACTUAL_STATUS, GPU_UTIL, GPU_TEMP),
+    value=lambda instance: int(not instance.has_telemetry) if instance.is_running else None,
 )
 STATUS_SINCE: Row[Instance] = Row(
     name="vastai_instance_status_since_timestamp_seconds",
@@ -170,105 +147,200 @@ BURN: Row[Instance] = Row(
     notes="running, frozen, rebooting, unknown: instance.discountedTotalPerHour if above 0, else dph_total;"
     " offline: 0; any other: storage_total_cost",
     fields=(ACTUAL_STATUS, DPH_TOTAL, STORAGE_TOTAL_COST, DISCOUNTED),
-    value=_burn,
+    value=Instance.burn,
 )
 
 ROWS: tuple[Row[Instance], ...] = (
     INFO,
     STATUS,
+    STATE,
     STATUS_SINCE,
+    TELEMETRY_MISSING,
     _row("num_gpus", "GPUs rented", NUM_GPUS),
-    _row("gpu_frac_ratio", "Share of the machine's GPUs", number_field("gpu_frac")),
+    _row("gpu_frac_ratio", "Share of the machine's GPUs", share("gpu_frac")),
     _row(
         "gpu_util_ratio",
         "GPU utilisation",
-        number_field("gpu_util", unknown=NEGATIVE),
+        GPU_UTIL,
         PERCENT,
-        when=RUNNING,
+        when=TELEMETRY,
+        notes="the mean of the instance's GPUs",
+    ),
+    _row(
+        "gpu_temp_celsius",
+        "GPU temperature",
+        GPU_TEMP,
+        when=TELEMETRY,
         notes="one value for all GPUs of the instance",
     ),
-    _row("gpu_temp_celsius", "GPU temperature", number_field("gpu_temp"), when=RUNNING),
-    _row("vmem_usage_bytes", "GPU memory in use", number_field("vmem_usage"), GIB, when=RUNNING),
-    _row("gpu_ram_bytes", "Memory of one GPU", number_field("gpu_ram"), MIB),
-    _row("gpu_totalram_bytes", "Memory of all GPUs rented", number_field("gpu_totalram"), MIB),
+    _row(
+        "vmem_usage_bytes",
+        "GPU memory in use",
+        number_field("vmem_usage", least=0, most=100_000),
+        GIB,
+        when=TELEMETRY,
+    ),
+    _row("gpu_ram_bytes", "Memory of one GPU", number_field("gpu_ram", least=0, most=1e8), MIB),
+    _row(
+        "gpu_totalram_bytes",
+        "Memory of all GPUs rented",
+        number_field("gpu_totalram", least=0, most=1e9),
+        MIB,
+    ),
     _row(
         "cpu_util_ratio",
-        "CPU utilisation, of a scale that the vendor does not confirm",
-        number_field("cpu_util"),
-        when=RUNNING,
-        notes="as sent",
+        "CPU utilisation, of the virtual CPUs allotted",
+        CPU_UTIL,
+        PERCENT,
+        when=CPU_TELEMETRY,
+        notes="measured as percent of the allotted share, on machines of one size",
     ),
-    _row("cpu_cores", "Virtual CPUs of the whole machine", number_field("cpu_cores")),
-    _row("cpu_cores_effective", "Virtual CPUs allotted to the instance", number_field("cpu_cores_effective")),
-    _row("cpu_ram_bytes", "Memory of the whole machine", number_field("cpu_ram"), MIB),
-    _row("mem_usage_bytes", "Memory in use", number_field("mem_usage"), MEMORY_UNIT, when=RUNNING),
-    _row("mem_limit_bytes", "Memory that the instance may use", number_field("mem_limit"), MEMORY_UNIT),
+    _row("cpu_cores", "Virtual CPUs of the whole machine", number_field("cpu_cores", least=0, most=1e5)),
+    _row(
+        "cpu_cores_effective",
+        "Virtual CPUs allotted to the instance",
+        number_field("cpu_cores_effective", least=0, most=1e5),
+    ),
+    _row("cpu_ram_bytes", "Memory of the whole machine", number_field("cpu_ram", least=0, most=1e9), MIB),
+    _row(
+        "mem_usage_bytes",
+        "Memory in use",
+        number_field("mem_usage", least=0, most=1e6),
+        MEMORY_UNIT,
+        when=RUNNING,
+    ),
+    _row(
+        "mem_limit_bytes",
+        "Memory that the instance may use",
+        number_field("mem_limit", least=0, most=1e6),
+        MEMORY_UNIT,
+    ),
     _row(
         "disk_space_bytes",
         "Disk allotted to the instance",
-        number_field("disk_space", unknown=NEGATIVE),
+        number_field("disk_space", unknown=NEGATIVE, least=0, most=1e8),
         GIGABYTE,
     ),
-    _row("disk_usage_bytes", "Disk in use", number_field("disk_usage", unknown=NEGATIVE), GIGABYTE),
+    _row(
+        "disk_usage_bytes",
+        "Disk in use",
+        number_field("disk_usage", unknown=NEGATIVE, least=0, most=1e8),
+        GIGABYTE,
+    ),
     _row(
         "disk_util_ratio",
         "Share of the disk in use",
-        number_field("disk_util", unknown=NEGATIVE),
+        number_field("disk_util", unknown=NEGATIVE, least=0, most=1.1),
         notes="as sent",
     ),
     _row(
         f"inet_up_{BYTES_PER_SECOND}",
         "Measured upload speed of the machine's link, not traffic",
-        number_field("inet_up"),
+        number_field("inet_up", least=0, most=1e8),
         MEGABIT,
     ),
     _row(
         f"inet_down_{BYTES_PER_SECOND}",
         "Measured download speed of the machine's link, not traffic",
-        number_field("inet_down"),
+        number_field("inet_down", least=0, most=1e8),
         MEGABIT,
     ),
     _row(
-        f"dph_total_{DOLLARS_PER_HOUR}", "Price of GPUs and disk while running, without bandwidth", DPH_TOTAL
+        "inet_up_billed_bytes_total",
+        "Billed upload since the contract began",
+        number_field("inet_up_billed", least=0, most=1e15),
+        KILOBYTE,
+        type="counter",
+        notes="null before the first traffic; whether a unit is 1000 or 1024 bytes is measured to 2 % only",
+    ),
+    _row(
+        "inet_down_billed_bytes_total",
+        "Billed download since the contract began",
+        number_field("inet_down_billed", least=0, most=1e15),
+        KILOBYTE,
+        type="counter",
+        notes="as inet_up_billed",
+    ),
+    _row(
+        "inet_up_cost_dollars_per_byte",
+        "Price of upload",
+        number_field("inet_up_cost", least=0, most=1000),
+        Fraction(1, GIGABYTE),
+    ),
+    _row(
+        "inet_down_cost_dollars_per_byte",
+        "Price of download",
+        number_field("inet_down_cost", least=0, most=1000),
+        Fraction(1, GIGABYTE),
+    ),
+    _row(
+        f"dph_total_{DOLLARS_PER_HOUR}",
+        "Price of GPUs and disk while running, without bandwidth",
+        DPH_TOTAL,
+        notes="in every state; what is paid now is vastai_instance_burn_dollars_per_hour",
     ),
     _row(
         f"dph_base_{DOLLARS_PER_HOUR}",
         "Price of the GPUs while running; of an interruptible one its bid",
-        number_field("dph_base"),
+        price("dph_base"),
     ),
     _row(
         f"storage_total_cost_{DOLLARS_PER_HOUR}",
         "Price of the disk, which is paid in every state but offline",
         STORAGE_TOTAL_COST,
     ),
-    _row(f"min_bid_{DOLLARS_PER_HOUR}", "Lowest bid that holds the GPUs at present", number_field("min_bid")),
+    _row(
+        f"min_bid_{DOLLARS_PER_HOUR}",
+        "The least bid that would be a raise, which is not the price of the market",
+        price("min_bid"),
+        notes="the larger of the machine's floor and 1.2 x the own bid, so no sign of being outbid",
+    ),
     BURN,
     _row("credit_balance_dollars", "Prepaid credit that is locked to this instance", CREDIT_BALANCE),
-    _row("credit_discount_ratio", "Discount in force for prepaid credit", number_field("credit_discount")),
+    _row("credit_discount_ratio", "Discount in force for prepaid credit", share("credit_discount")),
+    _row("credit_discount_max_ratio", "Largest discount for prepaid credit", share("credit_discount_max")),
+    _row("start_timestamp_seconds", "When the contract began", moment("start_date")),
+    _row("end_timestamp_seconds", "When the contract ends", moment("end_date")),
     _row(
-        "credit_discount_max_ratio",
-        "Largest discount for prepaid credit",
-        number_field("credit_discount_max"),
+        "uptime_seconds",
+        "How long the container has been up",
+        number_field("uptime_mins", unknown=NEGATIVE, least=0, most=1e8),
+        60,
     ),
-    _row("start_timestamp_seconds", "When the contract began", number_field("start_date")),
-    _row("end_timestamp_seconds", "When the contract ends", number_field("end_date")),
-    _row("uptime_seconds", "How long the container has been up", number_field("uptime_mins"), 60),
-    _row("reliability_ratio", "Reliability of the host, 0 to 1", number_field("reliability2")),
-    _row("dlperf", "The vendor's score for deep learning", number_field("dlperf")),
+    _row("reliability_ratio", "Reliability of the host, 0 to 1", share("reliability2")),
+    _row("dlperf", "The vendor's score for deep learning", number_field("dlperf", least=0, most=1e9)),
     _row(
         "total_flops",
         "Floating-point operations a second of all GPUs rented",
-        number_field("total_flops"),
+        number_field("total_flops", least=0, most=1e9),
         10**12,
     ),
     _row(
-        f"gpu_mem_bw_{BYTES_PER_SECOND}", "Bandwidth of the GPU memory", number_field("gpu_mem_bw"), GIGABYTE
+        f"gpu_mem_bw_{BYTES_PER_SECOND}",
+        "Bandwidth of the GPU memory",
+        number_field("gpu_mem_bw", least=0, most=1e9),
+        GIGABYTE,
     ),
-    _row(f"pcie_bw_{BYTES_PER_SECOND}", "Bandwidth of PCIe", number_field("pcie_bw"), GIGABYTE),
-    _row(f"bw_nvlink_{BYTES_PER_SECOND}", "Bandwidth of NVLink", number_field("bw_nvlink"), GIGABYTE),
-    _row(f"disk_bw_{BYTES_PER_SECOND}", "Bandwidth of the disk", number_field("disk_bw"), MEGABYTE),
-    _row("gpu_lanes", "PCIe lanes of a GPU", number_field("gpu_lanes")),
-    _row("pci_gen", "PCIe generation", number_field("pci_gen")),
+    _row(
+        f"pcie_bw_{BYTES_PER_SECOND}",
+        "Bandwidth of PCIe",
+        number_field("pcie_bw", least=0, most=1e9),
+        GIGABYTE,
+    ),
+    _row(
+        f"bw_nvlink_{BYTES_PER_SECOND}",
+        "Bandwidth of NVLink",
+        number_field("bw_nvlink", least=0, most=1e9),
+        GIGABYTE,
+    ),
+    _row(
+        f"disk_bw_{BYTES_PER_SECOND}",
+        "Bandwidth of the disk",
+        number_field("disk_bw", least=0, most=1e9),
+        MEGABYTE,
+    ),
+    _row("gpu_lanes", "PCIe lanes of a GPU", number_field("gpu_lanes", least=0, most=1e4)),
+    _row("pci_gen", "PCIe generation", number_field("pci_gen", least=0, most=100)),
     _row("is_bid", "1 for an interruptible instance, which can be outbid", IS_BID),
     _row("rentable", "1 while the machine can be rented", flag_field("rentable")),
     _row("static_ip", "1 where the machine has a static address", flag_field("static_ip")),
@@ -298,29 +370,27 @@ def collect(run: Run) -> Iterator[Progress]:
 
 def _complete(record: Record, row: Mapping[str, Any], before: Member | None, now: float) -> Instance:
     """Return a record with what follows from it: the status in words, and since when it has been that."""
-    current = record.texts.get(ACTUAL_STATUS.name)
-    if current is None and isinstance(
-        row.get(ACTUAL_STATUS.name), str | None
-    ):  # a blank says as little as null
-        current = "provisioning"
+    status = current_status(record, row)
     since = None
-    if current is not None:
-        since = before.since if before is not None and before.status == current else now
-    return Instance(record.numbers, record.texts, current, since)
+    if status is not None:
+        since = before.since if before is not None and before.status == status else now
+    return Instance(record.numbers, record.texts, status, since)
 
 
 def _member(instance: Instance) -> Member:
     return Member(
         status=instance.status,
+        intended_status=instance.text(INTENDED_STATUS),
         since=instance.since or 0.0,
         label=instance.text(LABEL),
         gpu_name=instance.text(GPU_NAME),
         gpus=instance.number(NUM_GPUS),
+        burn=instance.burn() or 0.0,
     )
 
 
 OBJECTS: paged.Objects[Instance, Member] = paged.Objects(
-    identity=IDENTITY, fields=FIELDS, rows=ROWS, complete=_complete, item=_member
+    identity=IDENTITY, fields=FIELDS, rows=ROWS, complete=_complete, item=_member, follow=follow
 )
 
 COLLECTOR = Collector(
@@ -340,9 +410,9 @@ COLLECTOR = Collector(
     further_fields=("id", "total_instances"),
     opens="the instances' logs and SSH keys",
     uncertain=(
-        "the scale of `cpu_util`, and that of `disk_util`",
-        "what `gpu_util`, `gpu_temp` and `vmem_usage` of several GPUs are: mean, sum, largest or first",
-        "whether `dph_base` of an interruptible instance is its bid",
+        "the scale of `cpu_util` on machines whose share is not 32 cores, and that of `disk_util`",
+        "what `gpu_temp` and `vmem_usage` of several GPUs are: mean, sum, largest or first",
         "what is billed in the states `rebooting` and `unknown`; the full price is assumed",
+        "whether a unit of billed traffic is 1000 or 1024 bytes; 1000 is assumed",
     ),
 )

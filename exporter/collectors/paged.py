@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from exporter.collectors.base import Progress, Run
 from exporter.metrics import lines
@@ -23,6 +23,28 @@ Item = TypeVar("Item")
 Key = TypeVar("Key", int, str)
 
 
+class Follow(Protocol[Item]):
+    """Makes what a collector keeps from run to run."""
+
+    def __call__(
+        self,
+        run: Run,
+        memory: Any,  # noqa: ANN401 - the collector's own matter
+        before: Sequence[Part[Any, Item]] | None,
+        now: Part[Any, Item],
+        /,
+    ) -> object:
+        """Return `memory` with what a new part tells.
+
+        Args:
+            run: the present one.
+            memory: what it returned the last time; None the first time.
+            before: the parts that spoke for any of the new one's range; None on the first walk of all.
+            now: the new part.
+
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects(Generic[R, Item]):
     """How the rows of a list become objects with samples.
@@ -34,6 +56,7 @@ class Objects(Generic[R, Item]):
         complete: makes the object's record of what was read, of the API's row, of what was known of the
             object before, and of the present time (epoch).
         item: what has to be known of an object later.
+        follow: makes what the collector keeps from run to run (`Snapshot.memory`).
 
     """
 
@@ -42,6 +65,7 @@ class Objects(Generic[R, Item]):
     rows: Sequence[Row[R]]
     complete: Callable[[Record, Mapping[str, Any], Item | None, float], R]
     item: Callable[[R], Item]
+    follow: Follow[Item] | None = None
 
 
 def as_read(record: Record, _row: Mapping[str, Any], _before: None, _now: float) -> Record:
@@ -61,29 +85,38 @@ def collect(
     A page is shown as soon as it is there. Only the first walk of all is shown when it is whole.
     """
     started = run.clock()
-    first = run.store.snapshot if not run.store.snapshot.parts else None
-    held: list[Part[Key, Item]] = []
-    count, total = 0, run.store.snapshot.total
+    before = run.store.snapshot
+    known = before  # with the pages of this walk; shown at once, but for the first walk of all
+    count, total = 0, before.total
     for page in walk(run.client, listing, params):
         problems = Problems()
         problems.unreadable["id"] += page.left_out
         total = _total(page, listing, problems, before=total)
         if page.speaks:
-            part = _part(run, page, objects, problems)
+            old = known.meeting(page.after, page.upto)
+            part = _part(run, page, old, objects, problems)
             count += len(part.items)
-            held.append(part)
-            if first is None:
-                run.store.snapshot = run.store.snapshot.replacing([part]).with_total(total)
+            known = known.replacing([part]).with_total(total)
+            if objects.follow is not None:
+                seen = old if before.parts else None
+                known = known.with_memory(objects.follow(run, known.memory, seen, part))
+            if before.parts:
+                run.store.snapshot = known
         run.report(problems)
         yield Progress(
             pages=page.number, objects=count, total=total, total_pages=_pages_of(total, listing.limit)
         )
-    snapshot = run.store.snapshot if first is None else first.replacing(held).with_total(total)
-    run.store.snapshot = snapshot.with_seconds(run.clock() - started)
+    run.store.snapshot = known.with_total(total).with_seconds(run.clock() - started)
 
 
-def _part(run: Run, page: Page[Key], objects: Objects[R, Item], problems: Problems) -> Part[Key, Item]:
-    before = run.store.snapshot.items(page.after, page.upto)
+def _part(
+    run: Run,
+    page: Page[Key],
+    old: Sequence[Part[Key, Item]],
+    objects: Objects[R, Item],
+    problems: Problems,
+) -> Part[Key, Item]:
+    before = {key: item for part in old for key, item in part.items.items()}
     now = run.wall_clock()
     found: list[tuple[str, R]] = []
     items: dict[Key, Item] = {}

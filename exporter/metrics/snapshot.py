@@ -88,6 +88,10 @@ class Part(Generic[Key, Item]):
             return None
         return self if self.after is not None and key <= self.after else self._cut(key, self.upto)
 
+    def holds(self, key: Key) -> bool:
+        """Return whether a key lies in this part's range."""
+        return (self.after is None or self.after < key) and (self.upto is None or key <= self.upto)
+
     def meets(self, after: Key | None, upto: Key | None) -> bool:
         """Return whether this part speaks for any of a range."""
         return (self.after is None or upto is None or self.after < upto) and (
@@ -133,17 +137,17 @@ class Snapshot(Generic[Key, Item]):
         """Return this snapshot with what the API says of the number of objects; None changes nothing."""
         return self if total is None else replace(self, total=total)
 
+    def with_memory(self, memory: object) -> Snapshot[Key, Item]:
+        """Return this snapshot with what its collector keeps from run to run."""
+        return replace(self, memory=memory)
+
     def with_seconds(self, seconds: float) -> Snapshot[Key, Item]:
         """Return this snapshot with the duration of a whole walk."""
         return replace(self, seconds=seconds)
 
-    def items(self, after: Key | None = None, upto: Key | None = None) -> dict[Key, Item]:
-        """Return what is known of each object with after < key <= upto, and perhaps of some around them."""
-        found: dict[Key, Item] = {}
-        for part in self.parts:
-            if part.meets(after, upto):
-                found.update(part.items)
-        return found
+    def meeting(self, after: Key | None, upto: Key | None) -> tuple[Part[Key, Item], ...]:
+        """Return the parts that speak for any of a range."""
+        return tuple(part for part in self.parts if part.meets(after, upto))
 
     def limit(self, stale_after: float) -> float:
         """Return the seconds for which a part may be shown: `stale_after`, or more where a walk is longer."""

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from exporter.collectors.base import Run, Store
+from exporter.config.models import Limits
 from exporter.vast.client import Client
 from exporter.vast.errors import ApiError, Reason, Stopped
 from exporter.vast.keys import KeyWatch, reader
@@ -48,6 +49,7 @@ class Context:
         self_metrics: where runs, requests and useless values are counted.
         redact: told of each key before it is used; takes it out of the errors that are shown.
         progress: told after each reply how far a run is.
+        limits: of the number of series.
         event: makes what a run waits on until it is stopped.
         exposed: key files that were warned of because others can read them.
 
@@ -57,6 +59,7 @@ class Context:
     self_metrics: SelfMetrics
     redact: Redactor
     progress: Callable[[Job, Progress], None]
+    limits: Limits = field(default_factory=Limits)
     event: Callable[[], threading.Event] = threading.Event
     exposed: set[Path] = field(default_factory=set)
 
@@ -107,7 +110,10 @@ class Loop:
 
     def update(self, job: Job, context: Context) -> bool:
         """Go on with a job that asks the same, and what is known; return whether anything is new."""
-        if job == self.job and context.options == self.context.options:
+        if job == self.job and (context.options, context.limits) == (
+            self.context.options,
+            self.context.limits,
+        ):
             return False
         self.job, self.context = job, context
         self.runs.interval = job.settings.interval
@@ -220,6 +226,7 @@ class Loop:
             client=self._client,
             filters=self.job.filters,
             settings=self.job.settings,
+            limits=self.context.limits,
             store=self.store,
             clock=self._clock,
             wall_clock=self.context.options.wall_clock,

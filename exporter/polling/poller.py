@@ -141,6 +141,7 @@ class Poller:
             self_metrics=self.self_metrics,
             redact=self._redact,
             progress=self._progress,
+            limits=loaded.config.limits,
             exposed=self._exposed,
         )
 

@@ -21,6 +21,7 @@ from exporter.collectors import COLLECTORS
 from exporter.collectors import account as account_collector
 from exporter.collectors import instances as instances_collector
 from exporter.collectors.base import Run, Store
+from exporter.config.models import Limits
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.metrics.fields import Problems
@@ -170,6 +171,7 @@ class Account:
             client=self._exporter.client,
             filters=self.filters,
             settings=collector.settings(),
+            limits=Limits(),
             store=self.stores[collector.name],
             clock=self._exporter.clock,
             wall_clock=self._exporter.wall_clock,

@@ -1,0 +1,144 @@
+"""One instance as the API tells of it: its fields, what they mean together, what it costs by its state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from exporter.metrics.fields import (
+    NEGATIVE,
+    NOT_POSITIVE,
+    NumberField,
+    Record,
+    TextField,
+    flag_field,
+    inner_field,
+    number_field,
+    text_field,
+)
+from exporter.metrics.rows import Condition
+from exporter.metrics.values import status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.metrics.values import Number
+
+#: While these last, the GPU is paid for.
+GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
+#: Dollars an hour that no instance costs.
+DEAREST = 100_000.0
+#: Epoch seconds between which contracts begin and end: 2001 and 5138. Milliseconds are outside.
+EARLIEST, LATEST = 1e9, 1e11
+
+ACTUAL_STATUS = TextField(name="actual_status", read=status)
+INTENDED_STATUS = TextField(name="intended_status", read=status)
+CUR_STATE = TextField(name="cur_state", read=status)
+NEXT_STATE = TextField(name="next_state", read=status)
+LABEL = text_field("label")
+GPU_NAME = text_field("gpu_name")
+IS_BID = flag_field("is_bid")
+NUM_GPUS = number_field("num_gpus", least=0, most=1024)
+GPU_UTIL = number_field("gpu_util", unknown=NEGATIVE, least=0, most=100)
+#: 0 and below is not left out here: it tells that there is no telemetry.
+GPU_TEMP = number_field("gpu_temp", most=150)
+CPU_UTIL = number_field("cpu_util", unknown=NEGATIVE, least=0, most=10_000)
+CREDIT_BALANCE = number_field("credit_balance", least=-1e9, most=1e9)
+DPH_TOTAL = number_field("dph_total", least=0, most=DEAREST)
+STORAGE_TOTAL_COST = number_field("storage_total_cost", least=0, most=DEAREST)
+DISCOUNTED = inner_field("instance", "discountedTotalPerHour")
+#: Texts that describe an instance: the label of the info metric, and the field.
+DESCRIPTION = {
+    "label": LABEL,
+    "gpu_name": GPU_NAME,
+    "image": text_field("image_uuid"),
+    "template": text_field("template_name"),
+    "machine_id": text_field("machine_id"),
+    "host_id": text_field("host_id"),
+    "geolocation": text_field("geolocation"),
+    "verification": text_field("verification"),
+}
+
+
+def price(name: str) -> NumberField:
+    """Return a field that holds dollars an hour."""
+    return number_field(name, least=0, most=DEAREST)
+
+
+def share(name: str) -> NumberField:
+    """Return a field that holds a share, 0 to 1."""
+    return number_field(name, least=0, most=1)
+
+
+def moment(name: str) -> NumberField:
+    """Return a field that holds epoch seconds."""
+    return number_field(name, unknown=NOT_POSITIVE, least=EARLIEST, most=LATEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance(Record):
+    """What the API said of one instance, and what follows from it.
+
+    Attributes:
+        status: as in its labels, or None where it can't be read.
+        since: when this status was first seen (epoch), or None.
+
+    """
+
+    status: str | None
+    since: float | None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its telemetry may be of now: on other rows the API repeats the last values."""
+        return self.status == "running"
+
+    @property
+    def has_telemetry(self) -> bool:
+        """Whether the API has telemetry of its GPUs at present (measured: it may send zeros instead)."""
+        if self.number(GPU_UTIL) is None:
+            return False
+        celsius = self.number(GPU_TEMP)
+        return celsius is None or celsius > 0
+
+    def burn(self) -> Number | None:
+        """Return what it costs now, by its state: dollars per hour."""
+        if self.status is None:
+            return None
+        if self.status == "offline":
+            return 0
+        if self.status not in GPU_BILLED:
+            return self.number(STORAGE_TOTAL_COST)
+        discounted = self.number(DISCOUNTED)
+        return discounted if discounted is not None and discounted > 0 else self.number(DPH_TOTAL)
+
+    def rental(self) -> str:
+        """Return how it is rented."""
+        if self.number(IS_BID):
+            return "interruptible"
+        return "reserved" if (self.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
+
+
+def current_status(record: Record, row: Mapping[str, Any]) -> str | None:
+    """Return the status in words: null is `provisioning`, and None is what can't be read."""
+    said = record.texts.get(ACTUAL_STATUS.name)
+    if said is None and isinstance(row.get(ACTUAL_STATUS.name), str | None):
+        return "provisioning"  # a blank says as little as null
+    return said
+
+
+RUNNING: Condition[Instance] = Condition(
+    words="only while running", holds=lambda instance: instance.is_running, fields=(ACTUAL_STATUS,)
+)
+TELEMETRY: Condition[Instance] = Condition(
+    words="only while running, and not while GPU telemetry is missing: gpu_util null, or gpu_temp 0 or below",
+    holds=lambda instance: instance.is_running and instance.has_telemetry,
+    fields=(ACTUAL_STATUS, GPU_UTIL, GPU_TEMP),
+)
+CPU_TELEMETRY: Condition[Instance] = Condition(
+    words="only while running; 0 while GPU telemetry is missing is no reading",
+    holds=lambda instance: (
+        instance.is_running and (instance.has_telemetry or bool(instance.number(CPU_UTIL)))
+    ),
+    fields=(ACTUAL_STATUS, GPU_UTIL, GPU_TEMP),
+)
