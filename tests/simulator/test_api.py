@@ -156,6 +156,13 @@ def test_a_refusal_may_say_when_to_come_again(vast: SimulatedVast, monotonic: Ma
     assert get(vast, INSTANCES).headers["retry-after"] == "2"
 
 
+def test_ordinary_replies_say_that_nothing_remains_and_mean_nothing_by_it(vast: SimulatedVast) -> None:
+    for _ in range(3):
+        reply = get(vast, USER)
+        assert reply.status_code == 200
+        assert (reply.headers["x-ratelimit-limit"], reply.headers["x-ratelimit-remaining"]) == ("3.0", "0")
+
+
 def test_a_refusal_need_not_name_the_threshold(vast: SimulatedVast) -> None:
     vast.faults.add(INSTANCES, too_frequent(), too_frequent(retry_after=7))
     assert get(vast, INSTANCES).text == "API requests too frequent"

@@ -190,6 +190,13 @@ def test_a_container_that_crashes_is_wanted_all_the_time_and_comes_back_on_the_g
     assert states(fleet, crashed) == ("running", "running", "running", "running")
 
 
+def test_a_container_that_its_host_has_lost_looks_as_if_its_user_had_stopped_it(fleet: Fleet) -> None:
+    lost = fleet.inject(IncidentType.ABANDONED, duration=600).instance_id
+    assert states(fleet, lost) == ("exited", "stopped", "stopped", "stopped")
+    later(fleet, 600)
+    assert states(fleet, lost)[:2] == ("loading", "running")
+
+
 def test_only_interruptible_instances_are_outbid(fleet: Fleet) -> None:
     on_demand = next(i.id for i in fleet.roster if not i.contract.is_bid)
     with pytest.raises(ValueError, match="not interruptible"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Under this name of the same address the endpoints of `Host.RUN` are found, and all others too.
 RUN_HOST = "localhost"
+
+#: Ordinary replies say so, even to the first request, and no refusal follows from it.
+LIMIT_HEADERS = {"x-ratelimit-limit": "3.0", "x-ratelimit-remaining": "0"}
 
 
 class EndpointApp:
@@ -88,9 +92,10 @@ class EndpointApp:
     def _answer(self, question: Question) -> Reply:
         question.account.fleet.advance(self._vast.clock())
         try:
-            return self._endpoint.answer(question)
+            reply = self._endpoint.answer(question)
         except QueryError as error:
-            return json_reply({"error": error.error, "msg": error.message}, 400)
+            reply = json_reply({"error": error.error, "msg": error.message}, 400)
+        return replace(reply, headers={**reply.headers, **LIMIT_HEADERS})
 
 
 def key_of(headers: Mapping[bytes, bytes], params: Mapping[str, str], body: object) -> str | None:

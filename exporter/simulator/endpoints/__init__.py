@@ -1,4 +1,12 @@
-"""The endpoints: every module here has its own in `ENDPOINTS`, and nothing else has to know of it."""
+"""The endpoints: every module here has its own in `ENDPOINTS`, and nothing else has to know of it.
+
+def list_things(question: Question) -> Reply:
+    fleet = question.account.fleet
+    with fleet.lock:
+        return json_reply({"things": [{"id": instance.id} for instance in fleet.roster]})
+
+ENDPOINTS = (SimulatedEndpoint("/api/v0/things/", list_things, threshold=5.5),)
+"""
 
 from __future__ import annotations
 

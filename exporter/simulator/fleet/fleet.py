@@ -116,11 +116,13 @@ class Fleet:
     ) -> Incident:
         """Let something go wrong now, for `duration` seconds; without an id, somewhere it can happen.
 
-        An instance that does not run is set running first, unless its host goes offline.
+        An instance that does not run is set running first, unless its host goes offline; for a bid that is
+        too low one more is rented.
 
         Raises:
             LookupError: there is no such instance, or none that this can happen to.
-            ValueError: it can't happen to this instance (only interruptible ones are outbid).
+            ValueError: it can't happen to this instance: only interruptible ones are outbid, only new ones
+                underbid.
 
         """
         with self.lock:

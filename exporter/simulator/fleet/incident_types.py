@@ -18,6 +18,7 @@ class IncidentType(Enum):
     STUCK_LOADING = "stuck_loading"
     BOOT_FAILURE = "boot_failure"
     CRASHED = "crashed"
+    ABANDONED = "abandoned"
     HOST_OFFLINE = "host_offline"
     NO_HEARTBEAT = "no_heartbeat"
     OUTBID = "outbid"
@@ -33,6 +34,7 @@ class IncidentType(Enum):
 LASTS = {
     IncidentType.STUCK_LOADING: (600.0, 2400.0),
     IncidentType.BOOT_FAILURE: (300.0, 1800.0),
+    IncidentType.ABANDONED: (600.0, 5400.0),
     IncidentType.CRASHED: (15.0, 60.0),
     IncidentType.HOST_OFFLINE: (180.0, 1200.0),
     IncidentType.NO_HEARTBEAT: (60.0, 400.0),

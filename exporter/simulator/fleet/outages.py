@@ -1,4 +1,4 @@
-"""What hosts do to instances: images don't come, containers die, hosts are not heard of, contracts end."""
+"""What hosts do to instances: images don't come, containers die, nothing is heard of them, contracts end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet.incident_types import IncidentType, Trouble
-from exporter.simulator.fleet.lifecycle import exited_message
+from exporter.simulator.fleet.lifecycle import exited_message, running_message
 
 if TYPE_CHECKING:
     from exporter.simulator.fleet.incident_types import Incident
@@ -30,6 +30,7 @@ class Outages:
         """What each type does."""
         return {
             IncidentType.STUCK_LOADING: Trouble(self._stick, self._loosen),
+            IncidentType.ABANDONED: Trouble(self._abandon, self._notice),
             IncidentType.CRASHED: Trouble(self._crash, self._restart),
             IncidentType.HOST_OFFLINE: Trouble(self._lose_host, self._restore_host),
             IncidentType.NO_HEARTBEAT: Trouble(self._silence, self._hear),
@@ -56,6 +57,16 @@ class Outages:
         instance = self._books.roster.get(incident.instance_id)
         if instance and (instance.status, instance.intended) == ("exited", "running"):
             self._life.run(instance)
+
+    def _abandon(self, instance: Instance, _: Incident) -> None:
+        """The host has lost the container, and nobody says so: it looks as if its user had stopped it."""
+        self._books.change(instance, "exited", "stopped", running_message(instance))
+
+    def _notice(self, incident: Incident) -> None:
+        instance = self._books.roster.get(incident.instance_id)
+        stopped = instance and (instance.status, instance.intended) == ("exited", "stopped")
+        if instance and stopped and instance.status_msg == running_message(instance) and not instance.outbid:
+            self._life.load(instance)
 
     def _lose_host(self, _: Instance, incident: Incident) -> None:
         self._lost_hosts[incident.host_id] += 1
