@@ -184,3 +184,117 @@ def test_folding_loses_no_instance_and_leaves_at_most_one_more_than_the_limit(
     for (_, status), count in found.items():
         by_status[status] -= count
     assert not +by_status
+
+
+# What happened
+
+
+def one(exporter: Exporter, metric: str) -> float:
+    """Return the only sample of a metric."""
+    (value,) = counts(exporter, metric, "account").values()
+    return value
+
+
+def test_what_is_there_at_the_first_whole_walk_did_not_appear(exporter: Exporter, account: Account) -> None:
+    account.broken_walk([{"id": 1}])
+    account.walk([{"id": 1}, {"id": 2}], [{"id": 3}])
+    assert one(exporter, "vastai_instances_appeared_total") == 0
+    assert one(exporter, "vastai_instances_disappeared_total") == 0
+    assert counts(exporter, "vastai_status_changes_total", "from", "to") == {}
+
+
+def test_instances_that_come_and_go_are_counted_on_whatever_page_they_stand(
+    exporter: Exporter, account: Account
+) -> None:
+    account.walk([{"id": 1}, {"id": 4}], [{"id": 6}])
+    account.walk([{"id": 1}, {"id": 2}], [{"id": 4}, {"id": 5}], [{"id": 9}])
+    assert one(exporter, "vastai_instances_appeared_total") == 3  # 2, 5 and 9
+    assert one(exporter, "vastai_instances_disappeared_total") == 1  # 6
+    account.walk([])
+    assert one(exporter, "vastai_instances_disappeared_total") == 6
+
+
+def test_an_instance_that_comes_to_stand_on_another_page_neither_came_nor_went(
+    exporter: Exporter, account: Account
+) -> None:
+    rows = [{"id": number} for number in range(1, 7)]
+    for pages in ([rows[:3], rows[3:]], [rows[:1], rows[1:5], rows[5:]], [rows]):
+        account.walk(*pages)
+    assert one(exporter, "vastai_instances_appeared_total") == 0
+    assert one(exporter, "vastai_instances_disappeared_total") == 0
+
+
+def test_a_walk_that_fails_counts_what_its_pages_said_and_once(exporter: Exporter, account: Account) -> None:
+    account.walk(fleet(("running",), ("running",)))
+    account.broken_walk(fleet(("exited",)))
+    account.walk(fleet(("exited",), ("running",)))
+    assert counts(exporter, "vastai_status_changes_total", "from", "to") == {("running", "exited"): 1}
+    assert one(exporter, "vastai_instances_disappeared_total") == 0
+
+
+def test_each_change_of_status_is_counted_and_is_one_line_of_the_log(
+    exporter: Exporter, account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "exporter")
+    for status in (None, "loading", "running", "running", ["odd"], "running"):
+        account.walk([{"id": 7, "actual_status": status, "intended_status": "stopped"}])
+    assert counts(exporter, "vastai_status_changes_total", "from", "to") == {
+        ("provisioning", "loading"): 1,
+        ("loading", "running"): 1,
+        ("running", "unreadable"): 1,
+        ("unreadable", "running"): 1,
+    }
+    lines = [vars(record)["fields"] for record in caplog.records if record.msg == "status changed"]
+    known = {"account": "research", "instance": 7, "intended_status": "stopped"}
+    assert lines[0] == known | {"from": "provisioning", "to": "loading"}
+    assert len(lines) == 4
+
+
+def burned(exporter: Exporter) -> dict[str, float]:
+    """Return what each label has cost."""
+    found = counts(exporter, "vastai_label_burned_dollars_total", "label")
+    return {label: dollars for (label,), dollars in found.items()}
+
+
+def priced(number: int, label: str | None, dollars: float, status: str = "running") -> dict[str, Any]:
+    return {
+        "id": number,
+        "label": label,
+        "actual_status": status,
+        "dph_total": dollars,
+        "storage_total_cost": 0.1,
+    }
+
+
+def test_what_a_label_costs_is_added_up_from_one_reading_to_the_next(
+    exporter: Exporter, account: Account
+) -> None:
+    account.walk([priced(1, "train", 3.0), priced(2, "train", 1.0), priced(3, None, 2.0)])
+    assert burned(exporter) == {"train": 0, "": 0}
+    exporter.clock.advance(900)
+    account.walk([priced(1, "train", 3.0), priced(2, "train", 1.0, "exited"), priced(3, "serve", 2.0)])
+    assert burned(exporter) == pytest.approx({"train": 1.0, "": 0.5, "serve": 0})
+    exporter.clock.advance(3600)
+    account.walk([priced(1, "train", 3.0)])
+    assert burned(exporter) == pytest.approx({"train": 1.0 + 3.0 + 0.1, "": 0.5, "serve": 2.0})
+
+
+def test_labels_beyond_the_limit_count_together_and_a_label_keeps_its_series(
+    new_exporter: Callable[..., Exporter],
+) -> None:
+    exporter = new_exporter(most_labels=2)
+    account = exporter.account()
+    account.walk([priced(1, "a", 1.0), priced(2, "b", 1.0), priced(3, "c", 1.0), priced(4, "d", 1.0)])
+    exporter.clock.advance(3600)
+    account.walk([priced(1, "a", 1.0), priced(2, "b", 1.0), priced(3, "c", 1.0), priced(4, "d", 1.0)])
+    assert burned(exporter) == pytest.approx({"a": 1, "b": 1, OTHER: 2})
+    exporter.clock.advance(3600)
+    account.walk([priced(4, "d", 1.0)])
+    assert burned(exporter) == pytest.approx({"a": 2, "b": 2, OTHER: 4})
+
+
+def test_an_instance_whose_price_is_not_known_burns_nothing(exporter: Exporter, account: Account) -> None:
+    account.walk([{"id": 1, "label": "x", "actual_status": "running"}])
+    exporter.clock.advance(3600)
+    account.walk([{"id": 1, "label": "x", "actual_status": "running"}])
+    assert burned(exporter) == {"x": 0}

@@ -32,12 +32,31 @@ CASES: list[tuple[str, dict[str, Any], float | None]] = [
     ("gpu_util_ratio", {"gpu_util": "0.0"}, 0),
     ("gpu_util_ratio", {"gpu_util": -1}, None),
     ("gpu_util_ratio", {"gpu_util": "-1.0"}, None),
-    ("gpu_temp_celsius", {"gpu_temp": 71}, 71),
-    ("gpu_temp_celsius", {"gpu_temp": -5}, -5),
-    ("vmem_usage_bytes", {"vmem_usage": 557 / 1024}, 557 * 2**20),
+    ("gpu_util_ratio", {"gpu_util": 97, "gpu_temp": 0}, None),
+    ("gpu_util_ratio", {"gpu_util": 100.5}, None),
+    ("gpu_temp_celsius", {"gpu_temp": 71, "gpu_util": 0}, 71),
+    ("gpu_temp_celsius", {"gpu_temp": 0, "gpu_util": 0}, None),
+    ("gpu_temp_celsius", {"gpu_temp": -1, "gpu_util": 50}, None),
+    ("gpu_temp_celsius", {"gpu_temp": 255, "gpu_util": 50}, None),
+    ("gpu_temp_celsius", {"gpu_temp": 71, "gpu_util": None}, None),
+    ("telemetry_missing", {"gpu_temp": 44.5, "gpu_util": 49.5}, 0),
+    ("telemetry_missing", {"gpu_util": 49.5}, 0),
+    ("telemetry_missing", {"gpu_temp": 255, "gpu_util": 0}, 0),
+    ("telemetry_missing", {"gpu_temp": 0, "gpu_util": 0}, 1),
+    ("telemetry_missing", {"gpu_temp": 44.5, "gpu_util": None}, 1),
+    ("telemetry_missing", {"gpu_temp": 44.5, "gpu_util": -1}, 1),
+    ("telemetry_missing", {"actual_status": "exited", "gpu_temp": 0, "gpu_util": 0}, None),
+    ("state", {"cur_state": "stopped", "next_state": "running"}, 1),
+    ("state", {"cur_state": None, "next_state": " "}, None),
+    ("vmem_usage_bytes", {"vmem_usage": 557 / 1024, "gpu_util": 1}, 557 * 2**20),
+    ("vmem_usage_bytes", {"vmem_usage": 557 / 1024, "gpu_util": 0, "gpu_temp": 0}, None),
     ("gpu_ram_bytes", {"gpu_ram": 24564}, 25_757_220_864),
     ("gpu_totalram_bytes", {"gpu_totalram": 16222}, 17_009_999_872),
-    ("cpu_util_ratio", {"cpu_util": 215.5}, 215.5),
+    ("cpu_util_ratio", {"cpu_util": 19.98, "gpu_util": 5}, 0.1998),
+    ("cpu_util_ratio", {"cpu_util": 0.0, "gpu_util": 5}, 0),
+    ("cpu_util_ratio", {"cpu_util": 0.0, "gpu_util": None}, None),
+    ("cpu_util_ratio", {"cpu_util": 1.24, "gpu_util": 0, "gpu_temp": 0}, 0.0124),
+    ("cpu_util_ratio", {"cpu_util": -1, "gpu_util": 5}, None),
     ("cpu_cores", {"cpu_cores": 64}, 64),
     ("cpu_cores_effective", {"cpu_cores_effective": 10.7}, 10.7),
     ("cpu_ram_bytes", {"cpu_ram": 257776}, 270_297_726_976),
@@ -52,18 +71,28 @@ CASES: list[tuple[str, dict[str, Any], float | None]] = [
     ("disk_util_ratio", {"disk_util": -1}, None),
     ("inet_up_bytes_per_second", {"inet_up": 800}, 100_000_000),
     ("inet_down_bytes_per_second", {"inet_down": 812.5}, 101_562_500),
+    ("inet_up_billed_bytes_total", {"inet_up_billed": 16_358_262.6}, 16_358_262_600),
+    ("inet_up_billed_bytes_total", {"inet_up_billed": -1}, None),
+    ("inet_down_billed_bytes_total", {"inet_down_billed": 1_782_579}, 1_782_579_000),
+    ("inet_up_cost_dollars_per_byte", {"inet_up_cost": 0.02}, 2e-11),
+    ("inet_down_cost_dollars_per_byte", {"inet_down_cost": 0}, 0),
     ("dph_total_dollars_per_hour", {"dph_total": 0.5438}, 0.5438),
     ("dph_base_dollars_per_hour", {"dph_base": "0.40"}, 0.4),
     ("storage_total_cost_dollars_per_hour", {"storage_total_cost": 0.0021}, 0.0021),
     ("min_bid_dollars_per_hour", {"min_bid": 0.31}, 0.31),
+    ("burn_dollars_per_hour", {"dph_total": 0.5, "instance": {"discountedTotalPerHour": 0.4}}, 0.4),
     ("burn_dollars_per_hour", {"dph_total": 0.5}, 0.5),
     ("credit_balance_dollars", {"credit_balance": 4792.99}, 4792.99),
     ("credit_balance_dollars", {"credit_balance": 0}, 0),
     ("credit_discount_ratio", {"credit_discount": 0.0742}, 0.0742),
     ("credit_discount_max_ratio", {"credit_discount_max": 0.4}, 0.4),
     ("start_timestamp_seconds", {"start_date": 1761008995.5}, 1761008995.5),
+    ("start_timestamp_seconds", {"start_date": 1761008995500}, None),
     ("end_timestamp_seconds", {"end_date": 2034617753}, 2034617753),
+    ("end_timestamp_seconds", {"end_date": 0}, None),
+    ("end_timestamp_seconds", {"end_date": -1}, None),
     ("uptime_seconds", {"uptime_mins": 90.5}, 5430),
+    ("uptime_seconds", {"uptime_mins": -1}, None),
     ("reliability_ratio", {"reliability2": 0.9987}, 0.9987),
     ("dlperf", {"dlperf": 58.125}, 58.125),
     ("total_flops", {"total_flops": 82.5}, 82_500_000_000_000),
@@ -77,11 +106,23 @@ CASES: list[tuple[str, dict[str, Any], float | None]] = [
     ("is_bid", {"is_bid": False}, 0),
     ("rentable", {"rentable": 1}, 1),
     ("static_ip", {"static_ip": "0"}, 0),
+    ("external", {"external": True}, 1),
     ("external", {"external": 2}, None),
 ]
-#: Fields of each metric that has none of them where the API says null.
-SIMPLE = [(row.name, field.name) for row in ROWS for field in row.fields if field.name != "actual_status"]
+#: A running instance of which the API says everything: each metric's first case.
+WHOLE: dict[str, Any] = {}
+for _, fields_, expected_ in reversed(CASES):
+    WHOLE |= fields_ if expected_ is not None else {}
+WHOLE |= {"actual_status": "running", "gpu_temp": 71}
+#: Each field of each metric, but for those whose null says something.
+SIMPLE = [
+    (row.name, field.name)
+    for row in ROWS
+    for field in row.fields
+    if field.name not in {"actual_status", "gpu_temp"} and row.name != "vastai_instance_telemetry_missing"
+]
 TELEMETRY = [
+    "vastai_instance_telemetry_missing",
     "vastai_instance_gpu_util_ratio",
     "vastai_instance_gpu_temp_celsius",
     "vastai_instance_vmem_usage_bytes",
@@ -106,10 +147,8 @@ def test_every_row_of_the_table_has_its_case() -> None:
     assert {row.name for row in ROWS} == {f"vastai_instance_{metric}" for metric, _, _ in CASES}
 
 
-def test_of_a_whole_row_every_metric_is_shown_and_nothing_is_unreadable(
-    account: Account, whole_row: dict[str, Any]
-) -> None:
-    account.walk([{"id": 1, **whole_row}])
+def test_of_a_whole_row_every_metric_is_shown_and_nothing_is_unreadable(account: Account) -> None:
+    account.walk([{"id": 1, **WHOLE}])
     assert account.values(1).keys() == {row.name for row in ROWS}
     assert not account.unreadable
 
@@ -127,13 +166,12 @@ def test_of_a_row_that_says_nothing_only_that_it_is_there_is_shown(account: Acco
 
 
 @pytest.mark.parametrize(("metric", "field"), SIMPLE)
-def test_null_in_a_field_is_never_a_zero(
-    account: Account, whole_row: dict[str, Any], metric: str, field: str
-) -> None:
-    account.walk([{"id": 1, **whole_row}, {"id": 2, **whole_row, field: None}])
-    unchanged = {"vastai_instance_info", "vastai_instance_status", "vastai_instance_burn_dollars_per_hour"}
+def test_null_in_a_field_is_never_a_zero(account: Account, metric: str, field: str) -> None:
+    account.walk([{"id": 1, **WHOLE}, {"id": 2, **WHOLE, field: None}])
+    unchanged = {f"vastai_instance_{name}" for name in ("info", "status", "state", "burn_dollars_per_hour")}
+    needs_gpu_util = {"vastai_instance_cpu_util_ratio"} if field == "gpu_util" else set()
     assert metric in account.values(1)
-    assert (metric in account.values(2)) == (metric in unchanged)
+    assert (metric in account.values(2)) == (metric in unchanged | needs_gpu_util)
     assert 0 not in {account.values(2).get(name) for name in unchanged}
 
 

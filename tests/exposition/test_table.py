@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from exporter.collectors import COLLECTORS, instances
 from exporter.collectors.fleet import SUMMARIES
+from exporter.collectors.instance_record import Instance
 from exporter.exposition.table import METRICS
 from exporter.metrics.fields import NumberField
 from tests.support import things
@@ -87,7 +89,14 @@ def test_a_counter_never_is_below_0(collector: Collector, row: Row[Any]) -> None
     # prometheus_client refuses a whole exposition for one negative counter.
     del collector
     if row.type == "counter":
-        assert all(field.least >= 0 for field in row.fields if isinstance(field, NumberField))
+        numbers = [field for field in row.fields if isinstance(field, NumberField)]
+        assert numbers
+        for field in numbers:
+            assert isfinite(field.least)
+            for number in (field.least, field.most):
+                value = row.value(Instance({field.name: number}, {}, "running", None))
+                assert value is not None
+                assert value >= 0
 
 
 @pytest.mark.parametrize("metric", SUMMARIES, ids=lambda metric: metric.name)

@@ -230,7 +230,7 @@ def test_what_hangs_delays_no_other_account_and_not_its_own_default_collectors(
 def test_collectors_that_are_off_by_default_share_the_threads_of_their_account(
     scheduler: Scheduler,
 ) -> None:
-    some = [Steps("a", f"optional {n}", enabled=False) for n in range(SHARED_THREADS + 3)]
+    some = [Steps("shared", f"optional {n}", enabled=False) for n in range(SHARED_THREADS + 3)]
     for each in some:
         each.proceed.clear()
         scheduler.add(each)  # type: ignore[arg-type]

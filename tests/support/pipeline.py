@@ -171,7 +171,7 @@ class Account:
             client=self._exporter.client,
             filters=self.filters,
             settings=collector.settings(),
-            limits=Limits(),
+            limits=self._exporter.limits,
             store=self.stores[collector.name],
             clock=self._exporter.clock,
             wall_clock=self._exporter.wall_clock,
@@ -183,6 +183,7 @@ class Exporter:
     """Accounts, and the exposition of what is known of them."""
 
     def __init__(self, api: Api, client: Client, most_labels: int, collectors: Sequence[Collector]) -> None:
+        self.limits = Limits(labels=most_labels)
         self.api = api
         self.client = client
         self.collectors = collectors
@@ -302,6 +303,8 @@ def whole_row() -> dict[str, Any]:
     return {
         "actual_status": "running",
         "intended_status": "running",
+        "cur_state": "running",
+        "next_state": "running",
         "label": "llama-70b",
         "gpu_name": "RTX 4090",
         "image_uuid": "vllm/vllm-openai:v0.6.3",
@@ -330,6 +333,10 @@ def whole_row() -> dict[str, Any]:
         "disk_util": 0.2578125,
         "inet_up": 812.5,
         "inet_down": 934.1,
+        "inet_up_billed": 16358262.6,
+        "inet_down_billed": 1782579,
+        "inet_up_cost": 0.02,
+        "inet_down_cost": 0.0,
         "dph_total": 0.5438,
         "dph_base": 0.5333,
         "storage_total_cost": 0.0105,
