@@ -107,6 +107,7 @@ httpGet:
 {{- end -}}
 port: metrics
 path: /metrics
+honorLabels: true
 {{- if $root.Values.web.tls }}
 scheme: https
 {{- end }}
