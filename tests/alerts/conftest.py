@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     Run = Callable[..., "subprocess.CompletedProcess[str]"]
+    PromtoolTest = Callable[[list[tuple[str, list[Mapping[str, Any]]]]], dict[str, str]]
 
 ROOT = Path(__file__).parents[2]
+RULE_FILES = ("recording.rules.yml", "alerts.rules.yml")
+#: Seconds that all tests of a file may take one promtool.
+LONGEST = 600
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +57,15 @@ def stack() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def rules() -> list[dict[str, Any]]:
+def groups() -> list[dict[str, Any]]:
+    """Every group of rules of both files."""
+    files = [ROOT / "deploy/prometheus" / name for name in RULE_FILES]
+    return [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+
+
+@pytest.fixture(scope="session")
+def rules(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every rule of both files."""
-    files = [ROOT / "deploy/prometheus" / name for name in ("recording.rules.yml", "alerts.rules.yml")]
-    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"]]
 
 
@@ -89,58 +100,56 @@ def run(program: Callable[[str], str]) -> Run:
     return run_program
 
 
-@pytest.fixture(scope="session")
-def promtool_test(
-    program: Callable[[str], str],
-    rules: list[dict[str, Any]],
-    alerts: list[dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[..., dict[str, str]]:
+def promtools() -> dict[str, str]:
+    """Return each promtool that is here by its version: the system's, VASTAI_PROMTOOL, what CI has unpacked.
+
+    Prometheus 2.42, which is Debian's, and Prometheus 3 read rules differently.
+    """
+    unpacked = shutil.which("promtool", path=ROOT / ".cache/prometheus/root/usr/bin")
+    found: dict[str, str] = {}
+    for promtool in filter(None, (shutil.which("promtool"), os.environ.get("VASTAI_PROMTOOL"), unpacked)):
+        said = subprocess.run([promtool, "--version"], capture_output=True, text=True, check=True)
+        version = re.search(r"version (\d+\.\d+)", said.stdout + said.stderr)
+        assert version, said
+        found.setdefault(version[1], promtool)
+    return found
+
+
+@pytest.fixture(scope="module", params=promtools() or ["missing"])
+def promtool(request: pytest.FixtureRequest) -> str:
+    """Each promtool in turn."""
+    found = promtools().get(request.param)
+    if found is None:
+        pytest.fail("promtool is not installed: `make setup` does that")
+    return found
+
+
+@pytest.fixture(scope="module")
+def promtool_test(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> PromtoolTest:
     """Give tests to `promtool test rules`; return what it says of those that failed, by their name.
 
-    Each set of tests names what it is about, and is evaluated every `step` with the rules that this needs and
-    no others, which takes a tenth of the time.
+    The rules are the files that ship, as they are: what a test has read and written anew is another file.
     """
 
-    def needed(about: str) -> list[dict[str, Any]]:
-        wanted = {rule["alert"] for rule in alerts} if about == "every alert" else {about}
-        kept = [rule for rule in rules if wanted & {rule.get("record"), rule.get("alert")}]
-        assert kept, about
-        while True:
-            text = str(kept)
-            more = [rule for rule in rules if rule in kept or rule.get("record", "no record") in text]
-            if len(more) == len(kept):
-                return more
-            kept = more
-
-    def test_rules(sets: list[tuple[str, str, list[Mapping[str, Any]]]]) -> dict[str, str]:
+    def test_rules(sets: list[tuple[str, list[Mapping[str, Any]]]]) -> dict[str, str]:
         folder = tmp_path_factory.mktemp("promtool")
-        for number, (about, step, tests) in enumerate(sets):
-            group = {"name": about, "rules": [with_severity(rule) for rule in needed(about)]}
-            rule_file, test_file = folder / f"rules-{number}.yml", folder / f"test-{number}.yml"
-            rule_file.write_text(yaml.safe_dump({"groups": [group]}, sort_keys=False, allow_unicode=True))
-            document = {"rule_files": [rule_file.name], "evaluation_interval": step, "tests": tests}
-            test_file.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-        command = [
-            program("promtool"),
-            "test",
-            "rules",
-            *(f"test-{number}.yml" for number in range(len(sets))),
-        ]
-        said = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=folder,
-            timeout=100,
-            check=False,
-        ).stdout
-        verdicts = re.split(r"^  (SUCCESS|FAILED:)$", said, flags=re.MULTILINE)[1:]
-        assert len(verdicts) == 2 * len(sets), said
+        files = [ROOT / "deploy/prometheus" / name for name in RULE_FILES]
+        order = [group["name"] for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+        # Without an order, promtool shuffles the groups; Prometheus evaluates them side by side.
+        common = {"rule_files": [*map(str, files)], "group_eval_order": order}
+        for number, (step, tests) in enumerate(sets):
+            document = {**common, "evaluation_interval": step, "tests": tests}
+            written = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+            (folder / f"test-{number}.yml").write_text(written)
+        names = [f"test-{number}.yml" for number in range(len(sets))]
+        halves = [names[::2], names[1::2]]
+        with ThreadPoolExecutor() as pool:
+            said = pool.map(lambda half: verdicts(promtool, half, folder), halves)
+            found = dict(chain.from_iterable(said))
         failed: dict[str, str] = {}
-        for verdict, text, (_, _, tests) in zip(verdicts[::2], verdicts[1::2], sets, strict=True):
-            if verdict != "SUCCESS":
+        for name, (_, tests) in zip(names, sets, strict=True):
+            text = found[name]
+            if text is not None:
                 named = re.split(r"^ *name: (.*),$", text, flags=re.MULTILINE)[1:]
                 failed |= dict(zip(named[::2], named[1::2], strict=True)) or {tests[0]["name"]: text}
         return failed
@@ -148,6 +157,18 @@ def promtool_test(
     return test_rules
 
 
-def with_severity(rule: dict[str, Any]) -> dict[str, Any]:
-    """Return an alert with its severity in its name, since promtool knows alerts by nothing else."""
-    return {**rule, "alert": f"{rule['alert']} {rule['labels']['severity']}"} if "alert" in rule else rule
+def verdicts(promtool: str, names: list[str], folder: Path) -> list[tuple[str, str | None]]:
+    """Return what promtool says of each file of tests, or None where all of it is as expected."""
+    if not names:
+        return []
+    command = [promtool, "test", "rules", *names]
+    pipe = subprocess.PIPE
+    ran = subprocess.run(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, cwd=folder, timeout=LONGEST, check=False
+    )
+    parts = re.split(r"^  (SUCCESS|FAILED:)$", ran.stdout, flags=re.MULTILINE)[1:]
+    assert len(parts) == 2 * len(names), ran.stdout
+    return [
+        (name, None if verdict == "SUCCESS" else text)
+        for name, verdict, text in zip(names, parts[::2], parts[1::2], strict=True)
+    ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.peers
 
-INSTANCE = {"area": "instance", "account": "a", "instance_id": "1", "machine_id": "7"}
+INSTANCE = {"area": "instance", "account": "a", "instance_id": "1"}
 ACCOUNT = {"area": "account", "account": "a"}
 COLLECTOR = {"area": "collector", "account": "a", "collector": "instances"}
 EXPORTER = {"area": "exporter", "job": "vastai-exporter", "instance": "x", "account": "a"}
@@ -41,12 +41,16 @@ INHIBITED = {
         alert("VastaiContractEnding", "warning", INSTANCE),
         alert("VastaiContractEnding", "info", INSTANCE),
     ),
-    "an offline host silences the instances on its machine": (
+    "an offline host explains all else of an instance": (
         alert("VastaiInstanceOffline", "warning", INSTANCE),
-        alert("VastaiContractEnding", "critical", INSTANCE, instance_id="2"),
+        alert("VastaiContractEnding", "critical", INSTANCE),
     ),
     "a dead exporter silences its accounts": (
         alert("VastaiExporterDown", "critical", EXPORTER),
+        alert("VastaiInstanceDown", "critical", INSTANCE),
+    ),
+    "a label that was displaced silences what is told by it": (
+        alert("VastaiLabelDisplaced", "critical", EXPORTER, displaced="instance_id"),
         alert("VastaiInstanceDown", "critical", INSTANCE),
     ),
     "an absent exporter silences everything": (
@@ -77,6 +81,14 @@ INHIBITED = {
         alert("VastaiCreditExhausted", "critical", ACCOUNT),
         alert("VastaiInstanceDown", "critical", INSTANCE),
     ),
+    "nor can anything be queued, or keep a bid": (
+        alert("VastaiCreditExhausted", "critical", ACCOUNT),
+        alert("VastaiInstanceOutbid", "warning", INSTANCE),
+    ),
+    "auto-billing that is too small has failed already": (
+        alert("VastaiCreditExhausted", "critical", ACCOUNT),
+        alert("VastaiAutobillTooSmall", "warning", ACCOUNT),
+    ),
     "the sum speaks for each idle instance": (
         alert("VastaiIdleWaste", "critical", ACCOUNT),
         alert("VastaiInstanceIdle", "warning", INSTANCE),
@@ -85,9 +97,25 @@ INHIBITED = {
         alert("VastaiContractExpired", "critical", INSTANCE),
         alert("VastaiInstanceDown", "warning", INSTANCE),
     ),
+    "an expired contract is why an instance is not queued any more": (
+        alert("VastaiContractExpired", "critical", INSTANCE),
+        alert("VastaiInstanceQueued", "warning", INSTANCE),
+    ),
     "an instance that is down needs no word about its disk": (
         alert("VastaiInstanceDown", "warning", INSTANCE),
         alert("VastaiStoppedStorage", "info", INSTANCE),
+    ),
+    "nor does one whose start was given up": (
+        alert("VastaiInstanceBootFailed", "warning", INSTANCE),
+        alert("VastaiStoppedStorage", "info", INSTANCE),
+    ),
+    "a disk that is full is not filling any more": (
+        alert("VastaiDiskFull", "critical", INSTANCE),
+        alert("VastaiDiskFilling", "warning", INSTANCE),
+    ),
+    "a host that is unreliable has fallen": (
+        alert("VastaiReliabilityLow", "info", INSTANCE),
+        alert("VastaiReliabilityFalling", "info", INSTANCE),
     ),
 }
 #: What does not explain the other.
@@ -100,11 +128,11 @@ TOLD = {
         alert("VastaiGpuHot", "critical", INSTANCE),
         alert("VastaiDiskFull", "warning", INSTANCE),
     ),
-    "another machine is offline": (
+    "another instance is offline": (
         alert("VastaiInstanceOffline", "critical", INSTANCE),
-        alert("VastaiInstanceIdle", "warning", INSTANCE, machine_id="8", instance_id="2"),
+        alert("VastaiInstanceIdle", "warning", INSTANCE, instance_id="2"),
     ),
-    "both instances of a machine are offline": (
+    "two instances are offline": (
         alert("VastaiInstanceOffline", "warning", INSTANCE),
         alert("VastaiInstanceOffline", "warning", INSTANCE, instance_id="2"),
     ),

@@ -38,7 +38,7 @@ CALM: dict[str, object] = {
     "gpu_temp": 60.0,
     "disk_util": 0.3,
     "mem_usage": 0.1,
-    "min_bid": 0.001,
+    "reliability2": 0.99,
 }
 #: Everything fires after a second but what would only be more of the same, or could come of a late scrape.
 DURATIONS = {
