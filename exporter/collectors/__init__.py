@@ -1,9 +1,14 @@
 """One file a resource of the API: what is asked, how often, and its rows of the metric table."""
 
-from exporter.collectors import account, instances, volumes
+from exporter.collectors import account, instances, price_increases, volumes
 from exporter.collectors.base import Collector
 
 __all__ = ["COLLECTORS", "Collector"]
 
 #: In the order in which they are served.
-COLLECTORS: tuple[Collector, ...] = (instances.COLLECTOR, account.COLLECTOR, volumes.COLLECTOR)
+COLLECTORS: tuple[Collector, ...] = (
+    instances.COLLECTOR,
+    account.COLLECTOR,
+    price_increases.COLLECTOR,
+    volumes.COLLECTOR,
+)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from exporter.vast.errors import BadReplyError, IncompleteError
+from exporter.vast.errors import ApiError, BadReplyError, IncompleteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,7 @@ class Listing(Generic[Key]):
         params: of every request for it.
         limit: rows a page, the most that the API gives; None where one reply holds them all.
         total: the reply's field that says how many rows there are in all, or "" where it has none.
+        none: words of the API (its field `error`) by which it says that there are no rows.
 
     """
 
@@ -50,6 +51,7 @@ class Listing(Generic[Key]):
     params: Mapping[str, str]
     limit: int | None = None
     total: str = ""
+    none: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,7 @@ def replies(
     seen: set[str] = set()
     number, token = 0, None
     while True:
-        reply = client.ask(listing.endpoint, asked if token is None else {**asked, "after_token": token})
+        reply = _reply(client, listing, asked if token is None else {**asked, "after_token": token})
         number += 1
         token = _token(reply) if listing.limit is not None else None
         yield reply, token is None
@@ -125,6 +127,15 @@ def replies(
             return
         _check_progress(reply, listing, number, token, seen)
         seen.add(token)
+
+
+def _reply(client: Asks, listing: Listing[Any], params: Mapping[str, str]) -> Row:
+    try:
+        return client.ask(listing.endpoint, params)
+    except ApiError as error:
+        if error.error in listing.none:
+            return {listing.rows: []}
+        raise
 
 
 def id_of(row: Row) -> int | None:
