@@ -105,7 +105,7 @@ def unreachable(root: Path, tmp_path: Path) -> dict[str, str]:
     shutil.copy(root / "pyproject.toml", tmp_path)
     (tmp_path / ".venv").symlink_to(root / ".venv")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UV_") and name != "CI"}
-    nobody = {"UV_DEFAULT_INDEX": "http://127.0.0.1:1/simple", "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0"}
+    nobody = {"UV_DEFAULT_INDEX": "http://127.0.0.1:1/", "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0"}
     return kept | nobody | {"NO_PROXY": "127.0.0.1"}
 
 
