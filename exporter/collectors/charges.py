@@ -1,0 +1,265 @@
+"""What was billed, by day: the only source that has traffic and discounts in it.
+
+A day is asked as a day and kept. Those that may still change are asked again with each run; the newest come
+first, so that a restart has the present at once and the last month soon. Windows are sums over whole days.
+One is shown when all of its days are known, and never as a part that looks whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from exporter.collectors.base import Collector, Progress, Run
+from exporter.collectors.fleet import OTHER
+from exporter.metrics import lines
+from exporter.metrics.fields import Problems
+from exporter.metrics.rows import Metric
+from exporter.metrics.snapshot import NO_LINES, Part
+from exporter.metrics.values import Number, UnreadableError, number, text
+from exporter.vast.endpoints import Endpoint
+from exporter.vast.errors import ApiError
+from exporter.vast.pages import Listing, compact_json, replies, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from exporter.metrics.snapshot import Snapshot
+
+ENDPOINT = Endpoint("/api/v0/charges/", 1.0)
+#: Seconds of a day; UTC has no others in epoch seconds.
+DAY = 86_400
+#: A day that is younger may still change.
+SETTLED_AFTER = 7
+WINDOWS = ("today", "yesterday", "7d", "month", "last_month")
+#: What the API calls the items of a charge, and what they are called here.
+OTHER_ITEM = "other"
+ITEMS = {"gpu": "gpu", "disk": "disk", "bwd": "bandwidth_down", "bwu": "bandwidth_up"}
+
+LISTING: Listing[int] = Listing(
+    endpoint=ENDPOINT,
+    rows="results",
+    key=lambda _: None,
+    params={"format": "table", "limit": "500"},
+    limit=500,
+    total="total",
+)
+
+CHARGES = Metric(
+    name="vastai_charges_dollars",
+    help="What was billed in a window of whole days in UTC (API fields results, amount).",
+    labels=("account", "window", "source", "item"),
+    notes="window is today, yesterday, 7d (the last 7 whole days), month or last_month, each there when all"
+    " of its days are known; source is instance, volume or serverless;"
+    " item is gpu, disk, bandwidth_down, bandwidth_up, or other for what the API does not itemise",
+)
+LABEL_CHARGES = Metric(
+    name="vastai_label_charges_dollars",
+    help="What was billed in a window of whole days in UTC, by the label of the instance (API fields results,"
+    " amount).",
+    labels=("account", "label", "window"),
+    notes="beyond limits.labels the smallest are added up as _other",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What one day cost: dollars by source and item, and by label."""
+
+    items: Mapping[tuple[str, str], Number]
+    labels: Mapping[str, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All days that are known, by their number since the epoch, and which one is today."""
+
+    days: Mapping[int, Day] = field(default_factory=dict)
+    today: int = 0
+
+
+def collect(run: Run) -> Iterator[Progress]:
+    """Ask for each day that is not settled; see `exporter.collectors.base.Collect`.
+
+    A day that can't be had leaves all others.
+    """
+    today = int(run.wall_clock() // DAY)
+    wanted = _days_to_ask(run.store.snapshot.memory or Ledger(), today)
+    failure: ApiError | None = None
+    objects = 0
+    for done, day in enumerate(wanted, start=1):
+        try:
+            found, rows = _ask(run, day)
+        except ApiError as error:
+            failure = failure or error
+            if not error.passing:
+                break  # a key that may not do it is not asked for sixty days in a row
+            continue
+        objects += rows
+        _keep(run, day, found, today)
+        yield Progress(pages=done, objects=objects, total=None, total_pages=len(wanted))
+    if failure is not None:
+        raise failure
+
+
+def _days_to_ask(ledger: Ledger, today: int) -> list[int]:
+    """Return the days to ask for, the newest first: from the beginning of last month on."""
+    first = _first_of_last_month(today)
+    return [
+        day for day in range(today, first - 1, -1) if day not in ledger.days or day > today - SETTLED_AFTER
+    ]
+
+
+def _ask(run: Run, day: int) -> tuple[Day, int]:
+    """Return what one day cost, and how many rows said so."""
+    bounds = {"day": {"gte": day * DAY, "lte": (day + 1) * DAY - 1}}
+    problems = Problems()
+    items: Counter[tuple[str, str]] = Counter()
+    labels: Counter[str] = Counter()
+    count = 0
+    for reply, _ in replies(run.client, LISTING, {"select_filters": compact_json(bounds)}):
+        for row in rows_of(reply, LISTING):
+            count += 1
+            _add(row, items, labels, problems)
+    run.report(problems)
+    return Day(dict(items), dict(labels)), count
+
+
+def _add(row: object, items: Counter[tuple[str, str]], labels: Counter[str], problems: Problems) -> None:
+    """Add one row, which has an item for each thing that cost something."""
+    if not isinstance(row, dict):
+        problems.unreadable["results"] += 1
+        return
+    source = _source(row)
+    label = _label(row, problems)
+    whole = [{"amount": row["amount"], "type": OTHER_ITEM}] if row.get("amount") else []
+    for item in row.get("items") or whole:
+        try:
+            amount = number(item["amount"])
+            what = text(item["type"])
+        except (UnreadableError, LookupError, TypeError):
+            problems.unreadable["amount"] += 1
+            continue
+        items[source, ITEMS.get(what, what)] += amount  # type: ignore[assignment]  # dollars are no integers
+        labels[label] += amount  # type: ignore[assignment]
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    """Return what was charged: a worker of serverless is an instance too, but says whose it is."""
+    metadata = row.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("endpoint_id") is not None:
+        return "serverless"
+    return str(row.get("source") or row.get("type") or "").partition("-")[0]
+
+
+def _label(row: Mapping[str, Any], problems: Problems) -> str:
+    metadata = row.get("metadata")
+    value = metadata.get("label") if isinstance(metadata, dict) else None
+    try:
+        return "" if value is None else text(value)
+    except UnreadableError:
+        problems.unreadable["label"] += 1
+        return ""
+
+
+def _keep(run: Run, day: int, found: Day, today: int) -> None:
+    snapshot = run.store.snapshot
+    known: Ledger = snapshot.memory or Ledger()
+    first = _first_of_last_month(today)
+    days = {number_: kept for number_, kept in known.days.items() if number_ >= first} | {day: found}
+    part = Part(confirmed=run.clock(), lines=NO_LINES, items={1: None})
+    run.store.snapshot = snapshot.replacing([part]).with_memory(Ledger(days, today))
+
+
+def _date(day: int) -> datetime:
+    return datetime.fromtimestamp(day * DAY, UTC)
+
+
+def _first_of_month(day: int) -> int:
+    return int(_date(day).replace(day=1).timestamp()) // DAY
+
+
+def _first_of_last_month(today: int) -> int:
+    return _first_of_month(int((_date(_first_of_month(today)) - timedelta(days=1)).timestamp()) // DAY)
+
+
+def windows(today: int) -> dict[str, range]:
+    """Return the days of each window."""
+    month = _first_of_month(today)
+    return {
+        "today": range(today, today + 1),
+        "yesterday": range(today - 1, today),
+        "7d": range(today - 7, today),
+        "month": range(month, today + 1),
+        "last_month": range(_first_of_last_month(today), month),
+    }
+
+
+def summarise(
+    account: str, _parts: tuple[Part[int, None], ...], snapshot: Snapshot[int, None], most_labels: int
+) -> Mapping[str, bytes]:
+    """Return the sums over windows; see `exporter.collectors.base.Summarise`."""
+    ledger: Ledger = snapshot.memory or Ledger()
+    items: dict[tuple[str, ...], Number] = {}
+    labels: dict[tuple[str, ...], Number] = {}
+    for window, days in windows(ledger.today).items():
+        if any(day not in ledger.days for day in days):
+            continue
+        known = [ledger.days[day] for day in days]
+        for (source, item), dollars in _sum(day.items for day in known).items():
+            items[window, source, item] = dollars
+        for label, dollars in _folded(_sum(day.labels for day in known), most_labels).items():
+            labels[label, window] = dollars
+    return {
+        CHARGES.name: lines.of_samples(CHARGES, account, items.items()),
+        LABEL_CHARGES.name: lines.of_samples(LABEL_CHARGES, account, labels.items()),
+    }
+
+
+def _sum(days: Iterable[Mapping[Any, Number]]) -> dict[Any, Number]:
+    total: dict[Any, Number] = {}
+    for day in days:
+        for key, dollars in day.items():
+            total[key] = total.get(key, 0) + dollars
+    return total
+
+
+def _folded(labels: Mapping[str, Number], most: int) -> dict[str, Number]:
+    """Return dollars by label with all but the `most` dearest labels added up as `OTHER`."""
+    ordered = sorted(labels, key=lambda label: (-labels[label], label))
+    found = {label: labels[label] for label in ordered[:most]}
+    for label in ordered[most:]:
+        found[OTHER] = found.get(OTHER, 0) + labels[label]
+    return found
+
+
+COLLECTOR = Collector(
+    name="charges",
+    title="Charges",
+    about="what was billed, by day, traffic included",
+    permission="billing_read",
+    endpoints=(ENDPOINT,),
+    objects="charges",
+    interval=3600.0,
+    stale_after=10_800.0,
+    collect=collect,
+    summaries=(CHARGES, LABEL_CHARGES),
+    summarise=summarise,
+    further_fields=("results", "amount", "label"),
+    not_exported={
+        "start": "the day is what was asked for",
+        "end": "the day is what was asked for",
+        "type": "told by source and item",
+        "source": "the label source; the contract's number would be a series for each",
+        "description": "free text",
+        "metadata": "label and endpoint_id are read",
+        "items": "the label item",
+    },
+    opens="invoices and earnings",
+    uncertain=(
+        "whether charges need the permission `billing_read`; the vendor does not say",
+        "how long a day's charges may still change; those of the last 7 days are asked again",
+    ),
+)
