@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import abuse, cold, compression, memory, soak, walk, warm
+from bench import abuse, accounts, cold, compression, memory, soak, walk, warm
 from bench.figures import Figure, table
 
 PARTS = {
@@ -19,6 +19,7 @@ PARTS = {
     "walk": walk.measure,
     "compression": compression.measure,
     "abuse": abuse.measure,
+    "accounts": accounts.measure,
 }
 #: Finds no speed but faults; only where it is asked for.
 SOAK = "soak"

@@ -55,8 +55,8 @@ class Simulator:
 def simulator(instances: int) -> Iterator[Simulator]:
     """Run a simulated Vast.ai, frozen and without thresholds."""
     command = ["-m", "exporter.simulator", "--no-thresholds", "--frozen", "--instances", str(instances)]
-    with _running(sys.executable, *command, stdout=subprocess.PIPE) as process:
-        url, key = (_line(process.stdout).split()[-1] for _ in range(2))
+    with running(sys.executable, *command, stdout=subprocess.PIPE) as process:
+        url, key = (line_of(process.stdout).split()[-1] for _ in range(2))
         yield Simulator(url, key)
 
 
@@ -80,6 +80,10 @@ class Exporter:
         fields = dict(line.split(":", 1) for line in status.splitlines())
         return int(fields[name].split()[0]) * 1024
 
+    def threads(self) -> int:
+        """Return how many threads it has."""
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/task").iterdir())
+
     def wait_for_walk(self) -> dict[str, Any]:
         """Wait until a walk of all instances ends, and return what the log says of it."""
         return _event(self.process, "run finished")
@@ -101,7 +105,7 @@ def exporter(simulated: Simulator, directory: Path, *, interval: str) -> Iterato
     file = directory / "config.yaml"
     file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     command = ["-m", "exporter", "run", "--config.file", str(file)]
-    with _running(sys.executable, *command, stderr=subprocess.PIPE) as process:
+    with running(sys.executable, *command, stderr=subprocess.PIPE) as process:
         port = urlsplit(_event(process, "serving")["url"]).port
         yield Exporter(port or 0, process)
 
@@ -114,14 +118,15 @@ def nginx(body: bytes, directory: Path) -> Iterator[int]:
     (directory / "metrics").write_bytes(body)
     config = directory / "nginx.conf"
     config.write_text(NGINX_CONFIG.format(port=port, directory=directory), encoding="utf-8")
-    with _running(NGINX, "-p", str(directory), "-c", str(config), "-e", "stderr"):
+    with running(NGINX, "-p", str(directory), "-c", str(config), "-e", "stderr"):
         _wait_for(port)
         yield port
 
 
 @contextmanager
-def _running(*command: str, **streams: int) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(command, text=True, **streams) as process:  # type: ignore[call-overload]
+def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401
+    """Run a process, and end it by SIGTERM; options as of `subprocess.Popen`."""
+    with subprocess.Popen(command, text=True, **options) as process:
         try:
             yield process
         finally:
@@ -136,14 +141,20 @@ def _running(*command: str, **streams: int) -> Iterator[subprocess.Popen[str]]:
 def _event(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
     """Return the next line of the exporter's log that says `message`; a failed run ends the benchmark."""
     while True:
-        event: dict[str, Any] = json.loads(_line(process.stderr))
+        event: dict[str, Any] = json.loads(line_of(process.stderr))
         if event["msg"] == message:
             return event
         if event["msg"] == "run failed":
             raise RuntimeError(f"the exporter can't read the simulator: {event['error']}")
 
 
-def _line(stream: IO[str] | None) -> str:
+def line_of(stream: IO[str] | None) -> str:
+    """Return the next line that a process writes.
+
+    Raises:
+        RuntimeError: it has ended.
+
+    """
     line = stream.readline() if stream is not None else ""
     if not line:
         raise RuntimeError("a process that is measured has ended")
