@@ -14,6 +14,7 @@ from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.vast.client import Client, Options
 from exporter.vast.pace import Paces
+from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from bench.processes import Simulator
@@ -27,6 +28,7 @@ def run(simulated: Simulator) -> Run:
         urls={"api": simulated.url},
         timeout=30.0,
         user_agent="bench",
+        network=Network(),
         paces=Paces(clock=time.monotonic, min_interval=0.0),
         clock=time.monotonic,
         wall_clock=time.time,

@@ -32,6 +32,7 @@ from exporter.simulator import INSTANCES, IncidentType, ManualClock, Reply, Simu
 from exporter.vast.client import Options
 from exporter.vast.keys import Key
 from exporter.vast.pace import Paces
+from exporter.vast.transport import Network
 from grafana import tsdb
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Exporter:
             urls={"api": vast.url},
             timeout=30.0,
             user_agent="history",
+            network=Network(),
             paces=Paces(clock=self._clock),
             clock=self._clock,
             wall_clock=wall_clock,

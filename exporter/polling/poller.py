@@ -17,6 +17,7 @@ from exporter.polling.plan import plan
 from exporter.polling.scheduler import Scheduler
 from exporter.vast.client import Options
 from exporter.vast.pace import Paces
+from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +66,7 @@ class Poller:
         self._clock = clock
         self._wall_clock = wall_clock
         self._collectors = collectors
+        self._network = Network()
         self._paces = Paces(clock=clock)
         self._scheduler = Scheduler(clock)
         self._loaded = loaded
@@ -131,6 +133,7 @@ class Poller:
             urls={"api": api.url},
             timeout=api.timeout,
             user_agent=USER_AGENT,
+            network=self._network,
             paces=self._paces,
             clock=self._clock,
             wall_clock=self._wall_clock,

@@ -13,13 +13,14 @@ import urllib3
 from exporter.vast.errors import ApiError, BadReplyError, RateLimitedError
 from exporter.vast.failures import failure
 from exporter.vast.replies import Reply
-from exporter.vast.transport import Adapter, Deadline, environment
+from exporter.vast.transport import Adapter, Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.vast.endpoints import Endpoint, Host
     from exporter.vast.pace import Paces
+    from exporter.vast.transport import Network
 
 #: How often one request is tried in all, where a further try may help.
 ATTEMPTS = 3
@@ -49,6 +50,7 @@ class Options:
         urls: base URL of each of the API's hosts, without a slash at the end; the key goes nowhere else.
         timeout: seconds for one request, from its start to the last byte of the reply.
         user_agent: name and version of this program.
+        network: how hosts are reached.
         paces: the pace of every key in use.
         clock: monotonic seconds.
         wall_clock: seconds since the epoch, for a Retry-After that is a date.
@@ -59,6 +61,7 @@ class Options:
     urls: Mapping[Host, str]
     timeout: float
     user_agent: str
+    network: Network
     paces: Paces
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
@@ -93,7 +96,6 @@ class Client:
         self._observe = observe
         self._deadline = Deadline()
         self._adapter: Adapter | None = None
-        self._environments = {host: environment(url) for host, url in options.urls.items()}
         self._request = requests.PreparedRequest()
         accepted = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
         self._request.prepare_headers({"User-Agent": options.user_agent, **accepted})
@@ -185,13 +187,12 @@ class Client:
 
     def _send(self, endpoint: Endpoint, leaving: Callable[[], None]) -> Reply:
         if self._adapter is None:
-            self._adapter = Adapter(self._deadline)
+            self._adapter = Adapter(self._deadline, self.options.network)
         timeout = self.options.timeout
+        environment = self.options.network.environment(self.options.urls[endpoint.host])
         self._deadline.begin(timeout, leaving)
         try:
-            with self._adapter.send(
-                self._request, stream=True, timeout=timeout, **self._environments[endpoint.host]
-            ) as response:
+            with self._adapter.send(self._request, stream=True, timeout=timeout, **environment) as response:
                 return Reply(response.status_code, response.headers, _body(response))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise failure(error, timeout=timeout) from error

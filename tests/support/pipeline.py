@@ -29,6 +29,7 @@ from exporter.simulator import ManualClock
 from exporter.vast.client import Client, Options
 from exporter.vast.errors import ApiError
 from exporter.vast.pace import Paces
+from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -244,6 +245,7 @@ def new_exporter(api: Api) -> Callable[..., Exporter]:
         urls={"api": api.url},
         timeout=30.0,
         user_agent="tests",
+        network=Network(),
         paces=Paces(clock=still, min_interval=0.0),
         clock=still,
         wall_clock=still,

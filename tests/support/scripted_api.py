@@ -21,6 +21,7 @@ from exporter.vast.client import Attempt, Client, Options
 from exporter.vast.endpoints import Endpoint
 from exporter.vast.errors import Stopped
 from exporter.vast.pace import Paces
+from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -358,6 +359,7 @@ class World:
             urls=urls,
             timeout=self.timeout,
             user_agent="vastai-exporter/0",
+            network=Network(),
             paces=Paces(clock=self.time, min_interval=self.min_interval),
             clock=self.time,
             wall_clock=lambda: self.wall_clock,
