@@ -141,7 +141,7 @@ class Rendering:
         """Return the lines, and `tail` after them, as one gzip stream."""
         counters = self._counters[openmetrics]
         length = self._gauges.length + counters.length + len(tail)
-        compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -zlib.MAX_WBITS)
         end = compressor.compress(tail) + compressor.flush()
         end += struct.pack("<LL", zlib.crc32(tail, counters.checksum), length & 0xFFFFFFFF)
         body = (_GZIP_HEADER, *self._gauges.deflated, *counters.deflated, end)

@@ -194,6 +194,18 @@ def test_unreadable_values_add_up(self_metrics: SelfMetrics) -> None:
     }
 
 
+def test_what_is_counted_after_a_scrape_is_in_the_next(self_metrics: SelfMetrics, runs: Runs) -> None:
+    for count in (1, 2):
+        self_metrics.problems("research", "instances", Problems(Counter(id=1), Counter(gpu_util=1)))
+        runs.failed("timeout", "no whole reply")
+        for name, label in (
+            ("unreadable_values", {"field": "id"}),
+            ("out_of_range_values", {"field": "gpu_util"}),
+            ("collector_failures", {"reason": "timeout"}),
+        ):
+            assert samples(self_metrics, f"vastai_{name}_total", **RUN, **label) == {(): count}
+
+
 def test_values_that_can_not_be_true_are_counted_apart(self_metrics: SelfMetrics) -> None:
     self_metrics.add("research", things.COLLECTOR, 60.0)
     for unreadable, out_of_range in ((1, 2), (0, 3)):
