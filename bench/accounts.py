@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -27,6 +28,7 @@ from bench.client import Connection
 from bench.cold import Ready
 from bench.crowd import COLLECTORS, MADE_UP, key_of, name_of
 from bench.figures import Figure, compared, p99
+from bench.memory import MEGABYTE
 from bench.processes import PATIENCE, Exporter, line_of, running
 from exporter.collectors import COLLECTORS as REAL
 
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ACCOUNTS = 200
-#: What the exporter may have (design.md 8).
+#: What the exporter may have: threads, and megabytes.
 MOST_THREADS = 1_000
-MEGABYTES = 250.0
+LIMIT = 250.0
 #: Seconds between the runs of each collector, which is more than most of them will ever need.
 INTERVAL = 60.0
 #: Accounts of which every endpoint hangs; then there is one of which only the list of instances does.
@@ -90,23 +92,34 @@ class Log:
                     self.failed.add(loop)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Threads and descriptors at most, seconds of each answer of `/-/healthy`, and how many were bad."""
+
+    threads: int
+    descriptors: int
+    seconds: list[float]
+    sick: int
+
+
 class Watcher:
-    """Looks at the exporter again and again: its threads, and how long `/-/healthy` takes."""
+    """Looks at the exporter again and again: threads, descriptors, and how long `/-/healthy` takes."""
 
     def __init__(self, ours: Exporter) -> None:
         self._ours = ours
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._threads = 0
+        self._descriptors = 0
         self._seconds: list[float] = []
         self._sick = 0
         self._workers = [threading.Thread(target=work) for work in (self._look, self._ask)]
 
-    def taken(self) -> tuple[int, list[float], int]:
-        """Return what was seen since the last time: most threads, seconds of answers, how many were bad."""
+    def taken(self) -> Seen:
+        """Return what was seen since the last time."""
         with self._lock:
-            found = self._threads, self._seconds, self._sick
-            self._threads, self._seconds, self._sick = 0, [], 0
+            found = Seen(self._threads, self._descriptors, self._seconds, self._sick)
+            self._threads, self._descriptors, self._seconds, self._sick = 0, 0, [], 0
         return found
 
     def __enter__(self) -> Self:
@@ -121,9 +134,10 @@ class Watcher:
 
     def _look(self) -> None:
         while not self._ended.wait(LOOK / 4):
-            threads = self._ours.threads()
+            threads, descriptors = self._ours.threads(), self._ours.descriptors()
             with self._lock:
                 self._threads = max(self._threads, threads)
+                self._descriptors = max(self._descriptors, descriptors)
 
     def _ask(self) -> None:
         connection = HTTPConnection("127.0.0.1", self._ours.port, timeout=PATIENCE)
@@ -193,6 +207,7 @@ def _steady(ours: Exporter, log: Log, watcher: Watcher) -> Iterator[Figure]:
 
 def _scrapes(ours: Exporter) -> Iterator[Figure]:
     """Scrape when nothing is new but the exporter's own numbers, beside prometheus_client with the same."""
+    time.sleep(INTERVAL / 2)  # all runs come in the seconds around the interval's end
     with Connection(ours.port) as connection:
         body = connection.body()
         seconds = [connection.scrape() for _ in range(SCRAPES)]
@@ -225,33 +240,39 @@ def _outage(ours: Exporter, log: Log, watcher: Watcher, vast: subprocess.Popen[s
 
 
 def _state(when: str, ours: Exporter, watcher: Watcher) -> Iterator[Figure]:
-    threads, seconds, sick = watcher.taken()
+    seen = watcher.taken()
     yield Figure(
         part="accounts",
         what=f"{when}: threads at most",
-        ours=str(threads),
+        ours=str(seen.threads),
         beside=f"limit {MOST_THREADS:,}",
-        ratio=threads / MOST_THREADS,
+        ratio=seen.threads / MOST_THREADS,
         target=1.0,
     )
-    most, now = (ours.memory(name) / 1e6 for name in ("VmHWM", "VmRSS"))
+    yield Figure(
+        part="accounts",
+        what=f"{when}: file descriptors at most",
+        ours=str(seen.descriptors),
+        beside=f"loops {ACCOUNTS * COLLECTORS:,}",
+        ratio=seen.descriptors / (ACCOUNTS * COLLECTORS),
+    )
+    most, now = (ours.memory(name) / MEGABYTE for name in ("VmHWM", "VmRSS"))
     yield Figure(
         part="accounts",
         what=f"{when}: RSS at most so far, and {now:.1f} MB at its end",
         ours=f"{most:.1f} MB",
-        beside=f"limit {MEGABYTES:g} MB",
-        ratio=most / MEGABYTES,
+        beside=f"limit {LIMIT:g} MB",
+        ratio=most / LIMIT,
         target=1.0,
     )
-    yield compared(
-        "accounts", f"{when}: /-/healthy, p99 beside median", p99(seconds), median(seconds), "median", None
-    )
+    what = f"{when}: /-/healthy, p99 beside the median"
+    yield compared("accounts", what, p99(seen.seconds), median(seen.seconds), "median", None)
     yield Figure(
         part="accounts",
-        what=f"{when}: /-/healthy other than 200, of {len(seconds):,}",
-        ours=str(sick),
+        what=f"{when}: /-/healthy other than 200, of {len(seen.seconds):,}",
+        ours=str(seen.sick),
         beside="none",
-        ratio=float(sick),
+        ratio=float(seen.sick),
         target=0.0,
     )
 

@@ -82,7 +82,14 @@ class Exporter:
 
     def threads(self) -> int:
         """Return how many threads it has."""
-        return sum(1 for _ in Path(f"/proc/{self.process.pid}/task").iterdir())
+        return self._entries("task")
+
+    def descriptors(self) -> int:
+        """Return how many files and sockets it has open."""
+        return self._entries("fd")
+
+    def _entries(self, folder: str) -> int:
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/{folder}").iterdir())
 
     def wait_for_walk(self) -> dict[str, Any]:
         """Wait until a walk of all instances ends, and return what the log says of it."""

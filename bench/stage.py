@@ -214,6 +214,4 @@ def _watch(stage: Stage, ended: threading.Event) -> None:
 
 
 def _look(ours: Exporter) -> Look:
-    folder = Path(f"/proc/{ours.process.pid}")
-    threads, descriptors = (len(list((folder / name).iterdir())) for name in ("task", "fd"))
-    return Look(ours.memory("VmRSS"), threads, descriptors)
+    return Look(ours.memory("VmRSS"), ours.threads(), ours.descriptors())

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
+from exporter.commands import process
 from exporter.commands.signals import STOP_SIGNALS, Signals
 from exporter.commands.systemd import Notifier
 from exporter.config.mistakes import ConfigError
@@ -108,6 +109,7 @@ def serve(
     redact = logs.Redactor()
     set_up_logs(loaded, redact, sys.stderr)
     logs.log_uncaught()
+    process.set_up()
     web = loaded.config.web
     try:
         sock = listen(*split_address(web.listen_address))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
 from exporter.simulator import INSTANCES, SimulatedVast, json_reply
+from tests.support.program import COMMAND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tests.support.program import Program, Start, Write
 
@@ -75,6 +77,16 @@ def test_a_key_that_the_api_says_back_is_not_passed_on(
     page = requests.get(program.url(), timeout=30).text
     assert "HTTP 400 (bad" in page
     assert vast.key not in page + program.errors
+
+
+def test_it_may_have_as_many_sockets_as_the_system_allows(
+    start: Start, settings: Mapping[str, object], write: Write
+) -> None:
+    command = ("sh", "-c", 'ulimit -Sn 64; ulimit -Hn 512; exec "$@"', "sh", *COMMAND)
+    program = start("--config.file", str(write(settings)), command=command)
+    program.url()
+    limits = Path(f"/proc/{program.process.pid}/limits").read_text()
+    assert re.search(r"^Max open files +512 +512 ", limits, re.MULTILINE)
 
 
 # A real Prometheus
