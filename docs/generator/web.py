@@ -49,9 +49,14 @@ and a platform's probe has to be one of the TCP port or that command.
 
 The files are looked at with each connection and each request. What is new counts at once, without a restart
 and without losing a connection. While they are wrong (a certificate without its key, a file half written)
-what was read last stays in force, the log says what is wrong, and
-`vastai_exporter_config_last_reload_successful` is 0 until they are right. Only to begin or to end with TLS
-needs a restart.
+what was read last stays in force, the log says what is wrong, `/-/reload` too, and
+`vastai_exporter_config_last_reload_successful` is 0 until they are right.
+
+A file that is cut off may be good by itself, and lack just what keeps others out. So a running exporter never
+asks less of clients than before: a file without any user where there were some, with a weaker
+`client_auth_type`, an older `min_version` or no TLS at all is refused in the same way, and counts only after
+a restart. Whoever is removed while others stay is out at once. To begin with TLS needs a restart too. A start
+with a file that lets everybody in is warned of.
 
 ## What a password costs
 

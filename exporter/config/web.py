@@ -120,6 +120,13 @@ class WebConfig(Model):
         default_factory=dict, description="names of users and bcrypt hashes of their passwords"
     )
 
+    @property
+    def asks_of_clients(self) -> bool:
+        """Whether there is anything that a client has to show."""
+        tls = self.tls_server_config
+        certificate = tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert"
+        return certificate or bool(self.basic_auth_users)
+
 
 def _may_be_a_secret(location: Location) -> bool:
     return location[:1] == ("basic_auth_users",)

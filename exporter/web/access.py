@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.config.mistakes import ConfigError
 from exporter.config.web import WebConfig, read_web_config
-from exporter.web.tls import files, server_context
+from exporter.web.tls import CLIENT_CERTIFICATES, VERSIONS, files, server_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,8 +46,32 @@ def read_access(path: Path, note: Callable[[Path], None] = lambda _: None) -> Ac
     return Access(config, server_context(config.tls_server_config, path))
 
 
+def openings(old: WebConfig, new: WebConfig) -> list[str]:
+    """Return in words what `new` no longer asks of clients.
+
+    A file that is just being written may be cut off anywhere, and be good by itself: without its users, or
+    without the line that asks for certificates.
+    """
+    found = []
+    if old.basic_auth_users and not new.basic_auth_users:
+        found.append("basic_auth_users: to do without users needs a restart")
+    old_tls, new_tls = old.tls_server_config, new.tls_server_config
+    if (old_tls is None) != (new_tls is None):
+        found.append("tls_server_config: to begin or end TLS needs a restart")
+    if old_tls is None or new_tls is None:
+        return found
+    place = "tls_server_config."
+    if CLIENT_CERTIFICATES[old_tls.client_auth_type] > CLIENT_CERTIFICATES[new_tls.client_auth_type]:
+        found.append(f"{place}client_auth_type: less than {old_tls.client_auth_type} needs a restart")
+    if VERSIONS[old_tls.min_version] > VERSIONS[new_tls.min_version]:
+        found.append(f"{place}min_version: an older one than {old_tls.min_version} needs a restart")
+    return found
+
+
 class LiveAccess:
     """Reads the files again when one of them changes; while they are wrong, the last good stays in force.
+
+    So it does while they ask less of clients than before: only a restart opens what was closed.
 
     Args:
         path: the web configuration file; None lets everybody in, without TLS.
@@ -63,6 +87,10 @@ class LiveAccess:
         self._on_read = on_read
         self._seen = _Seen()
         self._access = read_access(path, self._seen.note) if path is not None else Access(WebConfig(), None)
+        #: What is wrong with the files as they are now, a line each.
+        self.mistakes: tuple[str, ...] = ()
+        if path is not None and not self._access.config.asks_of_clients:
+            _log.warning("the web configuration lets everybody in", extra={"fields": {"file": str(path)}})
 
     def now(self) -> Access:
         """Return what is in force."""
@@ -82,10 +110,10 @@ class LiveAccess:
         except ConfigError as error:
             self._refuse(error.lines)
             return
-        if (access.context is None) != (self._access.context is None):
-            self._refuse([f"{path}: tls_server_config: to begin or end TLS needs a restart"])
+        if opened := openings(self._access.config, access.config):
+            self._refuse([f"{path}: {line}" for line in opened])
             return
-        self._access = access
+        self._access, self.mistakes = access, ()
         self._on_read(True)  # noqa: FBT003
         _log.info(
             "the web configuration was read again",
@@ -93,6 +121,7 @@ class LiveAccess:
         )
 
     def _refuse(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
         self._on_read(False)  # noqa: FBT003 - the one thing that it says
         for line in mistakes:
             _log.error("the new web configuration is refused", extra={"fields": {"error": line}})

@@ -61,6 +61,7 @@ def create_app(
     passwords: PasswordChecks | None = None,
 ) -> ASGIApp:
     """Return the web application of `served`; without `access` and `passwords` it is open to everybody."""
+    access = access or LiveAccess(None)
 
     async def landing(_: Request) -> Response:
         html = page(served.loops, telemetry_path=telemetry_path, now=wall_clock())
@@ -75,7 +76,7 @@ def create_app(
         return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting], request)
 
     async def reload(_: Request) -> Response:
-        mistakes = await run_in_threadpool(served.reload)
+        mistakes = await run_in_threadpool(served.reload) or access.mistakes
         if mistakes:
             return PlainTextResponse("".join(f"{line}\n" for line in mistakes), status_code=500)
         return PlainTextResponse("reloaded\n")
@@ -92,7 +93,7 @@ def create_app(
     app.router.redirect_slashes = False
     return AccessMiddleware(
         app,
-        access=access or LiveAccess(None),
+        access=access,
         passwords=passwords or PasswordChecks(),
         open_paths=(*HEALTH_PATHS, *READY_PATHS),
     )
