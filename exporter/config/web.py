@@ -81,7 +81,9 @@ class TlsServerConfig(Model):
         )
     )
     client_ca_file: FilePath | None = Field(
-        None, description="the authorities whose certificates clients may show, in PEM"
+        None,
+        description="what clients' certificates are checked by, in PEM: authorities, intermediate ones too,"
+        " or the clients' own certificates",
     )
     min_version: Version = Field("TLS12", description="the oldest version that is spoken")
     max_version: Version = Field("TLS13", description="the newest version that is spoken")

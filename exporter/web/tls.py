@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +20,17 @@ CLIENT_CERTIFICATES = {
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 
+_MISMATCHES = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "KEY_TYPE_MISMATCH": "the key is of another type than the certificate",
+    # What OpenSSL says where it has looked for a certificate of the key's type.
+    "NO_CERTIFICATE_ASSIGNED": "the key is of another type than the certificate",
+}
+#: None is what Python makes of an error of OpenSSL's PEM reader.
+_NO_PEM = (None, "NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE")
+#: Of OpenSSL's words: its library and reason before them, Python's own source line after.
+_WHERE = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
+
 
 def server_context(config: TlsServerConfig, source: Path) -> ssl.SSLContext:
     """Return the context of a server.
@@ -35,19 +47,22 @@ def server_context(config: TlsServerConfig, source: Path) -> ssl.SSLContext:
     context.minimum_version = VERSIONS[config.min_version]
     context.maximum_version = VERSIONS[config.max_version]
     context.set_alpn_protocols(["http/1.1"])
+    # As in Go, whatever client_ca_file holds is trusted: an intermediate authority too, or a client's own
+    # certificate, and not only a root.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     paths = files(config, source)
     for name, path in paths.items():
         _try_to_read(path, f"{source}: tls_server_config.{name}")
     certificate, key, *authorities = paths.values()
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
-    except (ssl.SSLError, _EncryptedKeyError) as error:
+    except (OSError, _EncryptedKeyError) as error:
         place = f"{source}: tls_server_config: cert_file {certificate} and key_file {key}"
         raise ConfigError([f"{place}: {_reason(error)}"]) from None
     for path in authorities:
         try:
             context.load_verify_locations(path)
-        except ssl.SSLError as error:
+        except OSError as error:
             place = f"{source}: tls_server_config.client_ca_file"
             raise ConfigError([f"{place}: {path}: {_reason(error)}"]) from None
     context.verify_mode = CLIENT_CERTIFICATES[config.client_auth_type]
@@ -78,6 +93,10 @@ def _try_to_read(path: Path, place: str) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, _EncryptedKeyError):
         return "the key is encrypted; expected one without a password"
-    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
-        return "the key does not belong to the certificate"
-    return "expected PEM as openssl writes it"
+    if not isinstance(error, ssl.SSLError):
+        return "gone while it was read"
+    if error.reason in _MISMATCHES:
+        return _MISMATCHES[error.reason]
+    said = f"OpenSSL says: {_WHERE.sub('', str(error))}"
+    no_pem = error.library == "PEM" or error.reason in _NO_PEM
+    return f"expected PEM as openssl writes it; {said}" if no_pem else said

@@ -121,10 +121,14 @@ def test_all_that_is_supported_can_be_said(write: Write) -> None:
     assert read_web_config(write("", "empty.yml")) == read_web_config(write("basic_auth_users:", "none.yml"))
 
 
+NO_PEM = "expected PEM as openssl writes it; OpenSSL says"
 FILES = {
     "cert_file": (None, "tls_server_config.cert_file: {path} can't be read: No such file or directory"),
     "key_file": (None, "tls_server_config.key_file: {path} can't be read: No such file or directory"),
-    "client_ca_file": ("-", "tls_server_config.client_ca_file: {path}: expected PEM as openssl writes it"),
+    "client_ca_file": (
+        "-",
+        f"tls_server_config.client_ca_file: {{path}}: {NO_PEM}: no certificate or crl found",
+    ),
 }
 
 
@@ -148,6 +152,57 @@ def test_certificate_and_key_have_to_belong_together(certificates: Certificates,
     (line,) = refused(path)
 
     assert line.endswith(f"key_file {other['key_file']}: the key does not belong to the certificate")
+
+
+def made_by_openssl(folder: Path, name: str, *kind: str) -> dict[str, str]:
+    """Write a key and its certificate."""
+    files = {"cert_file": str(folder / f"{name}.pem"), "key_file": str(folder / f"{name}.key")}
+    subject = ("-subj", "/CN=localhost", "-days", "1", "-nodes")
+    out = ("-keyout", files["key_file"], "-out", files["cert_file"])
+    request = ["openssl", "req", "-x509", *kind, *subject, *out]
+    subprocess.run(request, capture_output=True, check=True)
+    return files
+
+
+ELLIPTIC = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+
+def test_certificate_and_key_of_two_types_are_told_from_what_is_no_pem(tmp_path: Path, write: Write) -> None:
+    elliptic = made_by_openssl(tmp_path, "ec", *ELLIPTIC)
+    rsa = made_by_openssl(tmp_path, "rsa", "-newkey", "rsa:2048")
+
+    for one, other in ((elliptic, rsa), (rsa, elliptic)):
+        (line,) = refused(write({"tls_server_config": one | {"key_file": other["key_file"]}}, "web.yml"))
+        assert line.endswith(": the key is of another type than the certificate")
+
+
+def test_what_openssl_has_against_a_certificate_is_said_in_its_words(tmp_path: Path, write: Write) -> None:
+    weak = made_by_openssl(tmp_path, "weak", "-newkey", "rsa:1024")
+
+    (line,) = refused(write({"tls_server_config": weak}, "web.yml"))
+
+    assert line == (
+        f"tls_server_config: cert_file {weak['cert_file']} and key_file {weak['key_file']}:"
+        " OpenSSL says: ee key too small"
+    )
+
+
+@pytest.mark.parametrize("name", ["cert_file", "key_file", "client_ca_file"])
+@pytest.mark.parametrize("half", ["half of it", "one and a half"])
+def test_a_file_that_is_cut_off_is_no_pem(
+    name: str, half: str, certificates: Certificates, write: Write
+) -> None:
+    tls = certificates.server() | {
+        "client_ca_file": certificates.ca_file,
+        "client_auth_type": "RequireAndVerifyClientCert",
+    }
+    path = Path(tls[name])
+    whole = path.read_text()
+    path.write_text(whole * (half != "half of it" and name != "key_file") + whole[: len(whole) // 2])
+
+    (line,) = refused(write({"tls_server_config": tls}, "web.yml"))
+
+    assert ": expected PEM as openssl writes it; OpenSSL says: " in line
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(

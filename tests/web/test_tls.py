@@ -133,6 +133,25 @@ def test_a_certificate_may_be_optional_but_not_anothers(serve: Serve, certificat
         status(program, certificates, certificates.client(trustme.CA()))
 
 
+def test_an_intermediate_authority_or_a_certificate_itself_can_be_what_is_trusted(
+    serve: Serve, certificates: Certificates
+) -> None:
+    intermediate = trustme.CA().create_child_ca()
+    made = intermediate.issue_cert("client@prometheus.example")
+    client = certificates.folder / "client.pem"
+    client.write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    for number, trusted in enumerate((intermediate.cert_pem, made.cert_chain_pems[0])):
+        path = certificates.folder / f"trusted{number}.pem"
+        path.write_bytes(trusted.bytes())
+        program = serve(client_auth_type="RequireAndVerifyClientCert", client_ca_file=str(path))
+
+        assert status(program, certificates, str(client)) == 200
+        with pytest.raises((requests.exceptions.SSLError, requests.exceptions.ConnectionError)):
+            status(program, certificates, certificates.client(trustme.CA()))
+        client.write_bytes(made.private_key_and_cert_chain_pem.bytes())  # which that has overwritten
+        program.end()
+
+
 # Renewal
 
 
