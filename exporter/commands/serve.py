@@ -18,6 +18,7 @@ from exporter.config.models import split_address
 from exporter.polling.poller import Poller
 from exporter.web.access import LiveAccess
 from exporter.web.app import create_app
+from exporter.web.handshakes import Handshakes
 from exporter.web.server import BackgroundServer, listen
 from exporter.web.users import PasswordChecks
 
@@ -120,7 +121,9 @@ def serve(
     signals = Signals((*STOP_SIGNALS, RELOAD_SIGNAL))
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
     service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
-    access = LiveAccess(web.config_file, on_read=service.poller.self_metrics.web_config_read)
+    numbers = service.poller.self_metrics
+    handshakes = Handshakes(numbers.tls_handshake_failed)
+    access = LiveAccess(web.config_file, on_read=numbers.web_config_read, handshakes=handshakes)
     passwords = PasswordChecks()
     app = create_app(
         service,

@@ -11,7 +11,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from exporter.vast.client import Attempt
 
 REASONS: tuple[str, ...] = get_args(Reason)
+#: Why a TLS handshake of a client of ours failed.
+HandshakeFailure = Literal[
+    "no_certificate", "bad_certificate", "old_version", "plain_http", "refused_by_client", "other"
+]
+HANDSHAKE_FAILURES: tuple[str, ...] = get_args(HandshakeFailure)
 #: Seconds.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -103,6 +108,13 @@ OUT_OF_RANGE = Metric(
     labels=(*_RUN, "field"),
     notes="the ranges stand beside the metrics",
 )
+TLS_FAILURES = Metric(
+    name="vastai_exporter_tls_handshake_failures_total",
+    help="TLS handshakes of clients of this exporter that failed, by reason.",
+    type="counter",
+    labels=("reason",),
+    notes="reason is one of " + ", ".join(HANDSHAKE_FAILURES),
+)
 BUILD_INFO = Metric(
     name="vastai_exporter_build_info",
     help="Always 1; what is running.",
@@ -132,6 +144,7 @@ SELF_METRICS = (
     REQUEST_DURATION,
     UNREADABLE,
     OUT_OF_RANGE,
+    TLS_FAILURES,
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
@@ -254,6 +267,7 @@ class SelfMetrics:
         self._asking: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._requests: Counter[tuple[str, ...]] = Counter()
         self._durations: dict[str, _Histogram] = {}
+        self._tls_failures: Counter[str] = Counter()
         self._reload: tuple[bool, float] = (False, 0.0)
         self._web_config_is_good = True
         self._process = CollectorRegistry()
@@ -300,6 +314,11 @@ class SelfMetrics:
             if series is not None:  # as it is when it was just removed
                 series.unreadable.counts.update(problems.unreadable)
                 series.out_of_range.counts.update(problems.out_of_range)
+
+    def tls_handshake_failed(self, reason: HandshakeFailure) -> None:
+        """Count one TLS handshake that failed."""
+        with self._lock:
+            self._tls_failures[reason] += 1
 
     def reloaded(self, *, at: float) -> None:
         """Note that a configuration was accepted at `at` (epoch)."""
@@ -348,6 +367,12 @@ class SelfMetrics:
         found[REQUESTS.name] = [
             lines.sample(REQUESTS.name, lines.labels(REQUESTS.labels, names), count)
             for names, count in sorted(self._requests.items())
+        ]
+        found[TLS_FAILURES.name] = [
+            lines.sample(
+                TLS_FAILURES.name, lines.labels(TLS_FAILURES.labels, (reason,)), self._tls_failures[reason]
+            )
+            for reason in HANDSHAKE_FAILURES
         ]
         found[REQUEST_DURATION.name] = [
             line for path, histogram in sorted(self._durations.items()) for line in histogram.lines(path)

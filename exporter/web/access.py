@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.config.mistakes import ConfigError
 from exporter.config.web import WebConfig, read_web_config
+from exporter.web.handshakes import Handshake, Handshakes
 from exporter.web.tls import CLIENT_CERTIFICATES, VERSIONS, files, server_context
 
 if TYPE_CHECKING:
@@ -76,15 +77,22 @@ class LiveAccess:
     Args:
         path: the web configuration file; None lets everybody in, without TLS.
         on_read: told whether what was read is good, each time that it is read again.
+        handshakes: told of TLS handshakes that fail.
 
     Raises:
         ConfigError: it can't be used from the beginning.
 
     """
 
-    def __init__(self, path: Path | None, on_read: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        on_read: Callable[[bool], None] = lambda _: None,
+        handshakes: Handshakes | None = None,
+    ) -> None:
         self._path = path
         self._on_read = on_read
+        self.handshakes = handshakes or Handshakes()
         self._seen = _Seen()
         self._access = read_access(path, self._seen.note) if path is not None else Access(WebConfig(), None)
         #: What is wrong with the files as they are now, a line each.
@@ -139,11 +147,20 @@ class NewestContext(ssl.SSLContext):
         context._live = live
         return context
 
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:  # noqa: ANN401 - as the base class
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        *args: Any,  # noqa: ANN401 - as the base class
+        **kwargs: Any,  # noqa: ANN401
+    ) -> ssl.SSLObject:
         """Begin a connection by the newest context."""
         newest = self._live.now().context
         assert newest is not None  # noqa: S101 - LiveAccess keeps TLS as it began
-        return newest.wrap_bio(*args, **kwargs)
+        made = newest.wrap_bio(incoming, outgoing, *args, **kwargs)
+        assert isinstance(made, Handshake)  # noqa: S101 - as `server_context` says
+        made.watch(self._live.handshakes, incoming, outgoing)
+        return made
 
 
 class _Seen:

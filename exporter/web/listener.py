@@ -8,6 +8,8 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from exporter.web.handshakes import ACCEPTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -53,6 +55,7 @@ class Listener(socket.socket):
             accepted.close()
             raise ConnectionAbortedError
         self._accepted.append(accepted)
+        ACCEPTED.set((accepted, address[0]))  # for the task that asyncio begins with what is returned
         return accepted, address
 
     def _make_room(self) -> bool:

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, NoReturn
 
 from exporter.config.mistakes import ConfigError
+from exporter.web.handshakes import Handshake
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def server_context(config: TlsServerConfig, source: Path) -> ssl.SSLContext:
     context.minimum_version = VERSIONS[config.min_version]
     context.maximum_version = VERSIONS[config.max_version]
     context.set_alpn_protocols(["http/1.1"])
+    context.sslobject_class = Handshake
     # As in Go, whatever client_ca_file holds is trusted: an intermediate authority too, or a client's own
     # certificate, and not only a root.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import exporter
 from exporter.collectors import account, instances
-from exporter.exposition.self_metrics import BUCKETS, Runs, SelfMetrics
+from exporter.exposition.self_metrics import BUCKETS, HandshakeFailure, Runs, SelfMetrics
 from exporter.metrics.fields import Problems
 from exporter.vast.client import Attempt
 from exporter.vast.endpoints import Endpoint
@@ -112,6 +112,17 @@ def test_every_path_is_there_from_the_start(self_metrics: SelfMetrics) -> None:
     assert found == {(path,): 0 for path in PATHS}
     found = samples(self_metrics, "vastai_api_request_duration_seconds_count")
     assert found == {(path,): 0 for path in PATHS}
+
+
+def test_every_reason_of_a_failed_handshake_is_there_from_the_start_and_counted_by_itself(
+    self_metrics: SelfMetrics,
+) -> None:
+    name = "vastai_exporter_tls_handshake_failures_total"
+    reasons = get_args(HandshakeFailure)
+    assert samples(self_metrics, name) == {(reason,): 0 for reason in reasons}
+    for _ in range(2):
+        self_metrics.tls_handshake_failed("bad_certificate")
+    assert samples(self_metrics, name) == {(reason,): 2 * (reason == "bad_certificate") for reason in reasons}
 
 
 def test_a_successful_run_is_told_of_by_all_its_numbers(self_metrics: SelfMetrics, runs: Runs) -> None:

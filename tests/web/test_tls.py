@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+import warnings
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +19,9 @@ import pytest
 import requests
 import trustme
 import yaml
+
+from exporter.simulator import ManualClock
+from exporter.web.handshakes import Handshakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +83,8 @@ def test_it_is_served_by_tls_and_by_nothing_else(serve: Serve, certificates: Cer
     assert status(program, certificates) == 200
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(program.url(), timeout=30)  # not trusted by the system
-    with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(program.url().replace("https", "http"), timeout=30)
+    for path in ("/", "/metrics", "/-/healthy"):
+        assert requests.get(program.url().replace("https", "http") + path, timeout=30).status_code == 400
     assert status(program, certificates) == 200
 
 
@@ -235,17 +242,207 @@ def test_tls_is_not_switched_off_by_a_change_of_the_file(
 def test_what_is_no_tls_disturbs_nobody_and_fills_no_log(serve: Serve, certificates: Certificates) -> None:
     program = serve()
     host, port = program.url().removeprefix("https://").split(":")
-    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 300, b"\0" * 1000, b""):
+    for nonsense in 10 * (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"x" * 300, b"\0" * 1000, b""):
         with socket.create_connection((host, int(port)), timeout=30) as plain:
             plain.sendall(nonsense)
             plain.shutdown(socket.SHUT_WR)
-            while plain.recv(4096):
-                pass
+            with suppress(ConnectionError):
+                while plain.recv(4096):
+                    pass
 
     assert status(program, certificates) == 200
     program.end()
-    assert "error" not in program.errors
+    assert "level=error" not in program.errors
     assert "Traceback" not in program.errors
+    assert program.errors.count("handshake failed") == 2  # a line for each reason and client
+
+
+# Refused handshakes
+
+
+def refused(program: Program, context: ssl.SSLContext) -> str:
+    """Return as what a client's TLS library sees that it is refused."""
+    host, port = program.url().removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                secure.sendall(
+                    b"GET / HTTP/1.1\r\n\r\n"
+                )  # in TLS 1.3 a client may speak before it is checked
+                secure.recv(4096)
+        except ssl.SSLError as error:
+            return str(error.reason)
+    pytest.fail("it is not refused")
+
+
+def trusting(certificates: Certificates, only: str, client: str | None = None) -> ssl.SSLContext:
+    """Return the context of a client of one version of TLS."""
+    context = ssl.create_default_context(cafile=certificates.ca_file)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of versions that are old
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[only]
+    if client is not None:
+        context.load_cert_chain(client)
+    return context
+
+
+def failures(program: Program, certificates: Certificates, client: str) -> dict[str, int]:
+    """Return how often each reason has been counted."""
+    url = f"{program.url()}/metrics"
+    text = requests.get(url, verify=certificates.ca_file, cert=client, timeout=30).text
+    line = r'^vastai_exporter_tls_handshake_failures_total\{reason="(\w+)"\} (\d+)$'
+    found = re.findall(line, text, re.MULTILINE)
+    return {reason: int(count) for reason, count in found if count != "0"}
+
+
+REQUIRED = {
+    "TLSv1_3": "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSv1_2": "SSLV3_ALERT_HANDSHAKE_FAILURE",
+}
+
+
+@pytest.mark.parametrize("only", REQUIRED)
+def test_who_shows_no_certificate_is_told_so_and_so_is_the_operator(
+    mutual: Program, certificates: Certificates, only: str
+) -> None:
+    client = certificates.client()
+
+    assert refused(mutual, trusting(certificates, only)) == REQUIRED[only]
+
+    mutual.line(
+        'level=warn msg="a TLS handshake failed" client=127.0.0.1 reason=no_certificate'
+        ' error="peer did not return a certificate" more=0'
+    )
+    assert failures(mutual, certificates, client) == {"no_certificate": 1}
+
+
+@pytest.mark.parametrize("only", REQUIRED)
+@pytest.mark.parametrize(
+    ("kind", "seen", "said"),
+    [
+        ("a stranger's", "TLSV1_ALERT_UNKNOWN_CA", "(unable to get local issuer|self-signed) certificate"),
+        ("expired", "SSLV3_ALERT_CERTIFICATE_EXPIRED", "certificate has expired"),
+    ],
+)
+def test_who_shows_a_bad_certificate_is_told_what_is_wrong_and_so_is_the_operator(
+    mutual: Program, certificates: Certificates, only: str, kind: str, seen: str, said: str
+) -> None:
+    good = certificates.client()
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    made = (
+        certificates.authority.issue_cert("client@prometheus.example", not_after=yesterday)
+        if kind == "expired"
+        else trustme.CA().issue_cert("client@prometheus.example")
+    )
+    bad = certificates.folder / "bad.pem"
+    bad.write_bytes(made.private_key_and_cert_chain_pem.bytes())
+
+    assert refused(mutual, trusting(certificates, only, str(bad))) == seen
+
+    mutual.line(f'msg="a TLS handshake failed" client=127.0.0.1 reason=bad_certificate error="?{said}')
+    assert failures(mutual, certificates, good) == {"bad_certificate": 1}
+
+
+def test_whose_tls_is_too_old_is_told_so_and_so_is_the_operator(
+    mutual: Program, certificates: Certificates
+) -> None:
+    client = certificates.client()
+
+    assert refused(mutual, trusting(certificates, "TLSv1_1", client)) == "TLSV1_ALERT_PROTOCOL_VERSION"
+
+    mutual.line("client=127.0.0.1 reason=old_version error=.unsupported protocol.")
+    assert failures(mutual, certificates, client) == {"old_version": 1}
+
+
+def test_who_asks_without_tls_is_told_so_and_so_is_the_operator(
+    mutual: Program, certificates: Certificates
+) -> None:
+    client = certificates.client()
+
+    reply = requests.get(mutual.url().replace("https", "http"), timeout=30)
+
+    assert (reply.status_code, reply.text) == (400, "TLS is spoken here: ask by https.\n")
+    mutual.line("client=127.0.0.1 reason=plain_http error=.http request.")
+    assert failures(mutual, certificates, client) == {"plain_http": 1}
+
+
+def test_a_client_that_does_not_trust_the_exporter_is_seen_by_the_operator(
+    mutual: Program, certificates: Certificates
+) -> None:
+    client = certificates.client()
+
+    assert refused(mutual, ssl.create_default_context()) == "CERTIFICATE_VERIFY_FAILED"
+
+    mutual.line("client=127.0.0.1 reason=refused_by_client error=.tlsv1 alert unknown ca.")
+    assert failures(mutual, certificates, client) == {"refused_by_client": 1}
+
+
+def test_who_only_connects_refuses_nothing(mutual: Program, certificates: Certificates) -> None:
+    host, port = mutual.url().removeprefix("https://").split(":")
+    client = certificates.client()
+    for _ in range(3):
+        socket.create_connection((host, int(port)), timeout=30).close()
+
+    assert failures(mutual, certificates, client) == {}
+    mutual.end()
+    assert "handshake" not in mutual.errors
+
+
+def test_who_is_refused_and_goes_on_is_not_listened_to_and_ends_in_time(serve: Serve) -> None:
+    host, port = serve().url().removeprefix("https://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as plain, suppress(ConnectionError):
+        plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        for _ in range(100):
+            plain.sendall(b"x" * 100_000)
+        assert b"ask by https" in plain.recv(4096)
+        assert plain.recv(4096) == b""
+
+
+# Who is logged
+
+
+def error(reason: str) -> ssl.SSLError:
+    made = ssl.SSLError(1, reason)
+    made.reason = reason
+    return made
+
+
+def test_a_client_is_logged_once_a_minute_for_each_reason(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock(1000.0)
+    counted: list[str] = []
+    handshakes = Handshakes(counted.append, clock=clock)
+
+    def logged() -> list[tuple[str, str, int]]:
+        found = [record.__dict__["fields"] for record in caplog.records]
+        caplog.clear()
+        return [(each["client"], each["reason"], each["more"]) for each in found]
+
+    for _ in range(5):
+        handshakes.failed(error("HTTP_REQUEST"), "10.0.0.1")
+    handshakes.failed(error("NO_SHARED_CIPHER"), "10.0.0.1")
+    handshakes.failed(error("HTTP_REQUEST"), "10.0.0.2")
+    assert logged() == [
+        ("10.0.0.1", "plain_http", 0),
+        ("10.0.0.1", "other", 4),
+        ("10.0.0.2", "plain_http", 0),
+    ]
+    clock.advance(59)
+    handshakes.failed(error("HTTP_REQUEST"), "10.0.0.1")
+    assert logged() == []
+    clock.advance(1)
+    handshakes.failed(error("HTTP_REQUEST"), "10.0.0.1")
+    assert logged() == [("10.0.0.1", "plain_http", 1)]
+    assert len(counted) == 9
+
+
+def test_however_many_clients_fail_the_log_has_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    counted: list[str] = []
+    handshakes = Handshakes(counted.append, clock=ManualClock())
+    for number in range(1000):
+        handshakes.failed(error("HTTP_REQUEST"), f"10.0.{number // 256}.{number % 256}")
+
+    assert (len(caplog.records), len(counted)) == (10, 1000)
 
 
 def test_the_health_command_asks_by_tls(

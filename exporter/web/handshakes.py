@@ -1,0 +1,147 @@
+"""TLS handshakes that fail: the client is told why, as far as TLS can, and the operator too.
+
+asyncio ends such a connection without a word to anybody. It asks the TLS object, though, which may say that
+there is more to send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from contextlib import suppress
+from contextvars import ContextVar
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.exposition.self_metrics import HandshakeFailure
+
+_log = logging.getLogger(__name__)
+
+#: The connection that a task, and all that it begins, serves: the socket, and its client's address.
+ACCEPTED: ContextVar[tuple[socket.socket, str]] = ContextVar("accepted")
+
+#: Seconds in which a client is named once for each kind of failure, and lines that are written in them at
+#: most: what a stranger sends must not fill a disk.
+WINDOW = 60.0
+MOST_LINES = 10
+
+_GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+#: The client has left, which refuses nothing.
+_GONE = (ssl.SSLSyscallError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_KINDS: dict[str, HandshakeFailure] = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
+    "CERTIFICATE_VERIFY_FAILED": "bad_certificate",
+    "UNSUPPORTED_PROTOCOL": "old_version",
+    "HTTP_REQUEST": "plain_http",
+    "HTTPS_PROXY_REQUEST": "plain_http",
+}
+_WORDS = b"TLS is spoken here: ask by https.\n"
+_TO_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_WORDS), _WORDS)
+)
+
+
+class Handshakes:
+    """Counts handshakes that failed, and logs them, but never so many that they fill a disk.
+
+    Args:
+        count: told of each.
+        clock: seconds.
+
+    """
+
+    def __init__(
+        self,
+        count: Callable[[HandshakeFailure], None] = lambda _: None,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._count = count
+        self._clock = clock
+        self._since = -WINDOW
+        self._logged: set[tuple[str, str]] = set()
+        self._unsaid = 0
+
+    def failed(self, error: ssl.SSLError, client: str) -> None:
+        """Note one failure."""
+        kind = kind_of(error)
+        self._count(kind)
+        now = self._clock()
+        if now - self._since >= WINDOW:
+            self._since = now
+            self._logged.clear()
+        if (kind, client) in self._logged or len(self._logged) >= MOST_LINES:
+            self._unsaid += 1
+            return
+        self._logged.add((kind, client))
+        fields = {"client": client, "reason": kind, "error": _words(error), "more": self._unsaid}
+        self._unsaid = 0
+        _log.warning("a TLS handshake failed", extra={"fields": fields})
+
+
+class Handshake(ssl.SSLObject):
+    """The TLS of one connection; see `watch`."""
+
+    _handshakes: Handshakes | None = None
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _socket: socket.socket | None
+    _client: str
+    _is_over = False
+
+    def watch(self, handshakes: Handshakes, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
+        """Note in `handshakes` if this one fails, and tell the client by these ways."""
+        self._handshakes, self._incoming, self._outgoing = handshakes, incoming, outgoing
+        self._socket, self._client = ACCEPTED.get((None, "unknown"))
+
+    def do_handshake(self) -> None:
+        """Go on with it.
+
+        Raises:
+            ssl.SSLWantReadError: there may be something to send, and the client's turn to come.
+            ssl.SSLError: it has failed, and there is nothing to say of it.
+
+        """
+        if self._is_over:
+            self._incoming.read()  # unread, it would make a reset of the end, which takes back what was said
+            raise ssl.SSLWantReadError
+        try:
+            super().do_handshake()
+        except (*_GOES_ON, *_GONE):
+            raise
+        except ssl.SSLError as error:
+            if self._handshakes is None:
+                raise
+            self._handshakes.failed(error, self._client)
+            if kind_of(error) == "plain_http":
+                self._outgoing.write(_TO_HTTP)
+            if not self._outgoing.pending:
+                raise
+            # asyncio sends what is pending now. Then the client has to go, or the time of a handshake is up.
+            self._is_over = True
+            asyncio.get_running_loop().call_soon(self._say_goodbye)
+            raise ssl.SSLWantReadError from None
+
+    def _say_goodbye(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it has left already
+                self._socket.shutdown(socket.SHUT_WR)
+
+
+def kind_of(error: ssl.SSLError) -> HandshakeFailure:
+    """Return as what a failure is counted."""
+    reason = error.reason or ""
+    # What OpenSSL calls an alert was sent by the other end.
+    return _KINDS.get(reason, "refused_by_client" if "_ALERT_" in reason else "other")
+
+
+def _words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return str(error.verify_message)
+    return (error.reason or "unknown").replace("_", " ").lower()
