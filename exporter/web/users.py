@@ -48,7 +48,7 @@ class PasswordChecks:
     async def admits(self, users: Mapping[str, SecretStr], credentials: tuple[str, bytes]) -> bool:
         """Return whether `credentials`, a name and a password, are those of one of `users` (their hashes).
 
-        An unknown name takes as long as a known one.
+        An unknown name takes as long as a known one, and all known ones as long as the dearest.
 
         Raises:
             TooManyGuessesError: the password wasn't checked.
@@ -56,12 +56,13 @@ class PasswordChecks:
         """
         name, password = credentials[0], credentials[1][:BCRYPT_BYTES]
         hashes = {user: secret.get_secret_value().encode() for user, secret in users.items()}
-        hashed = hashes.get(name) or max(hashes.values(), key=_cost)
+        dearest = max(hashes.values(), key=_cost)
+        hashed = hashes.get(name) or dearest
         token = self._token(name, hashed, password)
         if name in hashes and token in self._right:
             self._right.move_to_end(token)
             return True
-        right = await self._check(password, hashed) and name in hashes
+        right = await self._check(password, hashed, _cost(dearest)) and name in hashes
         if right:
             self._right[token] = None
             while len(self._right) > MOST_REMEMBERED:
@@ -72,13 +73,13 @@ class PasswordChecks:
         """End the thread; checks that wait are dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _check(self, password: bytes, hashed: bytes) -> bool:
+    async def _check(self, password: bytes, hashed: bytes, cost: int) -> bool:
         if self._waiting >= self._most_waiting:
             raise TooManyGuessesError
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, bcrypt.checkpw, password, hashed)
+            return await loop.run_in_executor(self._thread, _check_at_cost, password, hashed, cost)
         finally:
             self._waiting -= 1
 
@@ -97,6 +98,18 @@ def credentials_of(authorization: str) -> tuple[str, bytes] | None:
         return (name.decode(), password) if colon else None
     except (binascii.Error, ValueError):  # ValueError: what isn't ASCII, or a name that isn't UTF-8
         return None
+
+
+def _check_at_cost(password: bytes, hashed: bytes, cost: int) -> bool:
+    """Check a password, with as much work as a hash of that cost would be.
+
+    Each step of cost doubles the work. So once more at each cost from the hash's own up to the last below the
+    wanted one makes just what is missing.
+    """
+    right = bcrypt.checkpw(password, hashed)
+    for each in range(_cost(hashed), cost):
+        bcrypt.checkpw(password, b"$2b$%02d$" % each + hashed[7:])
+    return right
 
 
 def _cost(hashed: bytes) -> int:

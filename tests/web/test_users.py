@@ -110,14 +110,21 @@ def test_a_changed_hash_ends_what_was_remembered(
     assert asyncio.run(attempts()) == [True, False, False]
 
 
-def test_an_unknown_user_costs_as_much_as_the_dearest_known_one(
-    passwords: PasswordChecks, asked: Bcrypt
+@pytest.mark.parametrize("name", ["cheap", "middle", "dear", "nobody"])
+@pytest.mark.parametrize("password", [b"secret", b"wrong"])
+def test_every_check_is_as_much_work_whoever_it_is_for(
+    passwords: PasswordChecks, asked: Bcrypt, name: str, password: bytes
 ) -> None:
-    cheap, dear = (bcrypt.hashpw(b"secret", bcrypt.gensalt(cost)) for cost in (4, 5))
-    users = {"cheap": SecretStr(cheap.decode()), "dear": SecretStr(dear.decode())}
+    costs = {"cheap": 4, "middle": 6, "dear": 7}
+    users = {
+        user: SecretStr(bcrypt.hashpw(b"secret", bcrypt.gensalt(cost)).decode())
+        for user, cost in costs.items()
+    }
 
-    assert not asyncio.run(passwords.admits(users, ("nobody", b"secret")))
-    assert asked.hashes == [dear]
+    admitted = asyncio.run(passwords.admits(users, (name, password)))
+
+    assert admitted == (name in users and password == b"secret")
+    assert sum(2 ** int(hashed[4:6]) for hashed in asked.hashes) == 2**7
 
 
 def test_what_is_remembered_is_bounded(passwords: PasswordChecks, hashed: Hashed) -> None:
