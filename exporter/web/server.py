@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 #: Seconds that open connections get to finish when the server stops; then they are cut off.
 GRACE_SECONDS = 0.5
@@ -105,6 +106,22 @@ class _Server(uvicorn.Server):
     def _cut_off(self) -> None:
         for connection in self.server_state.connections:
             connection.transport.abort()
+        # Once they all know: what then still waits, for a password to be checked, has nobody to answer to.
+        asyncio.get_running_loop().call_later(GRACE_SECONDS / 5, self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
+def _ending_quietly(app: ASGIApp) -> ASGIApp:
+    """Return `app`, for which it is no error to be cancelled, as it only is after the end of serving."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return answer
 
 
 class BackgroundServer:
@@ -129,7 +146,7 @@ class BackgroundServer:
         self._stopped = stopped
         self._scheme = "http" if tls is None else "https"
         config = uvicorn.Config(
-            app,
+            _ending_quietly(app),
             loop="asyncio",  # another one would accept without asking the listener
             lifespan="off",
             log_config=None,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import subprocess
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import bcrypt
 import pytest
@@ -328,6 +331,28 @@ def test_no_password_and_no_hash_is_in_the_logs(program: Program, hashed: Hashed
 
     for secret in ("secret", "wrong-guess", "$2b$", base64.b64encode(b"alice:secret").decode()):
         assert secret not in program.errors
+
+
+def test_it_ends_quietly_while_passwords_are_being_guessed(
+    settings: dict[str, object], write: Write, start: Start
+) -> None:
+    dear = "$2b$14$" + bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()[7:]  # a second or more for each
+    write({"basic_auth_users": {"alice": dear}}, "web.yml")
+    web = {"listen_address": "127.0.0.1:0", "config_file": "web.yml"}
+    program = start("--config.file", str(write({**settings, "web": web})))
+    address = urlsplit(program.url())
+    header = basic("alice", b"guess")
+    with ExitStack() as crowd:
+        for _ in range(6):
+            client = crowd.enter_context(socket.create_connection((address.hostname, address.port)))
+            client.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {header}\r\n\r\n".encode())
+        assert requests.get(f"{program.url()}/-/healthy", timeout=30).status_code == 200  # it has read them
+
+        assert program.end() == 0
+
+    assert "level=error" not in program.errors
+    assert "Traceback" not in program.errors
+    assert program.errors.count("msg=stopped") == 1
 
 
 # Its peers
