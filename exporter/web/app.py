@@ -13,6 +13,7 @@ from starlette.routing import Route
 from exporter.exposition.body import OPENMETRICS, TEXT
 from exporter.web.access import LiveAccess
 from exporter.web.auth import AccessMiddleware
+from exporter.web.http_rules import HttpRules, is_cross_site
 from exporter.web.landing import page
 from exporter.web.negotiation import wants_gzip, wants_openmetrics
 from exporter.web.users import PasswordChecks
@@ -75,7 +76,9 @@ def create_app(
         waiting = [loop for loop in served.loops if loop.job.collector.enabled and not loop.runs.ended]
         return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting], request)
 
-    async def reload(_: Request) -> Response:
+    async def reload(request: Request) -> Response:
+        if is_cross_site(request.headers):
+            return PlainTextResponse("a page of another site may not do this\n", status_code=403)
         mistakes = await run_in_threadpool(served.reload) or access.mistakes
         if mistakes:
             return PlainTextResponse("".join(f"{line}\n" for line in mistakes), status_code=500)
@@ -91,12 +94,13 @@ def create_app(
         ]
     )
     app.router.redirect_slashes = False
-    return AccessMiddleware(
+    guarded = AccessMiddleware(
         app,
         access=access,
         passwords=passwords or PasswordChecks(),
         open_paths=(*HEALTH_PATHS, *READY_PATHS),
     )
+    return HttpRules(guarded)
 
 
 class Metrics:

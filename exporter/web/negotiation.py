@@ -26,23 +26,29 @@ def offers(header: str) -> list[Offer]:
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Return whether OpenMetrics is liked better than the text format, which is what everybody else gets."""
-    openmetrics = text = 0.0
+    """Return whether OpenMetrics is liked better than the text format, which is what everybody else gets.
+
+    OpenMetrics has to be asked for by name, the text format need not.
+    """
+    openmetrics = 0.0
+    weights: dict[str, float] = {}
     for name, parameters, weight in offers(accept):
         if name == "application/openmetrics-text" and parameters.get("version", "1.0.0") in {
             "1.0.0",
             "0.0.1",
         }:
             openmetrics = max(openmetrics, weight)
-        if name == "text/plain" and parameters.get("version", "0.0.4") == "0.0.4":
-            text = max(text, weight)
+        if parameters.get("version", "0.0.4") == "0.0.4":
+            weights[name] = max(weights.get(name, 0.0), weight)
+    text = weights.get("text/plain", weights.get("text/*", weights.get("*/*", 0.0)))
     return openmetrics > 0 and openmetrics >= text
 
 
 def wants_gzip(accept_encoding: str) -> bool:
-    """Return whether gzip is accepted."""
+    """Return whether gzip is accepted, and not liked less than no encoding at all."""
     weights = {name: weight for name, _, weight in reversed(offers(accept_encoding))}
-    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return gzip > 0 and gzip >= weights.get("identity", 0.0)
 
 
 def _pair(piece: str) -> tuple[str, str]:

@@ -6,11 +6,15 @@ uvicorn parses and answers; here is what it leaves open to clients that send or 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from exporter.web.http_rules import METHODS
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,6 +46,8 @@ class Limits:
 
 
 LIMITS = Limits()
+#: The method of a request line that is well formed.
+_METHOD = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/1\.[01]\r?$", re.MULTILINE)
 
 
 class HeadTooLargeError(Exception):
@@ -69,6 +75,11 @@ class Connection(HttpToolsProtocol):
         self._deadline = self._since + self.limits.head_seconds
         self._in_head = True
         self._head_bytes = self._head_fed = 0
+        #: As what a head is refused that is larger than the limit.
+        self._too_large: HTTPStatus | None = None
+        #: What has just come.
+        self._data = b""
+        self._has_ended = False
 
     def cut_if_overdue(self, now: float) -> None:
         """End the connection if its client takes too long."""
@@ -85,11 +96,35 @@ class Connection(HttpToolsProtocol):
         if self._is_idle():
             self._wait_for_head()
         self._receiving = True
+        self._data = data
         super().data_received(data)
+        self._data = b""
         if self._in_head and not self.transport.is_closing():
             self._head_fed += len(data)  # of which the parser keeps what is no whole header yet
             if self._head_fed > 2 * self.limits.head_bytes:
-                self.send_400_response("The head of the request is too large.")
+                self._too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                self.send_400_response("")
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's own never has anything to say
+        """Let the client have its answer, where it has closed only its sending half."""
+        self._has_ended = True
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        # By TLS, asyncio ends both halves together.
+        return self.scheme == "http" and cycle is not None and not cycle.response_complete
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, by the status that says best why."""
+        if self._too_large is not None:
+            self._refuse(self._too_large)
+        elif any(method.decode() not in METHODS for method in _METHOD.findall(self._data)):
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED)
+        else:
+            super().send_400_response(msg)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        lines = f"HTTP/1.1 {status.value} {status.phrase}", "content-length: 0", "connection: close", "", ""
+        self.transport.write("\r\n".join(lines).encode())
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Count a head from its beginning."""
@@ -98,12 +133,12 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Add to the request line, up to the limit."""
-        self._count(len(url))
+        self._count(len(url), HTTPStatus.REQUEST_URI_TOO_LONG)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header, up to the limit."""
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -122,19 +157,20 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """End the connection where the request's body was not even read to its end."""
+        """End the connection where the request's body was not even read to its end, or no other can come."""
         super().on_response_complete()
         self._since = self.clock()
-        if self.cycle.more_body and not self.pipeline:
+        if self.cycle.response_complete and (self.cycle.more_body or self._has_ended):  # the last that came
             self.transport.close()
 
     def _begin_head(self) -> None:
         self._in_head = True
         self._head_bytes = self._head_fed = 0
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, too_large: HTTPStatus) -> None:
         self._head_bytes += size
         if self._head_bytes > self.limits.head_bytes:
+            self._too_large = too_large
             raise HeadTooLargeError  # which httptools makes an error of its own
 
     def _wait_for_head(self) -> None:

@@ -263,20 +263,78 @@ def test_a_long_request_line_is_answered_and_changes_nothing(site: Site, size: i
 
 
 LARGE = {
-    "request line": b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    "header": b"GET / HTTP/1.1\r\nX-A: " + b"a" * 40_000 + b"\r\n\r\n",
-    "many headers": b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n",
-    "endless header": b"GET / HTTP/1.1\r\nX-A: " + b"a" * 400_000,
-    "endless method": b"A" * 400_000,
+    "request line": (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "endless path": (b"GET /" + b"a" * 400_000, 414),
+    "header": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 10_000 + b"\r\n", 431),
+    "endless header": (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 400_000, 431),
+    "endless name": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a" * 400_000, 431),
+    "endless method": (b"A" * 400_000, 400),
 }
 
 
 @pytest.mark.parametrize("kind", LARGE)
 def test_a_head_beyond_the_limit_is_refused_and_closed(site: Site, kind: str) -> None:
-    reply = reply_to(site, LARGE[kind])
+    sent, status = LARGE[kind]
 
-    assert reply == b"" or status_of(reply) == 400  # a reset may overtake the answer
+    reply = reply_to(site, sent)
+
+    assert reply == b"" or status_of(reply) == status  # a reset may overtake the answer
     wait_until(lambda: site.connections == 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 10_000 + b"\r\n\r\n", 431),
+    ],
+    ids=["path", "header", "both"],
+)
+def test_what_is_somewhat_too_large_is_told_so(site: Site, sent: bytes, status: int) -> None:
+    assert status_of(reply_to(site, sent)) == status
+
+
+# Clients that close their sending half
+
+
+def test_who_closes_only_the_sending_half_gets_the_whole_answer(site: Site) -> None:
+    for client in (site.connect(), small_window(site)):
+        with client:
+            client.sendall(SCRAPE)
+            client.shutdown(socket.SHUT_WR)
+
+            assert instances_in(rest_of(client)) == INSTANCES
+    wait_until(lambda: site.connections == 0)
+
+
+def test_who_has_asked_for_several_things_at_once_gets_all_of_them(site: Site) -> None:
+    with site.connect() as client:
+        client.sendall(3 * SCRAPE)
+        client.shutdown(socket.SHUT_WR)
+
+        assert instances_in(rest_of(client)) == 3 * INSTANCES
+
+
+def test_who_closes_the_sending_half_too_soon_gets_nothing(site: Site) -> None:
+    with site.connect() as client:
+        client.sendall(SCRAPE[:-2])
+        client.shutdown(socket.SHUT_WR)
+
+        assert rest_of(client) == b""
+
+
+def test_the_answer_to_a_body_that_is_not_read_comes_even_behind_another(site: Site) -> None:
+    post = b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
+
+    reply = reply_to(site, SCRAPE + post)
+
+    assert instances_in(reply) == INSTANCES
+    assert reply.endswith(b"\r\n\r\nreloaded\n")
+
+
+# Bodies
 
 
 @pytest.mark.parametrize(
@@ -383,6 +441,24 @@ ODD = {
     b"GET /metrics/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 404,
     b"GET http://other.example/-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 200,
     b"DELETE /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 405,
+    b"PROPFIND /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 501,
+    b"DESCRIBE /metrics HTTP/1.1\r\nHost: a\r\n\r\n": 501,
+    b"FOO /metrics HTTP/1.1\r\nHost: a\r\n\r\n": 501,
+    b"get /metrics HTTP/1.1\r\nHost: a\r\n\r\n": 501,
+    b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a b@/\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: \xe4\r\n\r\n": 400,
+    b"GET /metrics HTTP/1.1\r\nHost: a,b/\r\n\r\n": 400,
+    b"GET /-/healthy HTTP/1.1\r\nHost: [::1\r\n\r\n": 400,
+    b"GET http://a/ HTTP/1.1\r\n\r\n": 400,
+    b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n": 200,
+    b"GET / HTTP/1.1\r\nHost: [::1]:10622\r\nConnection: close\r\n\r\n": 200,
+    b"GET / HTTP/1.1\r\nHost: a.example:\r\nConnection: close\r\n\r\n": 200,
+    b"GET / HTTP/1.1\r\nhost: a_b.example.:10622\r\nConnection: close\r\n\r\n": 200,
     b"GET /-/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n": 405,
     b"GET /-/healthy HTTP/1.0\r\n\r\n": 200,
     b"GET /-/healthy\r\n\r\n": 200,
@@ -415,7 +491,7 @@ def open_files() -> int:
 def test_after_all_that_nothing_is_left(site: Site) -> None:
     site.get("/-/healthy")
     threads, files = threading.active_count(), open_files()
-    for sent in (*NONSENSE.values(), *LARGE.values(), *ODD):
+    for sent in (*NONSENSE.values(), *(sent for sent, _ in LARGE.values()), *ODD):
         reply_to(site, sent)
 
     wait_until(lambda: site.connections == 0)

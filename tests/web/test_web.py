@@ -76,12 +76,14 @@ class Site:
     clock: ManualClock
     wall_clock: ManualClock
     url: str = ""
+    reloads: int = 0
 
     def run_all(self) -> None:
         for loop in self.loops:
             loop.run_once()
 
     def reload(self) -> tuple[str, ...]:
+        self.reloads += 1
         return ()
 
     def get(self, path: str, **headers: str) -> requests.Response:
@@ -195,6 +197,9 @@ FORMATS = {
     "application/openmetrics-text;q=0.4,text/plain;q=0.5": TEXT,
     "application/openmetrics-text;q=0.5,text/plain;q=0.5": OPENMETRICS,
     "application/openmetrics-text;q=high": TEXT,
+    "application/openmetrics-text;q=0.2,*/*;q=0.8": TEXT,
+    "application/openmetrics-text;q=0.2,text/*;q=0.8,*/*;q=0.1": TEXT,
+    "application/openmetrics-text;q=0.5,text/plain;q=0.4,*/*": OPENMETRICS,
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited": TEXT,
     ",;;q=,=;,,": TEXT,
 }
@@ -204,6 +209,12 @@ ENCODINGS = {
     "x-gzip": True,
     "gzip, deflate, br, zstd": True,
     "deflate, *": True,
+    "gzip;q=0.2,identity;q=0.8": False,
+    "gzip;q=0.8,identity;q=0.2": True,
+    "gzip;q=0.5,identity;q=0.5": True,
+    "*;q=0.2,identity;q=0.8": False,
+    "gzip;q=0.2,br": True,
+    "gzip, identity;q=0": True,
     "*;q=0": False,
     "gzip;q=0": False,
     "gzip;q=0.000, *": False,
@@ -258,6 +269,44 @@ PIECES_OF_HEADERS = [*'gzip,;=q*.019 "', "application/openmetrics-text", "text/p
 def test_any_header_has_an_answer(header: str) -> None:
     assert wants_openmetrics(header) in {True, False}
     assert wants_gzip(header) in {True, False}
+
+
+# Pages of others
+
+OWN = "{host}"
+FOREIGN = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Origin": "http://[bad"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{OWN}"},
+    {"Origin": f"http://{OWN}.evil.example"},
+]
+OURS = [
+    {},
+    {"Origin": f"http://{OWN}"},
+    {"Origin": f"https://{OWN}"},
+    {"Sec-Fetch-Site": "same-origin", "Origin": f"http://{OWN}"},
+    {"Sec-Fetch-Site": "none"},
+]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [(each, 403) for each in FOREIGN] + [(each, 200) for each in OURS]
+)
+def test_a_page_of_another_site_can_not_make_a_browser_reload(
+    site: Site, headers: dict[str, str], status: int
+) -> None:
+    host = site.url.removeprefix("http://")
+
+    filled = {name: value.replace(OWN, host) for name, value in headers.items()}
+    answer = requests.post(f"{site.url}/-/reload", headers=filled, timeout=30)
+
+    assert answer.status_code == status
+    assert site.reloads == (status == 200)
+    assert not any(name.lower().startswith("access-control-") for name in answer.headers)
 
 
 # Health and readiness

@@ -1,0 +1,63 @@
+"""What HTTP asks of every request before anybody looks at what it is for (RFC 9110 and 9112)."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPMethod
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+#: The methods that HTTP has, which is more than anything here allows. The parser knows some dozen others.
+METHODS = frozenset(HTTPMethod)
+#: host [":" port], where the host may be missing (RFC 3986, 3.2.2).
+_HOST = re.compile(
+    r"(\[[0-9A-Za-z:.%_~!$&'()*+,;=-]+\]|([0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?"
+)
+#: What a browser says of a request by a page of ours, or by the user.
+_OUR_OWN = frozenset({"same-origin", "none"})
+
+
+class HttpRules:
+    """Lets through to `app` what keeps the rules; the others are told which one they break."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["method"] not in METHODS:
+            app: ASGIApp = PlainTextResponse("the method is unknown\n", 501)
+        elif mistake := _mistake_in_host(Headers(scope=scope).getlist("host"), scope["http_version"]):
+            app = PlainTextResponse(f"{mistake}\n", 400, {"Connection": "close"})
+        else:
+            app = self._app
+        await app(scope, receive, send)
+
+
+def _mistake_in_host(hosts: list[str], version: str) -> str:
+    if not hosts and version not in {"0.9", "1.0"}:
+        return "the header Host is missing"
+    if len(hosts) > 1:
+        return "the header Host is there more than once"
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        return "the header Host is malformed"
+    return ""
+
+
+def is_cross_site(headers: Headers) -> bool:
+    """Return whether a browser sends a request for a page of somebody else; other clients never say so."""
+    if site := headers.get("sec-fetch-site"):
+        return site not in _OUR_OWN
+    if (origin := headers.get("origin")) is None:
+        return False
+    try:
+        # A proxy may have taken off the TLS, so the scheme may differ.
+        return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    except ValueError:
+        return True
