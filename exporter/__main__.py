@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
+from exporter.commands.signals import from_the_start
 
 
 def main() -> None:
-    """Run the command line; a stop signal that comes while the program still starts up is obeyed too."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Not sys.exit: raised in the middle of an import, it may be taken for the module's own failure.
-        signal.signal(number, lambda *_: os._exit(0))
+    """Run the command line; signals are obeyed while the program still starts up too."""
+    signals = from_the_start()
     from exporter.cli import cli  # noqa: PLC0415 - takes half a second, in which a signal may come
 
-    cli(prog_name="vastai-exporter")
+    try:
+        cli(prog_name="vastai-exporter", obj=signals)
+    finally:
+        signals.ignore()  # the interpreter's end would let one kill, whatever the exit code is
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from exporter import __version__
+from exporter.commands.signals import Signals, from_the_start
 from exporter.config.loading import Shard
 from exporter.config.mistakes import ConfigError
 from exporter.config.models import PORT
@@ -145,8 +146,14 @@ def cli() -> None:
 @_web_config_flag
 @_shard_flags
 @_log_flags
+@click.pass_obj
 def run(
-    config_file: Path | None, shard: int | None, total_shards: int | None, **flags: str | None
+    signals: Signals | None,
+    /,
+    config_file: Path | None,
+    shard: int | None,
+    total_shards: int | None,
+    **flags: str | None,
 ) -> NoReturn:
     """Serve metrics until a signal ends it (may be left out)."""
     from exporter.commands.configuration import load  # noqa: PLC0415
@@ -154,7 +161,8 @@ def run(
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     loaded = _or_exit(read)
-    sys.exit(_or_exit(partial(serve, loaded, read, environ=os.environ, intervals={})))
+    serving = partial(serve, loaded, read, signals=signals or from_the_start(), environ=os.environ)
+    sys.exit(_or_exit(partial(serving, intervals={})))
 
 
 @cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
@@ -176,15 +184,18 @@ def run(
 @_listen_flag
 @_web_config_flag
 @_log_flags
-def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoReturn:
+@click.pass_obj
+def demo(
+    signals: Signals | None, /, instances: int, seed: int, speed: float, **flags: str | None
+) -> NoReturn:
     """Serve a simulated Vast.ai's metrics, without a key."""
     from exporter.commands.demo import serve_demo  # noqa: PLC0415
 
     flags["listen_address"] = flags["listen_address"] or DEMO_ADDRESS
     run_demo = partial(
-        serve_demo, size=instances, seed=seed, speed=speed, flags=_by_key(flags), environ=os.environ
+        serve_demo, signals=signals or from_the_start(), size=instances, seed=seed, speed=speed
     )
-    sys.exit(_or_exit(run_demo))
+    sys.exit(_or_exit(partial(run_demo, flags=_by_key(flags), environ=os.environ)))
 
 
 @cli.command()
@@ -194,7 +205,10 @@ def demo(instances: int, seed: int, speed: float, **flags: str | None) -> NoRetu
 )
 @_shard_flags
 @_log_flags
+@click.pass_obj
 def once(
+    signals: Signals | None,
+    /,
     config_file: Path | None,
     output: Path | None,
     shard: int | None,
@@ -203,14 +217,16 @@ def once(
 ) -> NoReturn:
     """Collect once and write the metrics to standard output.
 
-    With --output they replace a file in one step, as node_exporter's textfile collector needs it. The exit
-    code is 1 when something could not be collected; the metrics that are written say what.
+    With --output they replace a file in one step, as node_exporter's textfile collector needs it. Its mode
+    and owner are kept, and a link leads to the file that is replaced. A device or a named pipe is written
+    into. The exit code is 1 when something could not be collected; the metrics that are written say what.
     """
     from exporter.commands.configuration import load  # noqa: PLC0415
     from exporter.commands.once import run_once  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
-    sys.exit(run_once(_or_exit(read), output, environ=os.environ))
+    loaded = _or_exit(read)
+    sys.exit(run_once(loaded, output, signals=signals or from_the_start(), environ=os.environ))
 
 
 @cli.command("check-config")

@@ -28,7 +28,7 @@ KNOWS: dict[str, set[str]] = {
     "commands": {"web", "polling", "exposition", "collectors", "config", "vast", "simulator", "logs"},
     "logs": set(),
     "cli": {"commands", "config"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "commands"},
     "__init__": set(),
 }
 #: What comes from outside, and the only rooms that may import it.

@@ -15,6 +15,7 @@ from exporter.simulator import SimulatedClock, SimulatedVast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
 
 #: Every collector runs so often that something happens while one looks.
@@ -22,11 +23,18 @@ INTERVALS = {collector.name: 15.0 for collector in COLLECTORS}
 
 
 def serve_demo(
-    *, size: int, seed: int, speed: float, flags: Mapping[str, str | None], environ: Mapping[str, str]
+    *,
+    signals: Signals,
+    size: int,
+    seed: int,
+    speed: float,
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
 ) -> int:
     """Serve the metrics of a simulated fleet until a signal comes, and return the exit code.
 
     Args:
+        signals: that end it.
         size: of the fleet, in instances, about.
         seed: the same one gives the same fleet.
         speed: simulated seconds in a real one.
@@ -45,7 +53,7 @@ def serve_demo(
 
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
-        return serve(loaded, read, environ=environ, intervals=INTERVALS)
+        return serve(loaded, read, signals=signals, environ=environ, intervals=INTERVALS)
 
 
 def with_all_collectors(loaded: Loaded) -> Loaded:

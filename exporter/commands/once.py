@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from exporter.commands.serve import set_up_logs
-from exporter.commands.signals import STOP_SIGNALS, Signals
+from exporter.commands.signals import INTERRUPTED, Interrupted
 from exporter.config.durations import format_duration
 from exporter.logs import Redactor
 from exporter.polling.lanes import Lanes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.collectors.base import Progress
+    from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
     from exporter.polling.job import Job
     from exporter.polling.loop import Loop
@@ -35,27 +37,29 @@ FAILED = 1
 CLEAR = "\r\x1b[K"
 
 
-def run_once(loaded: Loaded, output: Path | None, *, environ: Mapping[str, str]) -> int:
+def run_once(loaded: Loaded, output: Path | None, *, signals: Signals, environ: Mapping[str, str]) -> int:
     """Collect once, write what was found to `output` or standard output, and return the exit code."""
     progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
     redact = Redactor()
     set_up_logs(loaded, redact, progress)
-    signals = Signals(STOP_SIGNALS)
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")
     once = Once(loaded, redact=redact, ended=signals.end, progress=progress, revision=revision)
+    signals.begin()
     once.start()
-    event = signals.wait()
+    signals.wait()
     progress.clear()
-    if event is not None:
-        once.stop()
-        sys.stderr.write("interrupted\n")
-        return FAILED
     try:
-        if output is not None:
-            write_atomically(output, once.text())
-        else:
-            sys.stdout.buffer.write(once.text())
-            sys.stdout.buffer.flush()
+        with signals.raising():
+            if output is not None:
+                write_atomically(output, once.text())
+            else:
+                sys.stdout.buffer.write(once.text())
+                sys.stdout.buffer.flush()
+    except Interrupted:
+        once.stop()
+        logging.disable()  # a run may end meanwhile, and what it says is of no use any more
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
     except OSError as error:
         sys.stderr.write(f"{output or 'standard output'}: can't be written: {error.strerror}\n")
         return FAILED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 import time
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
 from exporter.commands import process
-from exporter.commands.signals import STOP_SIGNALS, Signals
+from exporter.commands.signals import RELOAD_SIGNAL
 from exporter.commands.systemd import Notifier
 from exporter.config.mistakes import ConfigError
 from exporter.config.models import split_address
@@ -23,13 +22,14 @@ from exporter.web.server import BackgroundServer, listen
 from exporter.web.users import PasswordChecks
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping, Sequence
 
+    from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
-RELOAD_SIGNAL = signal.SIGHUP
 CANNOT_SERVE = 1
 
 _log = logging.getLogger(__name__)
@@ -98,10 +98,11 @@ def serve(
     loaded: Loaded,
     read: Callable[[], Loaded],
     *,
+    signals: Signals,
     environ: Mapping[str, str],
     intervals: Mapping[str, float],
 ) -> int:
-    """Serve until a signal comes, and return the exit code; arguments as of `Service`.
+    """Serve until one of `signals` comes, and return the exit code; other arguments as of `Service`.
 
     Raises:
         ConfigError: the web configuration went bad after `loaded` was read.
@@ -118,7 +119,6 @@ def serve(
         reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which we have
         sys.stderr.write(f"can't listen on {web.listen_address}: {reason}\n")
         return CANNOT_SERVE
-    signals = Signals((*STOP_SIGNALS, RELOAD_SIGNAL))
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
     service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
     numbers = service.poller.self_metrics
@@ -133,6 +133,7 @@ def serve(
         passwords=passwords,
     )
     server = BackgroundServer(app, sock, stopped=signals.end, tls=access.tls)
+    signals.begin()
     server.start()
     service.poller.start()
     url = f"{server.url}{web.telemetry_path}"
@@ -141,7 +142,7 @@ def serve(
     notifier = Notifier(environ)
     notifier.keep_alive(lambda: not any(loop.trouble() for loop in service.loops))
     notifier.ready(f"serving on {url}")
-    event = _until_stopped(signals, service, notifier, url)
+    event = _until_stopped(signals, Reloads(service, notifier, url))
     signals.ignore()
     notifier.stopping()
     service.poller.stop()
@@ -154,9 +155,29 @@ def serve(
     return 0
 
 
-def _until_stopped(signals: Signals, service: Service, notifier: Notifier, url: str) -> signal.Signals | None:
+class Reloads:
+    """Reads the configuration again, in a thread of its own: a file may hang, and a signal to stop come."""
+
+    def __init__(self, service: Service, notifier: Notifier, url: str) -> None:
+        self._service = service
+        self._notifier = notifier
+        self._url = url
+        self._wanted = threading.Event()
+        threading.Thread(target=self._run, name="reload", daemon=True).start()
+
+    def request(self) -> None:
+        """Let the configuration be read again, from its beginning if it is being read now."""
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while self._wanted.wait():
+            self._wanted.clear()
+            self._notifier.reloading()
+            self._service.reload()
+            self._notifier.ready(f"serving on {self._url}")
+
+
+def _until_stopped(signals: Signals, reloads: Reloads) -> signal.Signals | None:
     while (event := signals.wait()) == RELOAD_SIGNAL:
-        notifier.reloading()
-        service.reload()
-        notifier.ready(f"serving on {url}")
+        reloads.request()
     return event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -80,6 +81,77 @@ def test_while_it_starts(number: signal.Signals, start: Start) -> None:
     assert "Traceback" not in program.errors
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("run", 0), ("demo", 0), ("once", 1), ("check-config", 1), ("health", 1)],
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_while_any_command_starts(
+    number: signal.Signals, command: str, code: int, start: Start, tmp_path: Path
+) -> None:
+    """Its configuration is a pipe that nobody writes into, or it has just begun: then only signals end it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    by_flag = ("--web.config.file", str(fifo)) if command == "demo" else ("--config.file", str(fifo))
+    program = start(command, *((str(fifo),) if command == "check-config" else by_flag))
+    while not is_so(program, "SigCgt", signal.SIGHUP):
+        pass
+    if command in {"run", "demo"} and number == signal.SIGHUP:
+        program.process.send_signal(number)
+        time.sleep(0.3)
+        assert program.process.poll() is None
+        number = signal.SIGTERM
+    assert program.end(number) == code
+    assert "Traceback" not in program.errors
+
+
+def test_a_signal_to_reload_that_comes_while_it_starts_counts_when_it_has(
+    start: Start, write: Write, settings: dict[str, object]
+) -> None:
+    program = start("--config.file", str(write(settings)))
+    while not is_so(program, "SigCgt", signal.SIGHUP):
+        pass
+    program.process.send_signal(signal.SIGHUP)
+    program.line('msg="the configuration was read again" accounts=1')
+    assert program.end() == 0
+
+
+@BOTH
+def test_while_it_reads_a_configuration_again_that_hangs(
+    number: signal.Signals, start: Start, write: Write, settings: dict[str, object]
+) -> None:
+    path = write(settings)
+    program = start("--config.file", str(path))
+    program.url()
+    path.unlink()
+    os.mkfifo(path)
+    program.process.send_signal(signal.SIGHUP)
+    with path.open("w"):  # opens when it is being read
+        assert program.end(number) == 0
+    assert "msg=stopped" in program.errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_under_nohup_a_terminal_that_is_gone_does_not_end_a_collection(
+    ignored: bool,  # noqa: FBT001 - one of two cases
+    start: Start,
+    write: Write,
+    settings: dict[str, object],
+    tmp_path: Path,
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    trap = "trap '' HUP; " * ignored
+    command = ("sh", "-c", f'{trap}exec "$@"', "sh", *COMMAND)
+    program = start("once", "--config.file", str(write(settings)), "--output", str(pipe), command=command)
+    program.line("collector=instances outcome=success")
+    program.line("collector=account outcome=success")
+    program.process.send_signal(signal.SIGHUP)
+    if ignored:
+        assert "vastai_api_instances" in pipe.read_text()
+    assert program.process.wait(ENDS_WITHIN) == (0 if ignored else 1)
+
+
 @BOTH
 def test_while_the_first_walk_waits_for_its_turn(number: signal.Signals, start: Start) -> None:
     asked = threading.Event()
@@ -126,9 +198,7 @@ def test_while_it_waits_for_the_next_run(start: Start, write: Write, settings: d
 def test_while_a_slow_reader_holds_a_scrape_open(
     start: Start, write: Write, settings: dict[str, object]
 ) -> None:
-    with SimulatedVast(size=200, thresholds=False) as vast:
-        for index in vast.fleet.roster.ids():
-            vast.fleet.override(index, label=f"{index} " * 5000)  # 16 MB, more than any buffer takes
+    with SimulatedVast(size=2000, thresholds=False) as vast:  # 10 MB, more than any buffer takes
         path = write(settings | {"api": {"url": vast.url, "min_interval": "0s"}})
         program = start("--config.file", str(path))
         program.line("collector=instances outcome=success")
