@@ -8,6 +8,9 @@ from exporter.commands.signals import from_the_start
 def main() -> None:
     """Run the command line; signals are obeyed while the program still starts up too."""
     signals = from_the_start()
+    from exporter.commands import streams  # noqa: PLC0415 - signals come first
+
+    streams.guard()
     from exporter.cli import cli  # noqa: PLC0415 - takes half a second, in which a signal may come
 
     try:

@@ -124,4 +124,5 @@ def log_uncaught() -> None:
         _log.error("unexpected error", exc_info=error, extra={"fields": {"thread": thread}})
 
     sys.excepthook = lambda _kind, error, _trace: log("main", error)
+    sys.unraisablehook = lambda args: log(threading.current_thread().name, args.exc_value)
     threading.excepthook = lambda args: log(args.thread.name if args.thread else "", args.exc_value)

@@ -27,8 +27,23 @@ The command `run` may be left out. [Configuration](configuration.md) tells of th
 | 1 | it can't serve (the address is taken), or a run of `once` failed or was interrupted |
 | 2 | a flag, the environment or the file can't be used; each mistake is a line on standard error |
 
+1 also says that what `health` asks is not healthy, that `once` can't write its metrics, and that a signal ended
+a command that does not serve.
+
 Logs go to standard error. `once` writes nothing but metrics to standard output; on a terminal it shows how
 far it is.
+
+Standard output and standard error may be closed, full, gone, or a pipe that nobody reads. What can't be said
+is dropped, lines of the log are counted in `vastai_log_lines_dropped_total`, and the exit code stays what it
+is. Only the metrics that `once` writes to standard output are waited for, until they are taken or a signal
+comes.
+
+| signal | `run`, `demo` | other commands |
+| --- | --- | --- |
+| SIGTERM, SIGINT | an end, with exit code 0 | an end, with exit code 1 |
+| SIGHUP | the configuration is read again | an end, with exit code 1; ignored under `nohup` |
+
+A SIGHUP that comes while `run` starts counts when it has started.
 """
 
 

@@ -14,6 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from exporter.commands import streams
 from exporter.commands.serve import set_up_logs
 from exporter.commands.signals import INTERRUPTED, Interrupted
 from exporter.config.durations import format_duration
@@ -53,8 +54,7 @@ def run_once(loaded: Loaded, output: Path | None, *, signals: Signals, environ: 
             if output is not None:
                 write_atomically(output, once.text())
             else:
-                sys.stdout.buffer.write(once.text())
-                sys.stdout.buffer.flush()
+                streams.put_on_standard_output(once.text())
     except Interrupted:
         once.stop()
         logging.disable()  # a run may end meanwhile, and what it says is of no use any more
@@ -88,6 +88,7 @@ class Once:
         revision: str = "",
     ) -> None:
         self._poller = Poller(loaded, redact=redact, progress=progress, revision=revision)
+        self._poller.self_metrics.lines_dropped = streams.dropped
         self._ended = ended
         self._lock = threading.Lock()
         self._left = len(self._poller.loops)

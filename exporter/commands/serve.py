@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
-from exporter.commands import process
+from exporter.commands import process, streams
 from exporter.commands.signals import RELOAD_SIGNAL
 from exporter.commands.systemd import Notifier
 from exporter.config.mistakes import ConfigError
@@ -60,6 +60,7 @@ class Service:
         self._redact = redact
         self._lock = threading.Lock()
         self.poller = Poller(loaded, redact=redact, revision=revision, intervals=intervals)
+        self.poller.self_metrics.lines_dropped = streams.dropped
 
     @property
     def exposition(self) -> Exposition:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+#: Seconds for which a queue of systemd's that is full is waited for.
+PATIENCE = 1.0
+
+
 class Notifier:
     """Sends states to the socket that systemd named in the environment."""
 
@@ -52,4 +56,5 @@ class Notifier:
             return
         # Not being able to tell systemd must not end what it watches over.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(PATIENCE)
             sock.sendto(state.encode(), self._address)

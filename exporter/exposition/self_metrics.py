@@ -115,6 +115,12 @@ TLS_FAILURES = Metric(
     labels=("reason",),
     notes="reason is one of " + ", ".join(HANDSHAKE_FAILURES),
 )
+LOG_LINES_DROPPED = Metric(
+    name="vastai_log_lines_dropped_total",
+    help="Lines of the log that could not be written: standard error was full, closed, or nobody read it.",
+    type="counter",
+    labels=(),
+)
 BUILD_INFO = Metric(
     name="vastai_exporter_build_info",
     help="Always 1; what is running.",
@@ -148,6 +154,7 @@ SELF_METRICS = (
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
+    LOG_LINES_DROPPED,
 )
 
 
@@ -251,6 +258,9 @@ class SelfMetrics:
         revision: of its source.
         python_version: what it runs on.
 
+    Attributes:
+        lines_dropped: tells how many lines of the log could not be written so far.
+
     """
 
     def __init__(
@@ -260,6 +270,7 @@ class SelfMetrics:
         revision: str = "",
         python_version: str = platform.python_version(),
     ) -> None:
+        self.lines_dropped: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
         self._build = (version, revision, python_version)
         self._series: dict[tuple[str, str], _Series] = {}
@@ -368,6 +379,7 @@ class SelfMetrics:
             lines.sample(REQUESTS.name, lines.labels(REQUESTS.labels, names), count)
             for names, count in sorted(self._requests.items())
         ]
+        found[LOG_LINES_DROPPED.name] = [lines.sample(LOG_LINES_DROPPED.name, "", self.lines_dropped())]
         found[TLS_FAILURES.name] = [
             lines.sample(
                 TLS_FAILURES.name, lines.labels(TLS_FAILURES.labels, (reason,)), self._tls_failures[reason]

@@ -409,3 +409,9 @@ def test_both_formats_hold_the_same_series(self_metrics: SelfMetrics, runs: Runs
     assert [line for line in text if not line.startswith(comments)] == [
         line for line in other if not line.startswith(comments)
     ]
+
+
+def test_lines_of_the_log_that_could_not_be_written_are_counted(self_metrics: SelfMetrics) -> None:
+    assert samples(self_metrics, "vastai_log_lines_dropped_total") == {(): 0}
+    self_metrics.lines_dropped = lambda: 7
+    assert samples(self_metrics, "vastai_log_lines_dropped_total") == {(): 7}
