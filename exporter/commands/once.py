@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
+import stat
 import sys
-import tempfile
 import threading
 import time
 from functools import partial
@@ -38,6 +39,10 @@ FAILED = 1
 CLEAR = "\r\x1b[K"
 
 
+#: Of a file that was not there before: everybody may read it.
+NEW_FILE = 0o644
+
+
 def run_once(loaded: Loaded, output: Path | None, *, signals: Signals, environ: Mapping[str, str]) -> int:
     """Collect once, write what was found to `output` or standard output, and return the exit code."""
     progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
@@ -52,7 +57,7 @@ def run_once(loaded: Loaded, output: Path | None, *, signals: Signals, environ: 
     try:
         with signals.raising():
             if output is not None:
-                write_atomically(output, once.text())
+                write(output, once.text())
             else:
                 streams.put_on_standard_output(once.text())
     except Interrupted:
@@ -186,21 +191,73 @@ class ProgressLine:
         return max(interval, (self._clock() - self._started) / progress.pages)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Put `content` into `path`: a file is replaced in one step, anything else is written into.
+
+    Where `path` is a link, what it leads to is meant. A device or a pipe stays what it is.
+
+    Raises:
+        OSError: it can't be written; an old file stands.
+
+    """
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        before = None
+    target = Path(os.path.realpath(path))  # also of a link that leads to nothing yet
+    if before is None or (stat.S_ISREG(before.st_mode) and _is(target, before)):
+        replace(target, content, before)
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY)
+    try:
+        streams.put_all(content, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is(path: Path, found: os.stat_result) -> bool:
+    """Return whether `path` is the file that was found; a deleted one may still be open under /dev/fd."""
+    try:
+        return os.path.samestat(path.stat(), found)
+    except OSError:
+        return False
+
+
+def replace(path: Path, content: bytes, before: os.stat_result | None) -> None:
     """Put `content` into `path` so that a reader sees the old file or the new one, whole.
+
+    Args:
+        path: of the file, not a link.
+        content: for it.
+        before: the file that is there; its mode is kept, and its owner where this user may give files away.
 
     Raises:
         OSError: it can't be written; the old file stands.
 
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.parent / f".{path.name}.{secrets.token_hex(6)}"
+    # Named before it is made: a signal may come at any moment, and must leave nothing behind.
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            streams.put_all(content, descriptor)
+            if before is not None:
+                _give(descriptor, before.st_uid, before.st_gid)
+            os.fchmod(descriptor, NEW_FILE if before is None else before.st_mode & 0o777)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        beside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise
+
+
+def _give(descriptor: int, user: int, group: int) -> None:
+    found = os.fstat(descriptor)
+    for owner in ((user, group), (-1, group)):
+        if (found.st_uid, found.st_gid) != (user, group):
+            with contextlib.suppress(PermissionError):
+                os.fchown(descriptor, *owner)
+                return

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from exporter.collectors import account, instances
 from exporter.collectors.base import Progress
-from exporter.commands.once import CLEAR, ProgressLine, write_atomically
+from exporter.commands.once import CLEAR, ProgressLine, replace
+from exporter.commands.once import write as put
 from exporter.config.models import CollectorSettings
 from exporter.polling.job import Job
 from exporter.simulator import INSTANCES, USER, ManualClock, Reply, SimulatedVast
@@ -26,7 +28,6 @@ from exporter.vast.keys import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from exporter.collectors.base import Collector
     from tests.support.program import Environment, Run, Start, Write
@@ -87,13 +88,13 @@ def test_a_file_is_replaced_in_one_step_and_readable_for_others(
     run: Run, write: Write, settings: dict[str, object], tmp_path: Path
 ) -> None:
     output = write("old", "vastai.prom")
-    output.chmod(0o600)
+    output.chmod(0o664)
     with output.open() as old:
         done = run("once", "--config.file", str(write(settings)), "--output", str(output))
         assert old.read() == "old"
     assert (done.returncode, done.stdout) == (0, "")
     assert values(output.read_text())["vastai_api_instances research"] == 60
-    assert stat.S_IMODE(output.stat().st_mode) == 0o644
+    assert stat.S_IMODE(output.stat().st_mode) == 0o664
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "key", "vastai.prom"]
 
 
@@ -114,8 +115,141 @@ def test_a_file_that_cannot_be_written_is_one_line_and_the_old_one_stays(
 def test_a_replacement_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
-        write_atomically(tmp_path / "folder", b"new")
+        replace(tmp_path / "folder", b"new", None)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_file_keeps_its_mode_and_its_owner_and_a_new_one_can_be_read_by_everybody(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.prom", tmp_path / "new.prom"
+    old.write_bytes(b"old")
+    old.chmod(0o4640)
+    if os.geteuid() == 0:
+        os.chown(old, 65534, 65533)
+    before = old.stat()
+    for path in (old, new):
+        put(path, b"text\n")
+        assert path.read_bytes() == b"text\n"
+    after = old.stat()
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+    assert stat.S_IMODE(after.st_mode) == 0o640
+    assert stat.S_IMODE(new.stat().st_mode) == 0o644
+    assert after.st_ino != before.st_ino
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing yet"])
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path, there: bool) -> None:  # noqa: FBT001
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "vastai.prom"
+    if there:
+        target.write_bytes(b"old")
+        target.chmod(0o640)
+    link = tmp_path / "vastai.prom"
+    link.symlink_to("elsewhere/vastai.prom")
+    put(link, b"new")
+    assert link.is_symlink()
+    assert link.read_bytes() == target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == (0o640 if there else 0o644)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["vastai.prom"]
+
+
+def test_a_link_that_leads_to_itself_is_an_error(tmp_path: Path) -> None:
+    link = tmp_path / "vastai.prom"
+    link.symlink_to(link)
+    with pytest.raises(OSError, match="symbolic links"):
+        put(link, b"new")
+    assert link.is_symlink()
+
+
+def test_the_reader_of_a_pipe_gets_the_metrics_and_the_pipe_stays(
+    run: Run, write: Write, settings: dict[str, object], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    done = run("once", "--config.file", str(write(settings)), "--output", str(pipe))
+    reader.join(PATIENCE)
+    assert done.returncode == 0
+    assert values(got[0])["vastai_api_instances research"] == 60
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_device_is_written_into_and_stays_what_it_is(tmp_path: Path) -> None:
+    screen, terminal = pty.openpty()
+    device = os.ttyname(terminal)
+    link = tmp_path / "link"
+    link.symlink_to(device)
+    put(link, b"one line")
+    assert os.read(screen, 1024) == b"one line"
+    assert stat.S_ISCHR(Path(device).stat().st_mode)
+    assert link.is_symlink()
+    os.close(terminal)
+    os.close(screen)
+
+
+def test_a_full_device_is_one_line_and_exit_code_1(
+    run: Run, write: Write, settings: dict[str, object]
+) -> None:
+    quiet = str(write(settings | {"log": {"level": "error"}}))
+    done = run("once", "--config.file", quiet, "--output", "/dev/full")
+    assert (done.returncode, done.stderr) == (1, "/dev/full: can't be written: No space left on device\n")
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+def test_a_file_that_is_open_under_dev_fd_and_deleted_is_written_into(tmp_path: Path) -> None:
+    path = tmp_path / "deleted"
+    with path.open("w+b") as file:
+        path.unlink()
+        put(tmp_path.joinpath(f"/dev/fd/{file.fileno()}"), b"text")
+        assert file.read() == b"text"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_a_pipe_has_no_reader_ends_it(
+    number: signal.Signals, start: Start, write: Write, settings: dict[str, object], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = start("once", "--config.file", str(write(settings)), "--output", str(pipe))
+    program.line("collector=instances outcome=success")
+    program.line("collector=account outcome=success")
+    assert program.end(number) == 1
+    assert program.errors.splitlines()[-1] == "interrupted"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+class StopError(BaseException):
+    pass
+
+
+STEPS = ("open", "write", "fchown", "fchmod", "fsync", "close", "replace")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interruption_at_any_step_leaves_the_old_file_or_the_new_one_and_nothing_else(
+    step: str, when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "vastai.prom"
+    path.write_bytes(b"old")
+    before = path.stat()
+    done = getattr(os, step)
+
+    def interrupted(*args: object, **options: object) -> object:
+        result = done(*args, **options) if when == "after" else None
+        monkeypatch.setattr(os, step, done)
+        raise StopError
+        return result
+
+    monkeypatch.setattr(os, step, interrupted)
+    if step == "fchown":  # only where the owner is another one
+        before = os.stat_result((*before[:4], before.st_uid + 1, *before[5:]))
+    with pytest.raises(StopError):
+        replace(path, b"new", before)
+    assert path.read_bytes() == (b"new" if (step, when) == ("replace", "after") else b"old")
+    assert [each.name for each in tmp_path.iterdir()] == ["vastai.prom"]
 
 
 def test_a_reader_that_goes_away_is_one_line(
