@@ -27,8 +27,8 @@ The command `run` may be left out. [Configuration](configuration.md) tells of th
 | 1 | it can't serve (the address is taken), or a run of `once` failed or was interrupted |
 | 2 | a flag, the environment or the file can't be used; each mistake is a line on standard error |
 
-1 also says that what `health` asks is not healthy, that `once` can't write its metrics, and that a signal ended
-a command that does not serve.
+1 also says that what `health` asks is not healthy, that `once` can't write its metrics, and that a signal
+ended a command that does not serve.
 
 Logs go to standard error. `once` writes nothing but metrics to standard output; on a terminal it shows how
 far it is.

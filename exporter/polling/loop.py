@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from exporter.collectors.base import Run, Store
 from exporter.config.models import Limits
 from exporter.vast.client import Client
-from exporter.vast.errors import ApiError, Reason, Stopped
+from exporter.vast.errors import ApiError, AuthError, Reason, Stopped
 from exporter.vast.keys import KeyWatch, reader
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Loop:
             for last in self.job.collector.collect(self._run()):
                 self.context.progress(self.job, last)
         except ApiError as error:
-            self._failed(started, last, error.reason, str(error))
+            self._failed(started, last, error.reason, self._words(error))
             return False
         except Stopped:
             raise
@@ -270,6 +270,12 @@ class Loop:
         fields = self._outcome("failure", seconds, last)
         fields |= {"reason": reason, "error": error, "failing": self.runs.failing}
         _log.warning("run failed", extra={"fields": fields})
+
+    def _words(self, error: ApiError) -> str:
+        permission = self.job.collector.permission
+        if isinstance(error, AuthError) and error.permission and permission:
+            return f"{error}: the key may lack the permission {permission}"
+        return str(error)
 
     def _fields(self) -> dict[str, object]:
         return {"account": self.job.account, "collector": self.job.collector.name}

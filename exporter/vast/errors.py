@@ -48,7 +48,7 @@ class ApiError(Exception):
     """
 
     reason: ClassVar[Reason]
-    passing: ClassVar[bool] = True
+    passing: bool = True
 
     def __init__(self, message: str, *, status: int | None = None, error: str = "") -> None:
         super().__init__(message)
@@ -57,10 +57,21 @@ class ApiError(Exception):
 
 
 class AuthError(ApiError):
-    """The API does not accept the key; it says so with 401, 403 and (an unknown key) 404."""
+    """The API does not accept the key, and says so; the status may be 401, 403 and (an unknown key) 404.
+
+    Attributes:
+        permission: whether it may know the key, and only miss a permission.
+
+    """
 
     reason = "auth"
     passing = False
+
+    def __init__(
+        self, message: str, *, status: int | None = None, error: str = "", permission: bool = False
+    ) -> None:
+        super().__init__(message, status=status, error=error)
+        self.permission = permission
 
 
 class RateLimitedError(ApiError):
@@ -88,10 +99,15 @@ class RateLimitedError(ApiError):
 
 
 class ClientError(ApiError):
-    """An HTTP 4xx that is neither about the key nor about the pace: asking again changes nothing."""
+    """An HTTP 4xx that is neither about the key nor about the pace: asking again mostly changes nothing."""
 
     reason = "client_error"
-    passing = False
+
+    def __init__(
+        self, message: str, *, status: int | None = None, error: str = "", passing: bool = False
+    ) -> None:
+        super().__init__(message, status=status, error=error)
+        self.passing = passing
 
 
 class ServerError(ApiError):

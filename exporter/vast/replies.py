@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _THRESHOLD = re.compile(r"threshold\s*=\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)")
+#: What the API has against a key, in the words that it is known to use.
+_OF_THE_KEY = re.compile(
+    r"invalid user key|two[- ]factor|requires? login|log ?in again|session (?:has )?expired"
+    r"|authentication credentials were not provided",
+    re.IGNORECASE,
+)
+#: 200, and what a proxy makes of it that has changed something.
+_GOOD = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
+#: Of the client errors: after these the same request may be made again (RFC 9110).
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_EARLY}
 _QUERY = re.compile(r"\?\S*=\S*")
 #: Integers with more digits are read as floats: Python refuses thousands of them, and no field has so many.
 _MOST_DIGITS = 100
@@ -67,27 +77,54 @@ class Reply:
         found = _json_object(self.body)
         error = str(found["error"]) if found is not None and isinstance(found.get("error"), str) else ""
         message = f"HTTP {self.status}{self._says(found, key)}"
-        # The status alone does not tell: an unknown key is answered with 404.
-        if error == "auth_error" or self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise AuthError(message, status=self.status, error=error)
+        self._check_key(found, message, error)
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise self._rate_limited(message, error, now)
         if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ServerError(message, status=self.status, error=error)
         if self.status >= HTTPStatus.BAD_REQUEST:
-            raise ClientError(message, status=self.status, error=error)
-        if self.status != HTTPStatus.OK or found is None or found.get("success") is False:
+            raise ClientError(message, status=self.status, error=error, passing=self.status in _PASSING)
+        if self.status not in _GOOD or found is None or found.get("success") is False:
             raise BadReplyError(message, status=self.status, error=error)
         return found
+
+    def _check_key(self, found: dict[str, Any] | None, message: str, error: str) -> None:
+        """Look for what the API has against the key: what it says counts, and not the status alone.
+
+        An unknown key is answered with 404, and a firewall in between answers 403 to whatever it dislikes.
+
+        Raises:
+            AuthError: it is not accepted, or may not do this.
+            ClientError: the reply is not the API's; it may pass.
+            BadReplyError: the same, with a page for a browser.
+
+        """
+        denied = self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        words = _words(found) if found is not None else ""
+        if found is None and denied and not self._is_html():
+            words = self.body[:200].decode("utf-8", "replace")
+        failed = self.status >= HTTPStatus.BAD_REQUEST or (
+            found is not None and found.get("success") is False
+        )
+        if error == "auth_error" or (failed and _OF_THE_KEY.search(words)):
+            raise AuthError(message, status=self.status, error=error)
+        if not denied:
+            return
+        if found is not None and words:
+            raise AuthError(message, status=self.status, error=error, permission=True)
+        if self._is_html():
+            raise BadReplyError(f"{message}, not the API's", status=self.status)
+        raise ClientError(f"{message}, not the API's", status=self.status, passing=True)
+
+    def _is_html(self) -> bool:
+        return self.body.lstrip()[:1] == b"<"
 
     def _says(self, found: dict[str, Any] | None, key: str) -> str:
         """Return what the reply says of itself, in one short line; never its rows."""
         if found is None:
-            kind = "of HTML" if self.body.lstrip()[:1] == b"<" else "that are no JSON object"
+            kind = "of HTML" if self._is_html() else "that are no JSON object"
             return f", {len(self.body)} bytes {kind}" if self.body else ", an empty reply"
-        words = [found[name] for name in ("error", "msg", "message", "detail") if name in found]
-        text = ": ".join(word for word in words if isinstance(word, str))
-        text = plain(_QUERY.sub("", text.replace(key, "<key>")))
+        text = plain(_QUERY.sub("", _words(found).replace(key, "<key>")))
         return f" ({text})" if text else ""
 
     def _rate_limited(self, message: str, error: str, now: float) -> RateLimitedError:
@@ -102,21 +139,35 @@ class Reply:
         )
 
 
+def _words(found: dict[str, Any]) -> str:
+    """Return what a reply says of itself."""
+    words = [found[name] for name in ("error", "msg", "message", "detail") if name in found]
+    return ": ".join(word for word in words if isinstance(word, str))
+
+
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
         reply = json.loads(body)
     except RecursionError:  # brackets without end
         return None
-    except ValueError:  # no JSON, not UTF-8, or a number with more digits than Python converts
-        reply = _json_with_huge_numbers(body)
+    except (
+        ValueError
+    ):  # no JSON, or with bytes that are none, or a number with more digits than Python converts
+        reply = _json_with_flaws(body)
     return reply if isinstance(reply, dict) else None
 
 
-def _json_with_huge_numbers(body: bytes) -> object:
-    """Read JSON whose integers may have thousands of digits, so that just their samples are lost."""
+def _json_with_flaws(body: bytes) -> object:
+    """Read JSON of which a few values are not as they should be, so that just their samples suffer.
+
+    Integers may have thousands of digits. What is not UTF-8 becomes U+FFFD, and text may hold what ought to
+    be written as an escape.
+    """
     try:
         return json.loads(
-            body, parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+            body.decode(json.detect_encoding(body), "replace"),
+            parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else float(digits),
+            strict=False,
         )
     except (ValueError, RecursionError):
         return None

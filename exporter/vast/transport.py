@@ -14,7 +14,7 @@ import ssl
 import stat
 import threading
 from functools import partial
-from http.client import HTTPResponse
+from http.client import HTTPResponse, parse_headers
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, get_args
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
 
 
+#: What a server may say before its reply, but for 100, which http.client passes over, and 101, which is one.
+INFORMATIONAL = range(102, 200)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -211,7 +213,28 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-class _Reply(HTTPResponse):
+class _AnyReply(HTTPResponse):
+    """A reply in every form that HTTP allows."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # Any number of informational replies may come before the final one; http.client knows 100 only.
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if found[1] not in INFORMATIONAL:
+                return found
+            parse_headers(self.fp)
+
+    def begin(self) -> None:
+        super().begin()
+        # A length that is there twice, and the same, is one length: "8, 8".
+        lengths = {each.strip() for each in (self.headers.get("Content-Length") or "").split(",")}
+        length = lengths.pop()
+        if not lengths and self.length is None and not self.chunked and length.isdecimal():
+            self.length = int(length)
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
+
+
+class _Reply(_AnyReply):
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:  # noqa: ANN401
         super().__init__(sock, *args, **options)
         # Plain, TLS or in a tunnel, everything that is read passes here.

@@ -700,3 +700,18 @@ def test_the_failures_of_one_account_do_not_touch_another(
     requests = 'vastai_api_requests_total{{account="{}",path="/api/v1/instances/",code="{}"}} {}\n'
     assert requests.format("good", "200", 2) in text
     assert requests.format("bad", "error", 6) in text
+
+
+def test_a_key_that_lacks_a_permission_is_told_which(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    api.otherwise = api.reply({"detail": "Forbidden"}, 403)
+    assert not loop.run_once()
+    assert loop.runs.refused
+    assert loop.runs.error == "HTTP 403 (Forbidden): the key may lack the permission instance_read"
+
+
+def test_one_page_of_a_firewall_is_no_failure(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    api.replies += [api.reply(b"<html>Access denied", 403), api.reply(page(1, 2))]
+    assert loop.run_once()
+    assert (shown(loop), loop.runs.failures) == ([1, 2], {})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -195,6 +197,55 @@ def test_after_its_connection_was_closed_a_client_makes_another(
     client.close()
     assert (len(api.asked), api.connections) == (4, 2)
     assert {attempt.code for attempt in world.attempts} == {"200"}
+
+
+A = b'{"a": 1}'
+RAW = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+RAW_DEFLATE = RAW.compress(A) + RAW.flush()
+FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n" + A
+CHUNKS = b"4;note=x\r\n" + A[:4] + b"\r\n0004\r\n" + A[4:] + b"\r\n0\r\nTrailer: x\r\n\r\n"
+
+
+def encoded(encoding: str, body: bytes) -> bytes:
+    return (
+        f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+
+
+ODD_REPLIES = {
+    "100": b"HTTP/1.1 100 Continue\r\n\r\n" + FINAL,
+    "103": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + FINAL,
+    "102, 103 and 199": b"HTTP/1.1 102 P\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\nHTTP/1.1 199 X\r\n\r\n"
+    + FINAL,
+    "203": FINAL.replace(b"200 OK", b"203 Changed"),
+    "no words": FINAL.replace(b" OK", b""),
+    "a length said twice in a line": FINAL.replace(b"8", b"8, 8"),
+    "a length said in two lines": FINAL.replace(b"Content", b"Content-Length: 8\r\nContent"),
+    "bare line feeds": FINAL.replace(b"\r\n", b"\n"),
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n" + CHUNKS,
+    "chunks and a length": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + CHUNKS,
+    "gzip": encoded("gzip", gzip.compress(A)),
+    "GZIP": encoded("GZIP", gzip.compress(A)),
+    "x-gzip": encoded("x-gzip", gzip.compress(A)),
+    "gzip in two members": encoded("gzip", gzip.compress(A[:3]) + gzip.compress(A[3:])),
+    "deflate": encoded("deflate", zlib.compress(A)),
+    "deflate without a header": encoded("deflate", RAW_DEFLATE),
+    "one in the other": encoded("deflate, gzip", gzip.compress(zlib.compress(A))),
+    "identity": encoded("identity", A),
+}
+
+
+@pytest.mark.parametrize("reply", ODD_REPLIES.values(), ids=ODD_REPLIES)
+def test_a_reply_is_read_in_every_form_that_http_allows(
+    reply: bytes, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = reply
+    world.timeout = 5.0
+    client = world.client()
+    assert [client.ask(endpoint) for _ in range(3)] == 3 * [{"a": 1}]
+    assert (len(api.asked), api.connections) == (3, 1)
 
 
 def test_a_base_url_may_have_a_path(api: Api, world: World, endpoint: Endpoint) -> None:

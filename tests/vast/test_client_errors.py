@@ -49,7 +49,60 @@ def whole(content: object, status: int = 200, **headers: str) -> Callable[[Api],
 CASES = [
     Case("unknown key", whole(AUTH, 404), "auth", "HTTP 404 (auth_error: Invalid user key)", 1),
     Case("no permission", whole({"detail": "Forbidden"}, 403), "auth", "HTTP 403 (Forbidden)", 1),
-    Case("revoked key", whole(b"", 401), "auth", "HTTP 401, an empty reply", 1),
+    Case("no permission, by 401", whole({"msg": "Not allowed"}, 401), "auth", "HTTP 401 (Not allowed)", 1),
+    *(
+        Case(f"{words} with {status}", whole({"success": False, "msg": words}, status), "auth", told, 1)
+        for words, status, told in (
+            ("Invalid user key", 401, "HTTP 401 (Invalid user key)"),
+            ("Invalid user key", 404, "HTTP 404 (Invalid user key)"),
+            (
+                "Session expired. Please log in again.",
+                404,
+                "HTTP 404 (Session expired. Please log in again.)",
+            ),
+            ("This action requires login.", 200, "HTTP 200 (This action requires login.)"),
+            (
+                "Two Factor Authentication is needed",
+                401,
+                "HTTP 401 (Two Factor Authentication is needed)",
+            ),
+        )
+    ),
+    Case(
+        "no key, as volumes says it",
+        whole({"detail": "Authentication credentials were not provided."}, 401),
+        "auth",
+        "HTTP 401 (Authentication credentials were not provided.)",
+        1,
+    ),
+    Case(
+        "unknown key in plain text",
+        whole(b"Invalid user key", 401),
+        "auth",
+        "HTTP 401, 16 bytes that are no JSON object",
+        1,
+    ),
+    *(
+        Case(
+            f"a firewall's page with {status}",
+            whole(b"<html>Forbidden. Please log in again.", status),
+            "bad_reply",
+            f"HTTP {status}, 37 bytes of HTML, not the API's",
+        )
+        for status in (401, 403)
+    ),
+    Case("an empty 401", whole(b"", 401), "client_error", "HTTP 401, an empty reply, not the API's"),
+    Case(
+        "a 403 in plain text",
+        whole(b"Forbidden", 403),
+        "client_error",
+        "HTTP 403, 9 bytes that are no JSON object, not the API's",
+    ),
+    Case("a 403 without words", whole({}, 403), "client_error", "HTTP 403, not the API's"),
+    *(
+        Case(f"{status} is tried again", whole(b"", status), "client_error", f"HTTP {status}, an empty reply")
+        for status in (408, 421, 425)
+    ),
     Case("auth_error with 200", whole(AUTH), "auth", "HTTP 200 (auth_error: Invalid user key)", 1),
     Case("auth_error with 500", whole(AUTH, 500), "auth", "HTTP 500 (auth_error: Invalid user key)", 1),
     Case(
@@ -104,11 +157,12 @@ CASES = [
     Case("204", lambda api: api.head(204), "bad_reply", "HTTP 204, an empty reply"),
     Case("another success", whole({}, 206), "bad_reply", "HTTP 206"),
     Case(
-        "not UTF-8",
-        whole(b'{"label": "\xff\xfe"}'),
+        "not UTF-8 where it matters",
+        whole(b'{"label": \xff\xfe}'),
         "bad_reply",
-        "HTTP 200, 15 bytes that are no JSON object",
+        "HTTP 200, 13 bytes that are no JSON object",
     ),
+    Case("another protocol", lambda api: api.head(101), "bad_reply", "HTTP 101, an empty reply"),
     Case("half of it", whole(b'{"label": "'), "bad_reply", "HTTP 200, 11 bytes that are no JSON object"),
     Case("deep", whole(100_000 * b"["), "bad_reply", "HTTP 200, 100000 bytes that are no JSON object"),
     Case(
@@ -182,6 +236,7 @@ CASES = [
     Case("silence in the headers", lambda api: api.hang(b"HTTP/1.1 200 OK\r\nA: b"), "timeout", LATE),
     Case("silence in the body", lambda api: api.hang(api.head(Content_Length="100")), "timeout", LATE),
     Case("a drop at a time in the headers", lambda api: api.drip(b"HTTP/1.1 200 OK\r\nA:"), "timeout", LATE),
+    Case("hint by hint", lambda api: api.drip(b"", b"HTTP/1.1 103 Hints\r\n\r\n"), "timeout", LATE),
     Case("header by header", lambda api: api.drip(b"HTTP/1.1 100 Go on\r\n", b"A: b\r\n"), "timeout", LATE),
     Case(
         "a drop at a time in the body", lambda api: api.drip(api.head(Content_Length="999")), "timeout", LATE
@@ -431,3 +486,21 @@ def test_huge_numbers_cost_themselves_only(api: Api, world: World, endpoint: End
     api.otherwise = api.reply(body)
     found: dict[str, Any] = world.client().ask(endpoint)
     assert found == {"huge": float("inf"), "large": int(50 * "1"), "small": 7, "half": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("body", "label"),
+    [
+        (b'{"label": "caf\xe9", "id": 7}', "caf\ufffd"),
+        (b'{"label": "\xff\xfe", "id": 7}', "\ufffd\ufffd"),
+        (b'{"label": "a\tb\nc\x00", "id": 7}', "a\tb\nc\x00"),
+        (b'{"label": "\\ud83d", "id": 7}', "\ud83d"),
+        (b'\xef\xbb\xbf{"label": "\xc3\xa9\xa9", "id": 7}', "\xe9\ufffd"),
+    ],
+)
+def test_a_bad_byte_costs_its_own_text_only(
+    body: bytes, label: str, api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = api.reply(body)
+    assert world.client().ask(endpoint) == {"label": label, "id": 7}
+    assert len(world.attempts) == 1
