@@ -13,8 +13,8 @@ from exporter.config.models import CollectorSettings, Limits
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.vast.client import Client, Options
+from exporter.vast.network import Network
 from exporter.vast.pace import Paces
-from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from bench.processes import Simulator

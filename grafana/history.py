@@ -31,8 +31,8 @@ from exporter.polling.loop import Context, Loop
 from exporter.simulator import INSTANCES, IncidentType, ManualClock, Reply, SimulatedVast
 from exporter.vast.client import Options
 from exporter.vast.keys import Key
+from exporter.vast.network import Network
 from exporter.vast.pace import Paces
-from exporter.vast.transport import Network
 from grafana import tsdb
 
 if TYPE_CHECKING:

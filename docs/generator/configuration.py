@@ -235,7 +235,9 @@ and what is allowed, and exit code 2. `vastai-exporter check-config FILE` says w
 With neither accounts in the file nor `VAST_API_KEY` or `VAST_API_KEY_FILE`, the key file of the vendor's own
 client is used: `$XDG_CONFIG_HOME/vastai/vast_api_key`, else `~/.config/vastai/vast_api_key`.
 
-The requests to the API also obey `HTTPS_PROXY`, `NO_PROXY` and `REQUESTS_CA_BUNDLE`.
+The requests to the API also obey `HTTPS_PROXY` and `NO_PROXY`. They trust the system's certificates, unless
+`REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` names others; `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the
+system's are.
 
 ## Durations
 

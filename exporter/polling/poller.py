@@ -16,8 +16,8 @@ from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
 from exporter.polling.scheduler import Scheduler
 from exporter.vast.client import Options
+from exporter.vast.network import Network
 from exporter.vast.pace import Paces
-from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,6 +129,7 @@ class Poller:
     def _context(self, loaded: Loaded) -> Context:
         api = loaded.config.api
         self._paces.set_min_interval(api.min_interval)
+        self._network.renew()
         options = Options(
             urls={"api": api.url},
             timeout=api.timeout,

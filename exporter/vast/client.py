@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.vast.endpoints import Endpoint, Host
+    from exporter.vast.network import Network
     from exporter.vast.pace import Paces
-    from exporter.vast.transport import Network
 
 #: How often one request is tried in all, where a further try may help.
 ATTEMPTS = 3
@@ -94,7 +94,7 @@ class Client:
         self._key = key
         self._wait = wait
         self._observe = observe
-        self._deadline = Deadline()
+        self._deadline = Deadline(options.network)
         self._adapter: Adapter | None = None
         self._request = requests.PreparedRequest()
         accepted = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}

@@ -10,23 +10,16 @@ from __future__ import annotations
 
 import io
 import socket
-import ssl
-import stat
-import threading
 from functools import partial
 from http.client import HTTPResponse, parse_headers
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, get_args
-from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
+from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 from urllib3.poolmanager import ProxyManager
-from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from exporter.vast.endpoints import Host
 
@@ -36,10 +29,11 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from urllib3 import PoolManager
 
+    from exporter.vast.network import Network
+
 
 #: What a server may say before its reply, but for 100, which http.client passes over, and 101, which is one.
 INFORMATIONAL = range(102, 200)
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Deadline:
@@ -48,7 +42,8 @@ class Deadline:
     It is for one request at a time. Its clock is the system's: no other would tell a socket how long to wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network) -> None:
+        self._network = network
         self._end = 0.0
         self._leaving: Callable[[], None] = lambda: None
 
@@ -72,11 +67,14 @@ class Deadline:
     def connect(self, host: str, port: int) -> socket.socket:
         """Connect to the first address that answers; each has an equal share of the time that is left.
 
+        The one that answered last is tried first, so that a dead one costs its share once, and not each time.
+
         Raises:
             OSError: none does.
 
         """
-        addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        addresses = self._network.in_order(host, port, [*found])
         failure = OSError("the name has no address")
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
@@ -89,6 +87,7 @@ class Deadline:
                 sock.close()
                 failure = error
             else:
+                self._network.answered(host, port, address)
                 return sock
         raise failure
 
@@ -96,59 +95,6 @@ class Deadline:
         """Note that something goes out on `sock` now, which may be a connection of some requests ago."""
         sock.settimeout(self.left())
         self._leaving()
-
-
-class Network:
-    """How hosts are reached, as `requests` reads it from the environment; once, for all connections."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._environments: dict[str, dict[str, Any]] = {}
-        self._tls: tuple[object, ssl.SSLContext] | None = None
-
-    def environment(self, url: str) -> dict[str, Any]:
-        """Return proxies and certificates for `url`."""
-        with self._lock:
-            if url not in self._environments:
-                found = requests.Session().merge_environment_settings(url, {}, None, None, None)
-                if urlsplit(url).hostname in LOOPBACK:  # no proxy gets to what is on this machine
-                    found["proxies"] = {}
-                self._environments[url] = {name: found[name] for name in ("proxies", "verify", "cert")}
-            return self._environments[url]
-
-    def tls(self, verify: bool | str) -> ssl.SSLContext:  # noqa: FBT001 - as `requests` has it
-        """Return the one that all connections share, and which is made anew when the certificates change.
-
-        With those that are usual it takes 16 ms to make and 0.75 MB.
-
-        Args:
-            verify: file or folder with the certificates to trust; True for those of `requests`.
-
-        Raises:
-            OSError: they can't be read.
-
-        """
-        path = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
-        try:
-            status = Path(path).stat()
-            state = path, status.st_mtime_ns, status.st_size
-            with self._lock:
-                if self._tls is None or self._tls[0] != state:
-                    self._tls = state, _trusting(path, folder=stat.S_ISDIR(status.st_mode))
-                return self._tls[1]
-        except ssl.SSLError:
-            raise
-        except OSError as error:
-            raise OSError(f"the certificates in {path} can't be read: {error.strerror}") from None
-
-
-def _trusting(path: str, *, folder: bool) -> ssl.SSLContext:
-    context = create_urllib3_context()
-    context.load_verify_locations(**{"capath" if folder else "cafile": path})
-    context.set_alpn_protocols(ALPN_PROTOCOLS)
-    # urllib3 does so for each connection. OpenSSL would free what another thread copies at that moment.
-    context.set_alpn_protocols = lambda alpn_protocols: None  # type: ignore[method-assign]  # noqa: ARG005
-    return context
 
 
 class Adapter(HTTPAdapter):

@@ -28,8 +28,8 @@ from exporter.metrics.fields import Problems
 from exporter.simulator import ManualClock
 from exporter.vast.client import Client, Options
 from exporter.vast.errors import ApiError
+from exporter.vast.network import Network
 from exporter.vast.pace import Paces
-from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

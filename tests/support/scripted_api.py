@@ -20,8 +20,8 @@ import pytest
 from exporter.vast.client import Attempt, Client, Options
 from exporter.vast.endpoints import Endpoint
 from exporter.vast.errors import Stopped
+from exporter.vast.network import Network
 from exporter.vast.pace import Paces
-from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
