@@ -61,6 +61,7 @@ class Run:
         clock: monotonic seconds.
         wall_clock: seconds since the epoch.
         report: told of values that were no use.
+        set_by: seconds by which the wall clock was set since the start.
 
     """
 
@@ -73,6 +74,7 @@ class Run:
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
     report: Callable[[Problems], None]
+    set_by: Callable[[], float] = lambda: 0.0
 
 
 class Collect(Protocol):

@@ -390,7 +390,13 @@ def _member(instance: Instance) -> Member:
 
 
 OBJECTS: paged.Objects[Instance, Member] = paged.Objects(
-    identity=IDENTITY, fields=FIELDS, rows=ROWS, complete=_complete, item=_member, follow=follow
+    identity=IDENTITY,
+    fields=FIELDS,
+    rows=ROWS,
+    complete=_complete,
+    item=_member,
+    moved=lambda member, seconds: member._replace(since=member.since + seconds),
+    follow=follow,
 )
 
 COLLECTOR = Collector(

@@ -57,6 +57,7 @@ class Objects(Generic[R, Item]):
             object before, and of the present time (epoch).
         item: what has to be known of an object later.
         follow: makes what the collector keeps from run to run (`Snapshot.memory`).
+        moved: returns an item after the wall clock was set by some seconds: with its epochs moved.
 
     """
 
@@ -66,6 +67,7 @@ class Objects(Generic[R, Item]):
     complete: Callable[[Record, Mapping[str, Any], Item | None, float], R]
     item: Callable[[R], Item]
     follow: Follow[Item] | None = None
+    moved: Callable[[Item, float], Item] = lambda item, _seconds: item
 
 
 def as_read(record: Record, _row: Mapping[str, Any], _before: None, _now: float) -> Record:
@@ -116,7 +118,8 @@ def _part(
     objects: Objects[R, Item],
     problems: Problems,
 ) -> Part[Key, Item]:
-    before = {key: item for part in old for key, item in part.items.items()}
+    set_by = run.set_by()
+    before = _before(old, objects, set_by)
     now = run.wall_clock()
     found: list[tuple[str, R]] = []
     items: dict[Key, Item] = {}
@@ -130,7 +133,20 @@ def _part(
         items=items,
         after=page.after,
         upto=page.upto,
+        set_by=set_by,
     )
+
+
+def _before(old: Sequence[Part[Key, Item]], objects: Objects[R, Item], set_by: float) -> Mapping[Key, Item]:
+    """Return what was known of some objects, by the wall clock as it is now."""
+    found: dict[Key, Item] = {}
+    for part in old:
+        seconds = set_by - part.set_by
+        items = part.items.items()
+        found.update(
+            part.items if not seconds else {key: objects.moved(item, seconds) for key, item in items}
+        )
+    return found
 
 
 def _pages_of(total: int | None, limit: int | None) -> int | None:

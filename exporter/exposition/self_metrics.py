@@ -165,7 +165,8 @@ class Runs:
     Attributes:
         interval: seconds, as configured.
         success: whether the last run succeeded.
-        last_success: epoch seconds of the end of the last successful run, 0 before it.
+        wall: makes epoch seconds of monotonic ones.
+        succeeded_at: monotonic seconds of the end of the last successful run, None before it.
         duration: seconds of the last successful run.
         pages: of the last successful run.
         objects: of the last successful run.
@@ -180,7 +181,8 @@ class Runs:
 
     interval: float
     success: bool = False
-    last_success: float = 0.0
+    wall: Callable[[float], float] = lambda moment: moment
+    succeeded_at: float | None = None
     duration: float = 0.0
     pages: int = 0
     objects: int = 0
@@ -191,10 +193,15 @@ class Runs:
     ended: bool = False
     error: str = ""
 
+    @property
+    def last_success(self) -> float:
+        """Epoch seconds of the end of the last successful run, 0 before it."""
+        return 0.0 if self.succeeded_at is None else self.wall(self.succeeded_at)
+
     def succeeded(self, *, at: float, duration: float, pages: int, objects: int) -> None:
-        """Note a successful run that ended at `at` (epoch)."""
+        """Note a successful run that ended at `at` (monotonic)."""
         self.success, self.error, self.failing, self.refused = True, "", 0, False
-        self.last_success, self.duration, self.pages, self.objects = at, duration, pages, objects
+        self.succeeded_at, self.duration, self.pages, self.objects = at, duration, pages, objects
         self.overruns += duration > self.interval
         self.ended = True
 
@@ -242,9 +249,11 @@ class _Counts:
 class _Series:
     """All series of one collector of one account."""
 
-    def __init__(self, account: str, collector: Collector, interval: float) -> None:
+    def __init__(
+        self, account: str, collector: Collector, interval: float, wall: Callable[[float], float]
+    ) -> None:
         self.labels = lines.labels(_RUN, (account, collector.name))
-        self.runs = Runs(interval=interval)
+        self.runs = Runs(interval=interval, wall=wall)
         self.failures = _Counts(FAILURES, self.labels, REASONS, self.runs.failures)
         self.unreadable = _Counts(UNREADABLE, self.labels, collector.fields, Counter())
         self.out_of_range = _Counts(OUT_OF_RANGE, self.labels, collector.ranged_fields, Counter())
@@ -260,6 +269,7 @@ class SelfMetrics:
 
     Attributes:
         lines_dropped: tells how many lines of the log could not be written so far.
+        wall: makes epoch seconds of monotonic ones; what is shown of them follows when the clock is set.
 
     """
 
@@ -271,6 +281,7 @@ class SelfMetrics:
         python_version: str = platform.python_version(),
     ) -> None:
         self.lines_dropped: Callable[[], int] = lambda: 0
+        self.wall: Callable[[float], float] = lambda moment: moment
         self._lock = threading.Lock()
         self._build = (version, revision, python_version)
         self._series: dict[tuple[str, str], _Series] = {}
@@ -279,7 +290,7 @@ class SelfMetrics:
         self._requests: Counter[tuple[str, ...]] = Counter()
         self._durations: dict[str, _Histogram] = {}
         self._tls_failures: Counter[str] = Counter()
-        self._reload: tuple[bool, float] = (False, 0.0)
+        self._reload: tuple[bool, float | None] = (False, None)
         self._web_config_is_good = True
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -287,7 +298,7 @@ class SelfMetrics:
 
     def add(self, account: str, collector: Collector, interval: float) -> Runs:
         """Begin the series of one collector of one account; all that are known stand there as 0."""
-        series = _Series(account, collector, interval)
+        series = _Series(account, collector, interval, self.wall)
         with self._lock:
             self._series[account, collector.name] = series
             for endpoint in collector.endpoints:
@@ -332,7 +343,7 @@ class SelfMetrics:
             self._tls_failures[reason] += 1
 
     def reloaded(self, *, at: float) -> None:
-        """Note that a configuration was accepted at `at` (epoch)."""
+        """Note that a configuration was accepted at `at` (monotonic)."""
         self._reload = (True, at)
 
     def reload_failed(self) -> None:
@@ -360,7 +371,7 @@ class SelfMetrics:
     def _samples(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         every = self._series.values()
-        succeeded = [series for series in every if series.runs.last_success]
+        succeeded = [series for series in every if series.runs.succeeded_at is not None]
 
         def put(metric: Metric, some: Iterable[_Series], value: Callable[[Runs], Number]) -> None:
             found[metric.name] = [lines.sample(metric.name, each.labels, value(each.runs)) for each in some]
@@ -393,8 +404,9 @@ class SelfMetrics:
         found[BUILD_INFO.name] = [lines.sample(BUILD_INFO.name, build, 1)]
         good, at = self._reload
         successful = int(good and self._web_config_is_good)
+        accepted = 0.0 if at is None else self.wall(at)
         found[RELOAD_SUCCESSFUL.name] = [lines.sample(RELOAD_SUCCESSFUL.name, "", successful)]
-        found[RELOAD_TIMESTAMP.name] = [lines.sample(RELOAD_TIMESTAMP.name, "", at)]
+        found[RELOAD_TIMESTAMP.name] = [lines.sample(RELOAD_TIMESTAMP.name, "", accepted)]
         return found
 
 

@@ -67,6 +67,7 @@ class Part(Generic[Key, Item]):
         items: what has to be known of each object beside its lines, by key, ascending.
         after: where the range begins, the key itself not in it; None for the beginning of all keys.
         upto: where it ends, the key itself in it; None for the end of all keys.
+        set_by: seconds by which the wall clock had been set when the reply came.
 
     """
 
@@ -75,6 +76,7 @@ class Part(Generic[Key, Item]):
     items: Mapping[Key, Item]
     after: Key | None = None
     upto: Key | None = None
+    set_by: float = 0.0
 
     def before(self, key: Key | None) -> Part[Key, Item] | None:
         """Return what this part says up to `key`, or None where it says nothing of that."""

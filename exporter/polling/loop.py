@@ -52,6 +52,7 @@ class Context:
         limits: of the number of series.
         event: makes what a run waits on until it is stopped.
         exposed: key files that were warned of because others can read them.
+        set_by: seconds by which the wall clock was set since the start.
 
     """
 
@@ -62,6 +63,7 @@ class Context:
     limits: Limits = field(default_factory=Limits)
     event: Callable[[], threading.Event] = threading.Event
     exposed: set[Path] = field(default_factory=set)
+    set_by: Callable[[], float] = lambda: 0.0
 
 
 class Loop:
@@ -230,6 +232,7 @@ class Loop:
             store=self.store,
             clock=self._clock,
             wall_clock=self.context.options.wall_clock,
+            set_by=self.context.set_by,
             report=lambda problems: self.context.self_metrics.problems(*self.job.id, problems),
         )
 
@@ -250,9 +253,7 @@ class Loop:
         seconds = self._clock() - started
         failing = self.runs.failing
         pages, objects = (last.pages, last.objects) if last is not None else (0, 0)
-        self.runs.succeeded(
-            at=self.context.options.wall_clock(), duration=seconds, pages=pages, objects=objects
-        )
+        self.runs.succeeded(at=self._clock(), duration=seconds, pages=pages, objects=objects)
         _log.info("run finished", extra={"fields": self._outcome("success", seconds, last)})
         if failing:
             _log.info("recovered", extra={"fields": self._fields() | {"failures": failing}})

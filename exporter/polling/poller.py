@@ -15,6 +15,7 @@ from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
 from exporter.polling.scheduler import Scheduler
+from exporter.polling.wall_clock import WallClock
 from exporter.vast.client import Options
 from exporter.vast.network import Network
 from exporter.vast.pace import Paces
@@ -64,7 +65,8 @@ class Poller:
         self._progress = progress
         self._intervals = intervals or {}
         self._clock = clock
-        self._wall_clock = wall_clock
+        self._wall_clock = WallClock(clock, wall_clock)
+        self.self_metrics.wall = self._wall_clock.at
         self._collectors = collectors
         self._network = Network()
         self._paces = Paces(clock=clock)
@@ -124,7 +126,7 @@ class Poller:
         self._loops = {job.id: loops[job.id] for job in wanted}
         self._loaded = loaded
         self.exposition = self._exposition(loaded)
-        self.self_metrics.reloaded(at=self._wall_clock())
+        self.self_metrics.reloaded(at=self._clock())
 
     def _context(self, loaded: Loaded) -> Context:
         api = loaded.config.api
@@ -147,6 +149,7 @@ class Poller:
             progress=self._progress,
             limits=loaded.config.limits,
             exposed=self._exposed,
+            set_by=self._wall_clock.set_by,
         )
 
     def _exposition(self, loaded: Loaded) -> Exposition:

@@ -15,6 +15,7 @@ from exporter.exposition.self_metrics import SelfMetrics
 from exporter.logs import Redactor
 from exporter.polling.job import Job
 from exporter.polling.loop import LONGEST_PAUSE, Context, Loop
+from exporter.polling.wall_clock import WallClock
 from exporter.vast.client import ATTEMPTS
 from exporter.vast.keys import Key
 from exporter.vast.pace import LONGEST_WAIT
@@ -66,6 +67,7 @@ class Accounts:
         self.asked: list[float] = []
         self.patience = world.timeout
         self.self_metrics = SelfMetrics()
+        self.self_metrics.wall = WallClock(world.time, lambda: world.wall_clock).at
         self._world = world
         self._time = world.time
         self._start = world.time.now
