@@ -29,6 +29,8 @@ from exporter.logs import Redactor
 from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.simulator import INSTANCES, IncidentType, ManualClock, Reply, SimulatedVast
+from exporter.simulator.fleet.catalog import Workload
+from exporter.simulator.fleet.sensors import load
 from exporter.vast.client import Options
 from exporter.vast.keys import Key
 from exporter.vast.network import Network
@@ -48,6 +50,10 @@ INTERVALS = {collector.name: 60.0 for collector in COLLECTORS}
 TARGET = 'job="vastai-exporter",instance="localhost:10622"'
 #: What a calm fleet's disks are filled to at most.
 MOST_OF_DISK = 0.8
+#: Where work may stay away for so long that a GPU counts as idle, and how busy a calm fleet's are then, in
+#: percent.
+RESTING = {Workload.NOTEBOOK, Workload.SERVING}
+LEAST_BUSY = 30.0
 #: The fleet is divided between these; the first is the simulator's own.
 SHARES = {"research": 0.7, "production": 0.3}
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
@@ -209,14 +215,21 @@ def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
             IncidentType.DISK_FILLING,
             IncidentType.OVERHEATING,
             IncidentType.OUTBID,
+            IncidentType.QUEUED,
+            IncidentType.BOOT_FAILURE,
             IncidentType.CONTRACT_ENDING,
         ),
+        0.93: lambda: vast.fleet.clear(IncidentType.HOST_OFFLINE),
         0.98: lambda: show(label="renamed"),
     }
 
 
 def _soothe(vast: SimulatedVast) -> None:
-    """Undo what is no incident in the simulator but needs a hand: short contracts, full disks, freezing."""
+    """Undo what is no incident in the simulator but needs a hand, or looks as if it did.
+
+    Those are short contracts, full disks and freezing; interruptible instances that their user has stopped,
+    which look as if they were outbid; and GPUs without work for a quarter of an hour.
+    """
     for account in vast.accounts:
         fleet = vast.fleet_of(account)
         for number in fleet.ids():
@@ -227,8 +240,10 @@ def _soothe(vast: SimulatedVast) -> None:
             if profile.disk_share + profile.disk_growth > MOST_OF_DISK:
                 usage = MOST_OF_DISK * instance.contract.disk_space
                 fleet.override(number, disk_util=MOST_OF_DISK, disk_usage=usage)
-            if instance.status == "frozen":
+            if instance.status == "frozen" or (instance.contract.is_bid and instance.intended == "stopped"):
                 fleet.set_status(number, "running")
+            if profile.workload in RESTING:
+                fleet.override(number, gpu_util=max(LEAST_BUSY, round(100 * load(profile, fleet.now), 1)))
 
 
 def _dated(scrape: bytes, now: float) -> bytes:

@@ -26,8 +26,12 @@ from grafana.lib.promql import (
     ACCOUNT_BURN,
     BURN,
     CHOSEN_BURN,
+    COUNTED_24H,
+    COUNTED_30D,
     GPU_PRICE,
     IDLE_BURN,
+    LABEL_SPENT_24H,
+    LABEL_SPENT_30D,
     LASTS,
     MEDIAN_GPU_PRICE,
     NONE,
@@ -41,6 +45,7 @@ from grafana.lib.promql import (
     named,
     series,
     spent,
+    traffic_cost,
     with_status,
 )
 from grafana.lib.thresholds import duration, span, threshold, why
@@ -61,7 +66,24 @@ NOT_KNOWN = "Nothing was spent, or nothing is known of the chosen range. The das
 KNOWN_HOURS = (
     f"(count_over_time(group({ACCOUNT_BURN}{{{ACCOUNT}}})[$__range:$__interval]) * $__interval_ms / 3.6e6)"
 )
-IN_RANGE = f"In the chosen time range, in {STEPS} steps; bandwidth is in none of it."
+IN_RANGE = f"In the chosen time range, in {STEPS} steps; an estimate by status, without traffic."
+COUNTER = f"vastai_account_spend_dollars_total{{{ACCOUNT}}}"
+#: What Vast.ai counted in the chosen time range: as it only grows, its least value is that of the beginning.
+COUNTED = (
+    f"sum(max by (account) (max_over_time({COUNTER}[$__range]))"
+    f" - on (account) min by (account) (min_over_time({COUNTER}[$__range])))"
+)
+#: Longer than the steps in which Vast.ai counts.
+WINDOW = "30m"
+#: Where less than a window is known, a rate would be too low.
+COUNTED_RATE = (
+    f"3600 * sum(max by (account) (rate({COUNTER}[{WINDOW}]))"
+    f" and on (account) max by (account) ({COUNTER} offset {WINDOW}))"
+)
+ESTIMATE = f"(sum({CHOSEN_BURN}) or {NONE})"
+TRAFFIC = {way: f"sum({chosen(traffic_cost(way, WINDOW), CHOSEN_BURN)})" for way in ("down", "up")}
+ALL_TRAFFIC = " + ".join(f"({cost} or {NONE})" for cost in TRAFFIC.values())
+LABEL_COUNTER = f'vastai_label_burned_dollars_total{{{ACCOUNT},label=~"$label"}}'
 
 
 def build() -> Board:
@@ -71,12 +93,13 @@ def build() -> Board:
     _sums(board)
     board.section("What is it spent on")
     _burn(board)
+    board.section("Is the estimate true").row(8, (14, _estimate_and_count()), (10, _traffic_costs()))
     board.section("What was spent in the chosen time range")
     _spenders(board)
     board.section("Do I pay too much")
     board.row(9, (10, _waste()), (14, _prices()))
     board.section("How long does it last")
-    board.row(5, (24, _accounts())).row(8, (12, _contracts()), (12, _prepaid()))
+    board.row(5, (10, _accounts()), (14, _spent_by_account())).row(8, (12, _contracts()), (12, _prepaid()))
     return board
 
 
@@ -88,7 +111,7 @@ def _dollars(title: str, about: str, expression: str, *colors: tuple[float | Non
 
 def _sums(board: Board) -> None:
     board.row(
-        4,
+        5,
         (4, _spent()),
         (4, _that_is_a_month()),
         (4, _i_pay_an_hour()),
@@ -99,26 +122,32 @@ def _sums(board: Board) -> None:
 
 
 def _spent() -> Panel:
-    return _dollars(
+    return stat(
         "Spent",
-        f"{IN_RANGE} Times of which nothing is known count as nothing.",
-        f"sum({SPENT}) or {NONE_EVER}",
-    )
+        f"Estimate: {IN_RANGE[0].lower()}{IN_RANGE[1:]} Times of which nothing is known count as nothing."
+        " Vast.ai: what it says was spent in that time, traffic included and no gap left out; of whole"
+        " accounts, whatever label, GPU model or instance is chosen.",
+        Query(f"sum({SPENT}) or {NONE_EVER}", "estimate"),
+        Query(COUNTED, "Vast.ai"),
+        unit=DOLLARS,
+        decimals=2,
+        steps=((None, NEUTRAL),),
+    ).max_data_points(STEPS)
 
 
 def _that_is_a_month() -> Panel:
     return _dollars(
-        "That is a month",
+        "That is a month (estimate)",
         f"What {MONTH_HOURS} hours cost at the average of the chosen time range, of the hours that are"
-        " known. Choose a range that is typical, such as a week.",
+        " known; an estimate, without traffic. Choose a range that is typical, such as a week.",
         f"{MONTH_HOURS} * (sum({SPENT}) or {NONE_EVER}) / {KNOWN_HOURS}",
     )
 
 
 def _i_pay_an_hour() -> Panel:
     return _dollars(
-        "I pay an hour",
-        "What all chosen instances cost at this moment.",
+        "I pay an hour (estimate)",
+        "What all chosen instances cost at this moment; an estimate by status, without traffic.",
         f"sum({chosen(series(BURN))}) or {NONE}",
     )
 
@@ -127,7 +156,8 @@ def _idle_waste() -> Panel:
     return _dollars(
         "Idle waste",
         f"{IN_RANGE} An instance counts as idle where its GPU stayed below"
-        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')}, or where it is frozen.",
+        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')}, or where it is frozen."
+        " One that has no telemetry doesn't count.",
         f"sum({chosen(spent(series(IDLE_BURN)), CHOSEN_EVER)}) or {NONE_EVER}",
         (None, GOOD),
         (0.005, WASTE),
@@ -191,22 +221,10 @@ def _over_time(label: str, title: str) -> Panel:
 
 
 def _spenders(board: Board) -> None:
-    def dearest(label: str) -> str:
-        total = f"sum by ({label}) ({SPENT})"
-        return f"sort_desc(topk(10, {named(total) if label == 'label' else total}))"
-
-    by_label = bars(
-        "By label",
-        "The ten that cost most. An instance whose label was changed counts for each at its time.",
-        Query(dearest("label"), "{{label}}"),
-        unit=DOLLARS,
-        color=NEUTRAL,
-        decimals=2,
-    )
     by_model = bars(
         "By GPU model",
         "The ten that cost most.",
-        Query(dearest("gpu_name"), "{{gpu_name}}"),
+        Query(f"sort_desc(topk(10, sum by (gpu_name) ({SPENT})))", "{{gpu_name}}"),
         unit=DOLLARS,
         color=NEUTRAL,
         decimals=2,
@@ -228,9 +246,64 @@ def _spenders(board: Board) -> None:
     )
     board.row(
         9,
-        (6, by_label.max_data_points(STEPS)),
-        (6, by_model.max_data_points(STEPS)),
-        (12, instances.max_data_points(STEPS)),
+        (9, _by_label()),
+        (5, by_model.max_data_points(STEPS)),
+        (10, instances.max_data_points(STEPS)),
+    )
+
+
+def _by_label() -> Panel:
+    return rows(
+        "By label (estimate)",
+        "What the instances of each label cost by their status, without traffic, in the chosen time range,"
+        " in 24 hours and in 30 days; dearest first. An instance whose label was changed counts for each at"
+        " its time. It follows account and label, not GPU model and instance.",
+        Query(named(f"sum by (label) (max by (account, label) (increase({LABEL_COUNTER}[$__range])))")),
+        Query(named(f'sum by (label) ({LABEL_SPENT_24H}{{{ACCOUNT},label=~"$label"}})')),
+        Query(named(f'sum by (label) ({LABEL_SPENT_30D}{{{ACCOUNT},label=~"$label"}})')),
+        columns=(
+            Column(field="label", title="label"),
+            Column(field="Value #A", title="chosen range", unit=DOLLARS, decimals=2, width=110),
+            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=2, width=85),
+            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=2, width=85),
+        ),
+        worst_first="Value #A",
+        no_value=NOT_KNOWN,
+    )
+
+
+def _estimate_and_count() -> Panel:
+    return lines(
+        "Spend rate: the estimate, and what Vast.ai counts",
+        "The estimate is what the chosen instances cost by their status at each moment; to that comes their"
+        f" billed traffic, the mean of {WINDOW}. What Vast.ai counts is all that the accounts spent,"
+        f" whatever is chosen, as a rate over {WINDOW}: it follows later. Where all instances are chosen and"
+        " it stays above the estimates, something is paid for that they don't know, such as volumes.",
+        Query(ESTIMATE, "estimate, without traffic"),
+        Query(f"{ESTIMATE} + {ALL_TRAFFIC}", "estimate, with traffic"),
+        Query(COUNTED_RATE, "counted by Vast.ai"),
+        unit=DOLLARS_PER_HOUR,
+        colors={
+            "estimate, without traffic": OFF,
+            "estimate, with traffic": NEUTRAL,
+            "counted by Vast.ai": WATCH,
+        },
+        no_value=NOT_KNOWN,
+    )
+
+
+def _traffic_costs() -> Panel:
+    return stacked(
+        lines(
+            "What billed traffic costs",
+            f"Of the chosen instances, at the prices of their machines, the mean of {WINDOW}. It is in no"
+            " estimate but the one beside.",
+            Query(TRAFFIC["down"], "download"),
+            Query(TRAFFIC["up"], "upload"),
+            unit=DOLLARS_PER_HOUR,
+            colors={"download": NEUTRAL, "upload": WATCH},
+            no_value="No traffic was billed in the chosen time range",
+        )
     )
 
 
@@ -308,13 +381,10 @@ PREPAID_STEPS = (
 def _accounts() -> Panel:
     return rows(
         "Accounts",
-        "The shortest-lived first. What was spent in 24 hours and in 30 days, as far back as is known, and"
-        " the credit. Auto-billed ones are topped up by themselves. An account of which the exporter may not"
-        " read the credit has none here.",
+        "The shortest-lived first. Auto-billed ones are topped up by themselves. An account of which the"
+        " exporter may not read the credit is not here.",
         Query(f"min by (account) ({LASTS})"),
         Query(f"min by (account) (vastai_account_credit_dollars{{{ACCOUNT}}})"),
-        Query(f"max by (account) ({SPENT_24H}{{{ACCOUNT}}})"),
-        Query(f"max by (account) ({SPENT_30D}{{{ACCOUNT}}})"),
         columns=(
             Column(field="account", title="account"),
             Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
@@ -323,15 +393,33 @@ def _accounts() -> Panel:
                 title="lasts",
                 unit=SECONDS,
                 decimals=1,
-                width=90,
+                width=100,
                 mappings=AUTO_BILLED,
                 steps=RUNWAY_STEPS,
             ),
-            Column(field="Value #C", title="24 hours", unit=DOLLARS, decimals=2, width=90),
-            Column(field="Value #D", title="30 days", unit=DOLLARS, decimals=2, width=90),
         ),
         worst_first="Value #A",
         ascending=True,
+    )
+
+
+def _spent_by_account() -> Panel:
+    return rows(
+        "What each account has spent",
+        "In 24 hours and in 30 days, as far back as is known. The estimate is by status, without traffic;"
+        " Vast.ai counts all that was spent.",
+        Query(f"max by (account) ({COUNTED_30D}{{{ACCOUNT}}})"),
+        Query(f"max by (account) ({SPENT_30D}{{{ACCOUNT}}})"),
+        Query(f"max by (account) ({COUNTED_24H}{{{ACCOUNT}}})"),
+        Query(f"max by (account) ({SPENT_24H}{{{ACCOUNT}}})"),
+        columns=(
+            Column(field="account", title="account"),
+            Column(field="Value #D", title="24 h, estimate", unit=DOLLARS, decimals=2, width=115),
+            Column(field="Value #C", title="24 h, Vast.ai", unit=DOLLARS, decimals=2, width=105),
+            Column(field="Value #B", title="30 days, estimate", unit=DOLLARS, decimals=2, width=140),
+            Column(field="Value #A", title="30 days, Vast.ai", unit=DOLLARS, decimals=2, width=130),
+        ),
+        worst_first="Value #B",
     )
 
 

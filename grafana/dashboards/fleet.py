@@ -10,7 +10,10 @@ from grafana.lib.palette import (
     CRITICAL,
     CRITICAL_RANK,
     GOOD,
+    INSTEAD,
     NEUTRAL,
+    OFF,
+    PLAIN,
     REASONS,
     STATUS_WORDS,
     STATUSES,
@@ -28,6 +31,7 @@ from grafana.lib.panels import (
     SECONDS,
     Column,
     Query,
+    as_bars,
     bars,
     filled,
     limited,
@@ -35,6 +39,7 @@ from grafana.lib.panels import (
     rows,
     stacked,
     stat,
+    without_values,
 )
 from grafana.lib.promql import (
     ACCOUNT,
@@ -49,11 +54,13 @@ from grafana.lib.promql import (
     TROUBLE,
     chosen,
     described,
+    events,
     named,
     one,
     series,
     stale,
     with_status,
+    without,
 )
 from grafana.lib.thresholds import duration, span, threshold, why
 
@@ -77,6 +84,9 @@ or {WELL} * group(vastai_collector_success{{{COLLECTOR}}})"""
 GPUS = one("vastai_instance_num_gpus")
 UTIL = chosen(series("vastai_instance_gpu_util_ratio"))
 HEAT = chosen(series("vastai_instance_gpu_temp_celsius"))
+NO_TELEMETRY = f"{one('vastai_instance_telemetry_missing')} == 1"
+#: What the status alone doesn't tell, by the reason that does.
+SPECIAL = {reason: series(TROUBLE, f'reason="{reason}"') for reason in INSTEAD}
 
 
 def build() -> Board:
@@ -85,6 +95,7 @@ def build() -> Board:
     board.annotate(alerts())
     _answers(board)
     board.section("What needs a hand").row(11, (24, _troubles()))
+    board.section("What happened").row(6, (14, _status_changes()), (10, _came_and_went()))
     board.section("What do I pay for, right now")
     _spending(board)
     board.section("Are the GPUs running, busy and cool")
@@ -108,11 +119,11 @@ def _is_all_well() -> Panel:
     return filled(
         stat(
             "Is all well?",
-            "Act now: an instance has ended, is offline, down, outbid or too hot, or the credit lasts less"
-            f" than {span('credit_warning_seconds')} and nobody tops it up. Look: something in the list below"
-            " is amiss, and can wait. Blind: the exporter is not scraped, or has read nothing for"
-            f" {threshold('stale_intervals'):.0f} intervals (see the dashboard Exporter); what you see may be"
-            " old. It is about the accounts and instances chosen above.",
+            "Act now: an instance has ended, is offline, down, outbid or too hot, its host gave up its start,"
+            f" or the credit lasts less than {span('credit_warning_seconds')} and nobody tops it up. Look:"
+            " something in the list below is amiss, and can wait. Blind: the exporter is not scraped, or has"
+            f" read nothing for {threshold('stale_intervals'):.0f} intervals (see the dashboard Exporter);"
+            " what you see may be old. It is about the accounts and instances chosen above.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
@@ -175,7 +186,8 @@ def _idle_waste() -> Panel:
     return stat(
         "Idle waste",
         f"Dollars an hour for instances whose GPU stayed below {threshold('idle_util_ratio'):.0%} for"
-        f" {duration('idle_window')} ({why('idle_window')}), and for frozen ones. Stop or destroy them. Red"
+        f" {duration('idle_window')} ({why('idle_window')}), and for frozen ones. Without telemetry nobody"
+        " knows whether one is idle: it doesn't count. Stop or destroy them. Red"
         f" from {threshold('idle_waste_dollars_per_hour'):.0f} $/h ({why('idle_waste_dollars_per_hour')}).",
         Query(f"sum({chosen(series(IDLE_BURN))}) or {NONE}"),
         unit=DOLLARS_PER_HOUR,
@@ -216,12 +228,15 @@ def _troubles() -> Panel:
         f" {threshold('disk_warning_ratio'):.0%}, memory from {threshold('mem_ratio'):.0%}"
         f" ({why('mem_ratio')}), starting for {threshold('trouble_stuck_seconds') / 60:.0f} minutes,"
         f" contract ending within {span('contract_warning_seconds')}"
-        f" ({why('contract_warning_seconds')}). They are the alerts' thresholds without their waiting time.",
+        f" ({why('contract_warning_seconds')}). They are the alerts' thresholds without their waiting time."
+        f" Outbid or stopped: an interruptible one that ran within {duration('outbid_window')}; the API shows"
+        " an outbid and a stop by its user alike. Waits for its GPU: others have it; it starts, and costs,"
+        " whenever that is free.",
         Query(ranked),
         Query(beside(BURN)),
         Query(beside(STATUS_AGE)),
         columns=(
-            Column(field="reason", title="reason", mappings=REASONS, width=150),
+            Column(field="reason", title="reason", mappings=REASONS, width=160),
             Column(field="instance_id", title="instance", link=instance_link(), width=90),
             Column(field="label", title="label"),
             Column(field="gpu_name", title="GPU model", width=110),
@@ -233,6 +248,46 @@ def _troubles() -> Panel:
         ),
         worst_first="Value #A",
         no_value="Nothing needs a hand, as far as the data go (is the first tile green?)",
+    )
+
+
+def _status_changes() -> Panel:
+    return stacked(
+        as_bars(
+            without_values(
+                lines(
+                    "Status changes",
+                    "How many instances came to a status in each step, as the exporter saw it from one"
+                    " reading to the next. It follows the account only; the exporter's log has a line for"
+                    " each change.",
+                    Query(
+                        f"sum by (to) ({events('vastai_status_changes_total', 'from', 'to')}) > 0", "{{to}}"
+                    ),
+                    unit=COUNT,
+                    decimals=0,
+                    colors=STATUSES,
+                    no_value="No status changed in the chosen time range",
+                )
+            )
+        )
+    )
+
+
+def _came_and_went() -> Panel:
+    return as_bars(
+        without_values(
+            lines(
+                "Instances that appeared and disappeared",
+                "How many were there for the first time in each step, and how many no longer: rented and"
+                " destroyed, most often. It follows the account only.",
+                Query(f"sum({events('vastai_instances_appeared_total')}) > 0", "appeared"),
+                Query(f"sum({events('vastai_instances_disappeared_total')}) > 0", "disappeared"),
+                unit=COUNT,
+                decimals=0,
+                colors={"appeared": NEUTRAL, "disappeared": OFF},
+                no_value="None came or went in the chosen time range",
+            )
+        )
     )
 
 
@@ -263,9 +318,9 @@ def _work(board: Board) -> None:
 def _how_busy_are_the_gpus() -> Panel:
     return lines(
         "How busy are the GPUs",
-        "Of the running instances at each moment: the busiest tenth is above the upper line, half are"
-        " above the middle one, and the least busy tenth is below the lower one. A low middle line means"
-        " that the fleet is larger than its work.",
+        "Of the running instances that have telemetry: the busiest tenth is above the upper line, half"
+        " are above the middle one, and the least busy tenth is below the lower one. A low middle line"
+        " means that the fleet is larger than its work.",
         Query(f"quantile(0.9, {UTIL})", "busiest tenth above"),
         Query(f"quantile(0.5, {UTIL})", "median"),
         Query(f"quantile(0.1, {UTIL})", "least busy tenth below"),
@@ -279,7 +334,7 @@ def _how_hot_are_the_gpus() -> Panel:
     return limited(
         lines(
             "How hot are the GPUs",
-            "Of the running instances. The dashed lines are where alerts begin:"
+            "Of the running instances that have telemetry. The dashed lines are where alerts begin:"
             f" {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}) and"
             f" {threshold('hot_critical_celsius'):.0f} °C ({why('hot_critical_celsius')}).",
             Query(f"max({HEAT})", "hottest"),
@@ -303,16 +358,20 @@ def _instances_by_status() -> Panel:
     return stacked(
         lines(
             "Instances by status",
-            "Green runs; blue is on its way; purple is frozen, which is paid in full; grey was stopped by"
-            " its user; orange and red can't be reached.",
+            "Green runs; blue is on its way; purple is frozen, which is paid in full; grey is stopped, by its"
+            " user, an outbid or its host; orange and red can't be reached. Queued and boot failed are no"
+            " statuses of the API: a queued one starts whenever its GPU is free (cur_state stopped,"
+            " next_state running); where a boot failed the status stays what it was, but its host has"
+            " given up.",
             Query(
-                f"count by (status) ({chosen(series(STATUS))}) or 0 * group by (status)"
-                f" (vastai_instances{{{ACCOUNT}}})",
+                f"count by (status) ({chosen(without(series(STATUS), *SPECIAL.values()))})"
+                f" or 0 * group by (status) (vastai_instances{{{ACCOUNT}}})",
                 "{{status}}",
             ),
+            *(Query(f"count({chosen(found)})", INSTEAD[reason][0]) for reason, found in SPECIAL.items()),
             unit=COUNT,
             decimals=0,
-            colors=STATUSES,
+            colors=STATUSES | dict(INSTEAD.values()),
         )
     )
 
@@ -321,14 +380,18 @@ def _gpus_paid_for_running_idle() -> Panel:
     return lines(
         "GPUs: paid for, running, idle",
         "Paid for are those of running, frozen, rebooting and unknown instances. The gap between paid for"
-        " and running does no work; neither do the idle ones, which the first row counts in dollars.",
+        " and running does no work; neither do the idle ones, which the first row counts in dollars. Of those"
+        " without telemetry nobody knows; on some hosts every second reading has none.",
         Query(f"sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{{PAID}}}) or {NONE}", "paid for"),
         Query(
             f'sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{status="running"}}) or {NONE}',
             "running",
         ),
         Query(f"sum({chosen(GPUS)} and on (account, instance_id) {IDLE_BURN}) or {NONE}", "idle"),
+        Query(
+            f"sum({chosen(GPUS)} and on (account, instance_id) {NO_TELEMETRY}) or {NONE}", "without telemetry"
+        ),
         unit=COUNT,
         decimals=0,
-        colors={"paid for": NEUTRAL, "running": GOOD, "idle": WASTE},
+        colors={"paid for": NEUTRAL, "running": GOOD, "idle": WASTE, "without telemetry": PLAIN},
     )

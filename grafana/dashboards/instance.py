@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from grafana.lib.board import INSTANCE_ALERTS, Annotation, Board, alerts, instance_link
@@ -9,8 +10,10 @@ from grafana.lib.palette import (
     AUTO_BILLED,
     CRITICAL,
     GOOD,
+    INSTEAD,
     NEUTRAL,
     OFF,
+    PLAIN,
     REASONS,
     STATUS_WORDS,
     STATUSES,
@@ -49,31 +52,48 @@ from grafana.lib.promql import (
     STATUS,
     STATUS_AGE,
     TROUBLE,
+    billed,
     described,
     series,
     spent,
+    traffic_cost,
     unique,
 )
 from grafana.lib.thresholds import span, threshold, why
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from grafana.lib.panels import Panel
 
 #: Where a number has to stand for a status: 1 for the first of STATUSES, this for what the API adds.
 OTHER = 99
 NUMBERED = {status: number for number, status in enumerate(STATUSES, start=1)}
+#: The same for what the status alone doesn't tell, and for missing telemetry.
+INSTEAD_NUMBERED = {reason: number for number, reason in enumerate(INSTEAD, start=20)}
+NO_TELEMETRY = 30
+
+
+def _numbers(label: str, statuses: Iterable[str]) -> list[str]:
+    """Return the numbers of the statuses that a label of STATUS may say."""
+    known = [(NUMBERED[status], series(STATUS, f'{label}="{status}"')) for status in statuses]
+    return [f"{number} * group({selector})" for number, selector in (*known, (OTHER, series(STATUS)))]
+
+
+def _special(reason: str, number: int) -> str:
+    matcher = f'reason="{reason}"'
+    return f"{number} * group({series(TROUBLE, matcher)})"
+
+
 STATE_NUMBER = " or ".join(
-    f"{number} * group({selector})"
-    for number, selector in [
-        *((number, series(STATUS, f'status="{status}"')) for status, number in NUMBERED.items()),
-        (OTHER, series(STATUS)),
-    ]
+    [*itertools.starmap(_special, INSTEAD_NUMBERED.items()), *_numbers("status", STATUSES)]
 )
-STATE_WORDS = {str(number): (status, STATUSES[status]) for status, number in NUMBERED.items()} | {
-    str(OTHER): ("another", WARNING)
-}
+INTENDED_NUMBER = " or ".join(_numbers("intended_status", ("running", "frozen", "stopped")))
+STATE_WORDS = (
+    {str(number): (status, STATUSES[status]) for status, number in NUMBERED.items()}
+    | {str(number): INSTEAD[reason] for reason, number in INSTEAD_NUMBERED.items()}
+    | {str(OTHER): ("another", WARNING), str(NO_TELEMETRY): ("missing", PLAIN)}
+)
 #: What is rented, a group a query: Grafana keeps the order of queries, but not that of series.
 HARDWARE = (
     {
@@ -100,6 +120,12 @@ HARDWARE = (
 )
 
 RUNNING = "Shown only while it runs: on other rows the API repeats the last value."
+#: Of the GPUs. On some hosts every second reading has no telemetry, which would leave nothing of a line.
+BRIDGE = "3m"
+MEASURED = f"A gap while it runs is missing telemetry, not 0; one that is shorter than {BRIDGE} is bridged."
+UNMEASURED = "It does not run, or has no telemetry of its GPUs. The dashboard Exporter says more."
+#: Longer than the steps in which billed traffic is counted.
+TRAFFIC_WINDOW = "15m"
 
 
 def build() -> Board:
@@ -151,8 +177,10 @@ def _status() -> Panel:
         stat(
             "Status",
             "What the API says it is (actual_status). Green runs; blue is on its way; purple is frozen and"
-            " paid in full; grey is stopped; orange and red can't be reached. exited, unknown and offline"
-            " don't become running by themselves.",
+            " paid in full; grey is stopped, by its user, an outbid or its host, which the API shows alike;"
+            " orange and red can't be reached. Queued: it waits for its GPU, which others have, and starts,"
+            " and costs, whenever that is free (cur_state stopped, next_state running). Boot failed: its host"
+            " has given up the start, and nothing happens until somebody starts it again.",
             Query(STATE_NUMBER),
             unit=COUNT,
             mappings=STATE_WORDS,
@@ -271,10 +299,15 @@ def _hardware() -> Panel:
 
 
 def _history() -> Panel:
+    missing = series("vastai_instance_telemetry_missing")
     return timeline(
         "Status over time",
-        "What the API said it was. A gap means that nobody asked, or that the instance was not there.",
+        "What the API said it was, and what it was meant to be: after an outbid and a failed start as well as"
+        " after a stop by its user, that is stopped. Telemetry shows when the GPUs' was missing for"
+        f" {BRIDGE}. A gap means that nobody asked, or that the instance was not there.",
         Query(STATE_NUMBER, "status"),
+        Query(INTENDED_NUMBER, "meant to be"),
+        Query(f"{NO_TELEMETRY} * (max(min_over_time({missing}[{BRIDGE}])) == 1)", "telemetry"),
         mappings=STATE_WORDS,
     )
 
@@ -293,6 +326,12 @@ def _troubles() -> Panel:
     )
 
 
+def _reading(metric: str) -> str:
+    """Return what was last read while it runs, where that is not long ago."""
+    running = series(STATUS, 'status="running"')
+    return f"max(last_over_time({series(metric)}[{BRIDGE}]) and on (account, instance_id) {running})"
+
+
 def _work(board: Board) -> None:
     board.row(7, (8, _gpu_utilisation()), (8, _gpu_temperature()), (8, _gpu_memory())).row(
         7, (8, _processor()), (8, _memory()), (8, _disk())
@@ -300,13 +339,16 @@ def _work(board: Board) -> None:
 
 
 def _processor() -> Panel:
-    return lines(
-        "Processor",
-        "As the API sends it; the vendor does not say what 1 means. Watch how it changes, not what it is."
-        f" {RUNNING}",
-        Query(f"max({series('vastai_instance_cpu_util_ratio')})", "cpu_util"),
-        unit="short",
-        colors={"cpu_util": NEUTRAL},
+    return limited(
+        lines(
+            "CPU utilisation",
+            f"Of the rented virtual CPUs together (cpu_util). {RUNNING}",
+            Query(_reading("vastai_instance_cpu_util_ratio"), "utilisation"),
+            unit=RATIO,
+            colors={"utilisation": NEUTRAL},
+            no_value=UNMEASURED,
+        ),
+        reach=1,
     )
 
 
@@ -325,8 +367,10 @@ def _memory() -> Panel:
 def _disk() -> Panel:
     return lines(
         "Disk",
-        f"In use, and what is rented. The alert begins at {threshold('disk_warning_ratio'):.0%} where it is"
-        " filling. A disk can't be made larger: delete, or move to another instance.",
+        f"In use, and what is rented. An alert says that it is filling from"
+        f" {threshold('disk_filling_ratio'):.0%} on where it will be full within"
+        f" {span('disk_horizon_seconds')}, and that it is full at {threshold('disk_critical_ratio'):.0%}. A"
+        " disk can't be made larger: delete, or move to another instance.",
         Query(f"max({series('vastai_instance_disk_usage_bytes')})", "in use"),
         Query(f"max({series('vastai_instance_disk_space_bytes')})", "rented"),
         unit="decbytes",
@@ -338,12 +382,13 @@ def _gpu_utilisation() -> Panel:
     return limited(
         lines(
             "GPU utilisation",
-            "One value for all of its GPUs. Below the dashed line it counts as idle"
-            f" ({why('idle_util_ratio')}). {RUNNING}",
-            Query(f"max({series('vastai_instance_gpu_util_ratio')})", "utilisation"),
+            "The mean of its GPUs. Below the dashed line it counts as idle"
+            f" ({why('idle_util_ratio')}). {RUNNING} {MEASURED}",
+            Query(_reading("vastai_instance_gpu_util_ratio"), "utilisation"),
             unit=RATIO,
             most=1,
             colors={"utilisation": GOOD},
+            no_value=UNMEASURED,
         ),
         steps=((None, "transparent"), (threshold("idle_util_ratio"), WASTE)),
     )
@@ -355,12 +400,14 @@ def _gpu_temperature() -> Panel:
             "GPU temperature",
             f"The dashed lines are where alerts begin: {threshold('hot_celsius'):.0f} °C"
             f" ({why('hot_celsius')}) and {threshold('hot_critical_celsius'):.0f} °C"
-            f" ({why('hot_critical_celsius')}). You can't cool it: lower the power limit, or move. {RUNNING}",
-            Query(f"max({series('vastai_instance_gpu_temp_celsius')})", "temperature"),
+            f" ({why('hot_critical_celsius')}). You can't cool it: lower the power limit, or move. {RUNNING}"
+            f" {MEASURED}",
+            Query(_reading("vastai_instance_gpu_temp_celsius"), "temperature"),
             unit=CELSIUS,
             decimals=0,
             least=20,
             colors={"temperature": WATCH},
+            no_value=UNMEASURED,
         ),
         steps=(
             (None, "transparent"),
@@ -374,8 +421,8 @@ def _gpu_temperature() -> Panel:
 def _gpu_memory() -> Panel:
     return lines(
         "GPU memory",
-        f"In use, and what all of its GPUs have together. {RUNNING}",
-        Query(f"max({series('vastai_instance_vmem_usage_bytes')})", "in use"),
+        f"In use, and what all of its GPUs have together. {RUNNING} {MEASURED}",
+        Query(_reading("vastai_instance_vmem_usage_bytes"), "in use"),
         Query(f"max({series('vastai_instance_gpu_totalram_bytes')})", "there is"),
         unit=BYTES,
         colors={"in use": NEUTRAL, "there is": OFF},
@@ -383,7 +430,7 @@ def _gpu_memory() -> Panel:
 
 
 def _money(board: Board) -> None:
-    board.row(7, (12, _price()), (12, _bid()))
+    board.row(7, (8, _price()), (8, _traffic()), (8, _traffic_cost()))
 
 
 def _price() -> Panel:
@@ -408,22 +455,31 @@ def _price() -> Panel:
     )
 
 
-def _bid() -> Panel:
+def _traffic() -> Panel:
     return lines(
-        "Bid",
-        "Of an interruptible instance: its bid, and the lowest that holds the GPUs at present. Where the"
-        " red line is above the other, it is stopped, or will be: raise the bid (vastai change bid), or"
-        " rent on demand.",
-        Query(_of_bids("vastai_instance_dph_base_dollars_per_hour"), "my bid"),
-        Query(_of_bids("vastai_instance_min_bid_dollars_per_hour"), "lowest bid that holds"),
-        unit=DOLLARS_PER_HOUR,
-        colors={"my bid": NEUTRAL, "lowest bid that holds": CRITICAL},
-        no_value="It is not interruptible, so it can't be outbid",
+        "Billed traffic",
+        "What Vast.ai counts of its traffic, which is paid for beside the price. A rate over"
+        f" {TRAFFIC_WINDOW}, since it is counted now and then. The speed of the machine's link is something"
+        " else: see above.",
+        Query(f"max({billed('down', TRAFFIC_WINDOW)})", "download"),
+        Query(f"max({billed('up', TRAFFIC_WINDOW)})", "upload"),
+        unit=BYTES_PER_SECOND,
+        colors={"download": NEUTRAL, "upload": WATCH},
+        no_value="No traffic was billed in the chosen time range",
     )
 
 
-def _of_bids(metric: str) -> str:
-    return f"max({series(metric)} and on (account, instance_id) {series('vastai_instance_is_bid')} == 1)"
+def _traffic_cost() -> Panel:
+    return lines(
+        "What the traffic costs",
+        "Billed traffic at the prices of its machine, which may be 0. No other amount of this dashboard has"
+        " it.",
+        Query(f"max({traffic_cost('down', TRAFFIC_WINDOW)})", "download"),
+        Query(f"max({traffic_cost('up', TRAFFIC_WINDOW)})", "upload"),
+        unit=DOLLARS_PER_HOUR,
+        colors={"download": NEUTRAL, "upload": WATCH},
+        no_value="No traffic was billed in the chosen time range",
+    )
 
 
 def _neighbours() -> Panel:

@@ -16,7 +16,7 @@ WARNING = "orange"
 CRITICAL = "red"
 #: Paid for nothing.
 WASTE = "purple"
-#: Off, by its user's wish.
+#: Stopped.
 OFF = "#808080"
 #: Not coloured.
 PLAIN = "text"
@@ -41,15 +41,18 @@ REASONS = {
     "expired": ("contract has ended", CRITICAL),
     "offline": ("host is offline", CRITICAL),
     "down": ("should run, does not", CRITICAL),
-    "outbid": ("was outbid", CRITICAL),
+    "boot_failed": ("host gave up its start", CRITICAL),
+    "outbid": ("outbid or stopped", CRITICAL),
     "hot": ("GPU too hot", CRITICAL),
     "full": ("disk nearly full", WARNING),
     "stuck": ("stuck while starting", WARNING),
     "ending": ("contract ends soon", WARNING),
+    "queued": ("waits for its GPU", WATCH),
     "memory": ("memory nearly full", WARNING),
-    "outbid_risk": ("may be outbid", WATCH),
     "idle": ("paid for, but idle", WASTE),
 }
+#: What the status alone doesn't tell: the reasons of above that take its place, in words and colours.
+INSTEAD = {"queued": ("queued", WATCH), "boot_failed": ("boot failed", "semi-dark-red")}
 #: What stands in place of the time that credit lasts where automatic billing tops it up (promql.FOR_EVER).
 AUTO_BILLED = {str(10**12): ("Auto-billed", GOOD)}
 #: From this rank on it is something that is lost, or does no work: red.

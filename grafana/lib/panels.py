@@ -267,10 +267,10 @@ def facts(title: str, why: str, *queries: Query, names: Mapping[str, Fact]) -> s
 
 
 def timeline(
-    title: str, why: str, query: Query, *, mappings: Mapping[str, tuple[str, str]]
+    title: str, why: str, *queries: Query, mappings: Mapping[str, tuple[str, str]]
 ) -> statetimeline.Panel:
     """Return states over time, in the words and colours of `mappings`."""
-    panel = _common(statetimeline.Panel(), title, why, [query], TEXT, instant=False)
+    panel = _common(statetimeline.Panel(), title, why, queries, TEXT, instant=False)
     panel.mappings(words(mappings)).color_scheme(fixed(PLAIN)).fill_opacity(85).line_width(0)
     panel.show_value(options.VisibilityMode.AUTO).merge_values(True).row_height(0.9)
     panel.legend(_legend())

@@ -22,13 +22,18 @@ GPU_PRICE = "account_instance_gpu_name:vastai_instance_gpu_price_dollars_per_hou
 MEDIAN_GPU_PRICE = "gpu_name:vastai_instance_gpu_price_dollars_per_hour:median"
 DISK_USED = "account_instance:vastai_instance_disk_used:ratio"
 MEMORY_USED = "account_instance:vastai_instance_mem_used:ratio"
-MIN_BID = "account_instance:vastai_instance_min_bid:ratio"
 REMAINING = "account_instance:vastai_instance_remaining_seconds:min"
 PREPAID = "account_instance:vastai_instance_credit_runway_seconds:min"
 TROUBLE = "account_instance_reason:vastai_instance_trouble:rank"
 RUNWAY = "account:vastai_account_credit_runway_seconds:min"
+AUTOBILL_RUNWAY = "account:vastai_account_autobill_runway_seconds:min"
 SPENT_24H = "account:vastai_instance_spend_dollars:sum_24h"
 SPENT_30D = "account:vastai_instance_spend_dollars:sum_30d"
+LABEL_SPENT_24H = "account_label:vastai_instance_spend_dollars:sum_24h"
+LABEL_SPENT_30D = "account_label:vastai_instance_spend_dollars:sum_30d"
+#: The same as Vast.ai counts it.
+COUNTED_24H = "account:vastai_account_spend_dollars:sum_24h"
+COUNTED_30D = "account:vastai_account_spend_dollars:sum_30d"
 AGE = "account_collector:vastai_collector_age_seconds:min"
 
 ACCOUNT = 'account=~"$account"'
@@ -44,10 +49,12 @@ NONE = f"0 * group({ACCOUNT_BURN}{{{ACCOUNT}}})"
 PAID = 'status=~"running|frozen|rebooting|unknown"'
 NO_LABEL = "(no label)"
 _MOST_CREDIT = f"max_over_time(vastai_account_credit_dollars{{{ACCOUNT}}}[{duration('autobill_for')}])"
-#: Accounts that automatic billing tops up, and has not failed to for as long as the alert waits.
+#: Accounts that automatic billing tops up: it has not failed to for as long as the alert waits, and what it
+#: adds lasts for a while.
 TOPPED_UP = (
     f"(max by (account) ({_MOST_CREDIT})"
-    f" >= on (account) max by (account) (vastai_account_autobill_threshold_dollars{{{ACCOUNT}}}))"
+    f" >= on (account) max by (account) (vastai_account_autobill_threshold_dollars{{{ACCOUNT}}})"
+    f" unless on (account) {AUTOBILL_RUNWAY}{{{ACCOUNT}}} < {threshold('autobill_least_seconds'):.0f})"
 )
 #: How long credit lasts that is topped up: as good as for ever, and longer than any other.
 FOR_EVER = 10**12
@@ -108,3 +115,37 @@ def spent(burn: str) -> str:
     Its panel's max_data_points says how many steps: what lived for less than one is met by chance.
     """
     return f"sum_over_time({burn}[$__range:$__interval]) * $__interval_ms / 3.6e6"
+
+
+def events(counter: str, *labels: str) -> str:
+    """Return how often a counter of an account rose in each step, so that all steps add up to the truth.
+
+    `increase` doesn't see the first rise of a series that begins with it, such as the first time that an
+    instance goes offline. What a series shows anew, or after a restart, counts if its exporter was there
+    before.
+    """
+    now = f"{counter}{{{ACCOUNT}}}"
+    known = f'vastai_collector_success{{{ACCOUNT},collector="instances"}} offset $__interval'
+    return (
+        f"max by ({', '.join(('account', *labels))}) ({now} - {now} offset $__interval >= 0"
+        f" or {now} and on (job, instance, account) {known})"
+    )
+
+
+def without(expression: str, *others: str) -> str:
+    """Return those instances of `expression` that are in none of the others."""
+    return " unless on (account, instance_id) ".join((expression, *others))
+
+
+def billed(way: str, span: str) -> str:
+    """Return the billed traffic of one instance or more, in bytes a second; `way` is up or down."""
+    return (
+        "max by (account, instance_id)"
+        f" (rate({series(f'vastai_instance_inet_{way}_billed_bytes_total')}[{span}]))"
+    )
+
+
+def traffic_cost(way: str, span: str) -> str:
+    """Return what billed traffic costs, in dollars an hour."""
+    price = one(f"vastai_instance_inet_{way}_cost_dollars_per_byte")
+    return f"3600 * {billed(way, span)} * on (account, instance_id) {price}"

@@ -53,8 +53,8 @@ COUNTED = {
     "Idle waste A",
     "GPUs: paid for, running, idle A",
     "Spent A",
-    "That is a month A",
-    "I pay an hour A",
+    "That is a month (estimate) A",
+    "I pay an hour (estimate) A",
     "Stopped disks A",
 }
 
