@@ -299,7 +299,7 @@ def _hardware() -> Panel:
 
 
 def _history() -> Panel:
-    missing = series("vastai_instance_telemetry_missing")
+    missing = f"min_over_time({series('vastai_instance_telemetry_missing')}[{BRIDGE}])"
     return timeline(
         "Status over time",
         "What the API said it was, and what it was meant to be: after an outbid and a failed start as well as"
@@ -307,7 +307,7 @@ def _history() -> Panel:
         f" {BRIDGE}. A gap means that nobody asked, or that the instance was not there.",
         Query(STATE_NUMBER, "status"),
         Query(INTENDED_NUMBER, "meant to be"),
-        Query(f"{NO_TELEMETRY} * (max(min_over_time({missing}[{BRIDGE}])) == 1)", "telemetry"),
+        Query(f"{NO_TELEMETRY} * (max({_while_running(missing)}) == 1)", "telemetry"),
         mappings=STATE_WORDS,
     )
 
@@ -326,10 +326,14 @@ def _troubles() -> Panel:
     )
 
 
+def _while_running(expression: str) -> str:
+    running = series(STATUS, 'status="running"')
+    return f"{expression} and on (account, instance_id) {running}"
+
+
 def _reading(metric: str) -> str:
     """Return what was last read while it runs, where that is not long ago."""
-    running = series(STATUS, 'status="running"')
-    return f"max(last_over_time({series(metric)}[{BRIDGE}]) and on (account, instance_id) {running})"
+    return f"max({_while_running(f'last_over_time({series(metric)}[{BRIDGE}])')})"
 
 
 def _work(board: Board) -> None:
