@@ -43,8 +43,21 @@ _KEYS = {
 }
 
 
+class _EachFlagOnce(click.Command):
+    """A command that says so if a flag is there twice, where click would take the last without a word."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for param in given:
+            if isinstance(param, click.Option) and not param.multiple and given.count(param) > 1:
+                raise click.UsageError(f"{param.opts[0]}: given {given.count(param)} times; expected once")
+        return super().parse_args(ctx, args)
+
+
 class _RunByDefault(click.Group):
-    """A group whose command `run` may be left out."""
+    """A group whose command `run` may be left out, and each of whose commands takes each flag once."""
+
+    command_class = _EachFlagOnce
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {name for param in self.get_params(ctx) for name in param.opts}

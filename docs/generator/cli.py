@@ -51,6 +51,7 @@ _BEFORE_FLAGS = """\
 ## Flags and variables
 
 Some flags can be set by a variable of the environment instead. A flag wins over its variable.
+A flag that is given twice is an error: one address is served, not several.
 """
 
 

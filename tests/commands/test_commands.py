@@ -65,6 +65,14 @@ BAD_USES = {
     ("run", "now"): "Error: Got unexpected extra argument (now)",
     ("--log.level", "loud"): "--log.level: 'loud': expected 'debug', 'info', 'warn' or 'error'",
     ("--log.format", "xml"): "--log.format: 'xml': expected 'logfmt' or 'json'",
+    ("--web.listen-address", ":1", "--web.listen-address=:2"): (
+        "Error: --web.listen-address: given 2 times; expected once"
+    ),
+    ("run", *(3 * ("--config.file", "x"))): "Error: --config.file: given 3 times; expected once",
+    ("check-config", *(2 * ("--web.config.file", "x"))): "Error: --web.config.file: given 2 times; expected",
+    ("health", *(2 * ("--web.listen-address", ":1"))): "Error: --web.listen-address: given 2 times; expected",
+    ("demo", "--seed", "1", "--seed", "2"): "Error: --seed: given 2 times; expected once",
+    ("once", "--output", "a", "--output", "b"): "Error: --output: given 2 times; expected once",
     ("--log.format",): "Error: Option '--log.format' requires an argument.",
     ("--web.listen-address", "80"): "--web.listen-address: '80': expected an address such as",
     ("--web.telemetry-path", "/"): "--web.telemetry-path: '/': expected a path such as /metrics",
