@@ -29,6 +29,7 @@ basic_auth_users:
   prometheus: $2y$10$... # htpasswd -nBC 10 prometheus
 ```
 
+Names of users and values of headers are text as it is written, with quotes or without. A header may be blank.
 Keys of the toolkit that are not in this table are errors and not ignored: whoever wrote them counts on them.
 `vastai-exporter check-config` looks at this file and at all that it names.
 """
@@ -60,8 +61,9 @@ with a file that lets everybody in is warned of.
 
 ## What a password costs
 
-bcrypt takes tens of milliseconds at cost 10, and twice that for each step more. A password that was right
+bcrypt takes tens of milliseconds at cost 10, and twice that for each step more: more than a second at 15, in
+which no other password is checked. So the highest cost is 14, unlike in the toolkit. A password that was right
 is remembered, under a key that is made anew in each process, so that a scrape does not pay for it. Guesses
-are checked one at a time; while 16 wait, further ones are answered with 503. Unknown names take as long as
-known ones. As everywhere with bcrypt, 72 bytes of a password count.
+are checked one at a time; while 16 are being checked or wait, further ones are answered with 503. Each check
+is as much work as one for the dearest hash in the file, whether the name is known or not. As everywhere with bcrypt, 72 bytes of a password count.
 """

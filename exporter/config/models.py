@@ -88,7 +88,9 @@ def _listen_address(value: str) -> str:
 
 
 def _telemetry_path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or value in RESERVED_PATHS:
+    # Clients resolve "." and ".." before they ask, and then ask for another path.
+    dots = {".", ".."} & set(value.split("/"))
+    if dots or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or value in RESERVED_PATHS:
         raise ValueError(f"a path such as /metrics, other than {', '.join(RESERVED_PATHS)}")
     return value
 

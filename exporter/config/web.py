@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from exporter.config.mistakes import Location
 
-#: A higher cost than 14 takes seconds to check, and stopping has to wait for it.
+#: A higher cost than 14 takes seconds to check, and scrapes and stopping have to wait for it.
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
-_ONE_LINE = re.compile(r"[\x20-\x7e]+")
+_ONE_LINE = re.compile(r"[\x20-\x7e]*")
 #: Headers that can be set, and their values where only some are allowed.
 HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
@@ -144,7 +144,7 @@ def read_web_config(path: Path) -> WebConfig:
         ConfigError: it can't be used.
 
     """
-    settings = read_yaml(path, WebConfig.model_fields)
+    settings = read_yaml(path, WebConfig.model_fields, texts=("http_server_config", "headers"))
     try:
         return WebConfig.model_validate(settings)
     except ValidationError as error:

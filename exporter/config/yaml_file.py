@@ -9,12 +9,16 @@ import yaml
 from exporter.config.mistakes import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 #: Levels of lists and mappings; no setting needs more than five.
 DEEPEST = 32
-_KEY_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+_TEXT = "tag:yaml.org,2002:str"
+_NULL = "tag:yaml.org,2002:null"
+_KEY_TAGS = (_TEXT, "tag:yaml.org,2002:merge")
+#: What a key may look like and is not: every key of ours is text, so `yes` and `1` are what was written.
+_LOOKS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "timestamp"))
 
 
 class _Loader(yaml.SafeLoader):
@@ -35,6 +39,8 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag in _LOOKS:
+                key.tag = _TEXT
             if key.tag not in _KEY_TAGS:
                 raise yaml.composer.ComposerError(None, None, "a key has to be text", key.start_mark)
             if key.value in seen:
@@ -52,12 +58,37 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
-def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+def _loaded(text: str, texts: Sequence[str]) -> Any:  # noqa: ANN401 - whatever the file holds
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        if texts:
+            _take_as_written(root, texts)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _take_as_written(node: yaml.Node, way: Sequence[str]) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        if way and key.value == way[0]:
+            _take_as_written(value, way[1:])
+        elif not way and isinstance(value, yaml.ScalarNode):
+            value.value = "" if value.tag == _NULL else value.value
+            value.tag = _TEXT
+
+
+def read_yaml(path: Path, keys: Iterable[str], texts: Sequence[str] = ()) -> dict[str, Any]:
     """Return the settings of a file; an empty one has none.
 
     Args:
         path: of the file.
         keys: what may stand at its top, for the error.
+        texts: the way to keys and values that are all text, taken as written, whatever else they look like.
 
     Raises:
         ConfigError: it can't be read, or holds something else than keys and values.
@@ -70,7 +101,7 @@ def read_yaml(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: can't be read: it is not UTF-8 text"]) from None
     try:
-        settings = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        settings = _loaded(text, texts)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

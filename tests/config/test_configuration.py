@@ -59,9 +59,10 @@ MISTAKES = {
     "[" * 5000: "line 1, column 33: nested too deep",
     "api: {}\nlog: {}\napi: {}": "line 3, column 1: the key 'api' is there twice",
     "log: {level: info, level: debug}": "line 1, column 20: the key 'level' is there twice",
-    "1: x": "line 1, column 1: a key has to be text",
+    "1: x": f"1: unknown key; allowed: {ROOT_KEYS}",
+    "~: x": "line 1, column 1: a key has to be text",
     "? [a]\n: x": "line 1, column 3: a key has to be text",
-    "on: x": "line 1, column 1: a key has to be text",
+    "on: x": f"on: unknown key; allowed: {ROOT_KEYS}",
     "api: 2020-13-45": f"line 1, column 6: {NOT_A_VALUE}",
     "api: !!bool maybe": f"line 1, column 6: {NOT_A_VALUE}",
     "api: !!timestamp maybe": f"line 1, column 6: {NOT_A_VALUE}",
@@ -127,6 +128,10 @@ MISTAKES = {
     "web: {listen_address: 'http://a:80'}": f"web.listen_address: 'http://a:80': {ADDRESS}",
     "web: {telemetry_path: metrics}": f"web.telemetry_path: 'metrics': {PATH}",
     "web: {telemetry_path: /}": f"web.telemetry_path: '/': {PATH}",
+    **{
+        f"web: {{telemetry_path: {path}}}": f"web.telemetry_path: '{path}': {PATH}"
+        for path in ("/..", "/.", "/./-/reload", "/-/../metrics", "/metrics/..", "/a/./b")
+    },
     "web: {telemetry_path: /-/ready}": f"web.telemetry_path: '/-/ready': {PATH}",
     "web: {telemetry_path: '/metrics?a=b'}": f"web.telemetry_path: '/metrics?a=b': {PATH}",
     "web: {telemetry_path: '/{a}'}": f"web.telemetry_path: '/{{a}}': {PATH}",

@@ -122,6 +122,46 @@ def test_all_that_is_supported_can_be_said(write: Write) -> None:
 
 
 NO_PEM = "expected PEM as openssl writes it; OpenSSL says"
+HEADER_VALUES = {
+    "X-XSS-Protection: 1": "1",
+    "X-XSS-Protection: 0": "0",
+    "X-XSS-Protection: 010": "010",
+    "X-XSS-Protection: yes": "yes",
+    "Strict-Transport-Security: ''": "",
+    "Strict-Transport-Security:": "",
+    "Content-Security-Policy: ~": "",
+}
+
+
+@pytest.mark.parametrize("text", HEADER_VALUES)
+def test_a_header_is_text_as_it_is_written_with_quotes_or_without(text: str, write: Write) -> None:
+    path = write(f"http_server_config:\n  headers:\n    {text}\n", "web.yml")
+
+    (value,) = read_web_config(path).http_server_config.headers.values()
+
+    assert value == HEADER_VALUES[text]
+
+
+@pytest.mark.parametrize("name", ["yes", "on", "1", "1.5", "2024-01-01", "0x1f"])
+def test_a_user_is_called_as_it_is_written(name: str, write: Write) -> None:
+    path = write(f"basic_auth_users: {{{name}: {HASH}}}", "web.yml")
+
+    assert list(read_web_config(path).basic_auth_users) == [name]
+
+
+def test_a_user_that_is_there_twice_is_a_mistake_with_quotes_or_without(write: Write) -> None:
+    (line,) = refused(write(f"basic_auth_users:\n  1: {HASH}\n  '1': {HASH}\n", "web.yml"))
+
+    assert line == "line 3, column 3: the key '1' is there twice"
+
+
+@pytest.mark.parametrize("cost", ["03", "15", "31"])
+def test_a_hash_that_would_take_seconds_to_check_is_refused(cost: str, write: Write) -> None:
+    (line,) = refused(write(f"basic_auth_users: {{alice: {HASH.replace('10', cost)}}}", "web.yml"))
+
+    assert line == f"basic_auth_users.alice: {BCRYPT}"
+
+
 FILES = {
     "cert_file": (None, "tls_server_config.cert_file: {path} can't be read: No such file or directory"),
     "key_file": (None, "tls_server_config.key_file: {path} can't be read: No such file or directory"),
