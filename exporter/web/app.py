@@ -63,6 +63,7 @@ def create_app(
 ) -> ASGIApp:
     """Return the web application of `served`; without `access` and `passwords` it is open to everybody."""
     access = access or LiveAccess(None)
+    been_ready = False
 
     async def landing(_: Request) -> Response:
         html = page(served.loops, telemetry_path=telemetry_path, now=wall_clock())
@@ -73,7 +74,13 @@ def create_app(
         return _verdict("healthy", complaints, request)
 
     async def ready(request: Request) -> Response:
-        waiting = [loop for loop in served.loops if loop.job.collector.enabled and not loop.runs.ended]
+        nonlocal been_ready  # an account that is added later must not take away those that are there
+        waiting = [
+            loop
+            for loop in served.loops
+            if loop.job.collector.enabled and not loop.runs.ended and not been_ready
+        ]
+        been_ready = not waiting
         return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting], request)
 
     async def reload(request: Request) -> Response:

@@ -329,6 +329,35 @@ def test_it_is_ready_when_every_first_run_has_ended_well_or_not(site: Site) -> N
         assert (site.get(path).status_code, site.get(path).text) == (200, "ready\n")
 
 
+def test_once_ready_it_stays_ready_when_an_account_is_added(vast: SimulatedVast, write: Write) -> None:
+    def configured(*names: str) -> None:
+        accounts = [{"name": name, "api_key": vast.key} for name in names]
+        write({"api": {"url": vast.url, "min_interval": "0s"}, "accounts": accounts})
+
+    configured("research")
+    read = partial(load, write("", "unused").parent / "config.yaml", {}, {})
+    service = Service(read(), read=read, redact=Redactor(), revision="", intervals={})
+    app = create_app(service, telemetry_path="/metrics", wall_clock=ManualClock())
+    with BackgroundServer(app, listen("127.0.0.1", 0)) as server:
+
+        def ready() -> int:
+            return requests.get(f"{server.url}/-/ready", timeout=30).status_code
+
+        assert ready() == 503
+        for loop in service.loops:
+            loop.run_once()
+        assert ready() == 200
+        configured("research", "added")
+
+        assert requests.post(f"{server.url}/-/reload", timeout=30).text == "reloaded\n"
+
+        assert len(service.loops) == 4
+        assert ready() == 200
+        text = requests.get(f"{server.url}/metrics", timeout=30).text
+        assert '\nvastai_collector_success{account="research",collector="instances"} 1\n' in text
+        assert '\nvastai_collector_success{account="added",collector="instances"} 0\n' in text
+
+
 def test_a_loop_that_gives_no_sign_is_named(site: Site) -> None:
     for path in ("/-/healthy", "/healthz"):
         assert (site.get(path).status_code, site.get(path).text) == (200, "healthy\n")
