@@ -61,9 +61,10 @@ with a file that lets everybody in is warned of.
 
 ## What a password costs
 
-bcrypt takes tens of milliseconds at cost 10, and twice that for each step more: more than a second at 15, in
-which no other password is checked. So the highest cost is 14, unlike in the toolkit. A password that was right
-is remembered, under a key that is made anew in each process, so that a scrape does not pay for it. Guesses
-are checked one at a time; while 16 are being checked or wait, further ones are answered with 503. Each check
-is as much work as one for the dearest hash in the file, whether the name is known or not. As everywhere with bcrypt, 72 bytes of a password count.
+bcrypt takes tens of milliseconds at cost 10, and twice that for each step more. As no other password is
+checked meanwhile, the highest cost is 14, unlike in the toolkit. A password that was right is remembered,
+under a key that is made anew in each process, so that a scrape does not pay for it. Guesses are checked one
+at a time; while 16 are being checked or wait, further ones are answered with 503. Each check is as much work
+as one for the dearest hash in the file, whether the name is known or not. As everywhere with bcrypt, 72 bytes
+of a password count.
 """

@@ -284,3 +284,15 @@ def test_check_config_looks_at_it_too(run: Run, write: Write, hashed: Hashed) ->
     write("basic_auth_users: {alice: secret}", "web.yml")
     done = run("check-config", str(config), VAST_API_KEY="a")
     assert (done.returncode, done.stderr) == (2, f"{good}: basic_auth_users.alice: {BCRYPT}\n")
+
+
+def test_check_config_looks_at_all_that_it_names(run: Run, write: Write, certificates: Certificates) -> None:
+    tls = certificates.server()
+    web = write({"tls_server_config": tls}, "web.yml")
+    config = write("web: {config_file: web.yml}\n")
+    Path(tls["key_file"]).unlink()
+
+    done = run("check-config", str(config), VAST_API_KEY="a")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{web}: tls_server_config.key_file: {tls['key_file']} can't be read")

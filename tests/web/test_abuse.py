@@ -97,6 +97,12 @@ def crowd() -> Iterator[ExitStack]:
         yield held
 
 
+def test_the_limits_are_what_is_promised() -> None:
+    assert Limits() == Limits(
+        connections=512, head_seconds=10, answer_seconds=60, head_bytes=16 * 1024, pipelined=16
+    )
+
+
 # Half-open connections
 
 

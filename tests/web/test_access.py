@@ -128,6 +128,28 @@ def test_what_asks_more_of_clients_counts_at_once(whole: str, write: Write) -> N
     assert not live.mistakes
 
 
+def test_to_begin_with_tls_needs_a_restart(whole: str, write: Write) -> None:
+    web = yaml.safe_load(whole)
+    without_tls(web)
+    path = write(web, "web.yml")
+    live = LiveAccess(path)
+
+    write(whole, "web.yml")
+
+    assert live.now().context is None
+    assert live.mistakes == (f"{path}: tls_server_config: to begin or end TLS needs a restart",)
+
+
+def test_who_is_removed_while_another_stays_is_out_at_once(whole: str, write: Write) -> None:
+    live = LiveAccess(write(whole, "web.yml"))
+    web = yaml.safe_load(whole)
+    del web["basic_auth_users"]["alice"]
+
+    write(web, "web.yml")
+
+    assert list(live.now().config.basic_auth_users) == ["bob"]
+
+
 def test_a_file_that_asks_nothing_is_warned_of_at_the_start(
     whole: str, write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

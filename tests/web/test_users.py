@@ -6,6 +6,8 @@ import asyncio
 import base64
 import socket
 import subprocess
+import threading
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,13 +20,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from exporter.web.users import MOST_REMEMBERED, PasswordChecks, TooManyGuessesError, credentials_of
+from exporter.web.access import LiveAccess
+from exporter.web.app import create_app
+from exporter.web.server import BackgroundServer, listen
+from exporter.web.users import (
+    MOST_REMEMBERED,
+    MOST_WAITING,
+    PasswordChecks,
+    TooManyGuessesError,
+    credentials_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.program import Program, Start, Write
+    from tests.web.conftest import Fleet
 
     Hashed = Callable[[str], str]
     Eventually = Callable[[Callable[[], object]], None]
@@ -168,6 +180,54 @@ def test_a_flood_of_guesses_is_turned_away_and_keeps_nobody_out_who_was_in(
     assert (answers.count("False"), answers.count("turned away")) == (3, 47)
 
 
+def test_passwords_are_checked_one_at_a_time(
+    passwords: PasswordChecks, users: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[int] = set()
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: threads.add(threading.get_ident()))
+
+    async def guesses() -> None:
+        await asyncio.gather(*(passwords.admits(users, ("alice", b"%d" % each)) for each in range(10)))
+
+    asyncio.run(guesses())
+
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}  # nor does anything else wait for it
+
+
+def test_what_is_remembered_is_of_no_use_to_another_process(users: dict[str, SecretStr]) -> None:
+    tokens = set()
+    for checks in (PasswordChecks(), PasswordChecks()):
+        assert asyncio.run(checks.admits(users, sent(ALICE)))
+        tokens |= set(checks._right)  # noqa: SLF001 - that they differ shows nowhere else
+        checks.close()
+
+    assert len(tokens) == 2
+    assert not any(b"secret" in token for token in tokens)
+
+
+def test_who_guesses_while_sixteen_wait_is_answered_503_and_the_verdict_is_still_told(
+    fleet: Fleet, users: dict[str, SecretStr], write: Write
+) -> None:
+    assert MOST_WAITING == 16
+    path = write({"basic_auth_users": {name: hash_.get_secret_value() for name, hash_ in users.items()}}, "w")
+    passwords = PasswordChecks(most_waiting=0)
+    app = create_app(
+        fleet,
+        telemetry_path="/metrics",
+        wall_clock=time.time,
+        access=LiveAccess(path),
+        passwords=passwords,
+    )
+    with BackgroundServer(app, listen("127.0.0.1", 0)) as server:
+        refused = requests.get(f"{server.url}/metrics", auth=ALICE, timeout=30)
+        verdict = requests.get(f"{server.url}/-/healthy", auth=ALICE, timeout=30)
+    passwords.close()
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert (verdict.status_code, verdict.text) == (200, "healthy\n")
+
+
 @pytest.mark.parametrize(
     "password", [b"a" * 72, b"a" * 200, "päßwörd🔑".encode(), b"with\0null", b":colons:", b""], ids=len
 )
@@ -304,7 +364,11 @@ def good(url: str) -> float:
 def test_configured_headers_are_on_every_reply(
     settings: dict[str, object], write: Write, start: Start, hashed: Hashed
 ) -> None:
-    headers = {"X-Frame-Options": "deny", "Content-Security-Policy": "default-src 'self'"}
+    headers = {
+        "X-Frame-Options": "deny",
+        "Content-Security-Policy": "default-src 'self'",
+        "Strict-Transport-Security": "",
+    }
     content = {"basic_auth_users": {"alice": hashed("secret")}, "http_server_config": {"headers": headers}}
     write(content, "web.yml")
     web = {"listen_address": "127.0.0.1:0", "config_file": "web.yml"}
