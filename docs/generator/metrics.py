@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from exporter.collectors import COLLECTORS
 from exporter.exposition.self_metrics import SELF_METRICS
 from exporter.exposition.table import METRICS
+from exporter.metrics.values import CUT, LONGEST_TEXT
 from generator import fields, series
 from generator.collectors import facts
 from generator.markdown import code, codes, notice, table
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 
 _UNIT = re.compile(r"_((?:bytes|seconds|dollars|celsius|ratio)(?:_per_[a-z]+)?)(?:_total)?$")
 
-_ABOUT = """\
+_MOST_LABELS = max(METRICS, key=lambda metric: len(metric.labels))
+_ABOUT = f"""\
 Units are base units: bytes, seconds, dollars, ratios from 0 to 1. A value that the API does not give is no
 sample; it is never 0. Samples carry no timestamps. The names follow the API: the prefix, the API's own field
 name, the unit.
+
+Text in labels is as its users wrote it, up to {LONGEST_TEXT} bytes of UTF-8; what is longer is cut and ends
+with `{CUT}`. So Prometheus's `label_value_length_limit` may be {LONGEST_TEXT}. Its `label_limit` has to be at
+least {len(_MOST_LABELS.labels) + 3}, for `{_MOST_LABELS.name}`, and one more for each label that a job adds.
 """
 _ABOUT_SELF = (
     "Always there. `process_*` and `python_info`, as prometheus_client writes them, stand beside them."

@@ -16,6 +16,11 @@ Number = int | float
 
 #: No quantity of the API comes near it; it keeps a scaled value finite.
 LARGEST = 1e100
+#: Bytes of a text in UTF-8: so Prometheus counts for `label_value_length_limit`, beyond which one value would
+#: cost the whole scrape.
+LONGEST_TEXT = 500
+#: Stands at the end of a text that was longer.
+CUT = "\N{HORIZONTAL ELLIPSIS}"
 #: Half a surrogate pair: JSON may hold it, UTF-8 may not.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
@@ -48,12 +53,23 @@ def flag(value: object) -> Number:
 
 
 def text(value: object) -> str:
-    """Return text as it can be written in UTF-8, and a number as its digits."""
+    """Return text as it can be written in UTF-8, cut where it is too long, and a number as its digits."""
     if isinstance(value, str):
         # Here and not where it is written: two texts that are written alike have to be counted as one.
-        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+        if not value.isascii():
+            value = _SURROGATE.sub("\ufffd", value)
+        return _cut(value) if len(value) > LONGEST_TEXT // 4 else value  # no character has more than 4 bytes
     read = number(value)
     return str(int(read)) if read == int(read) else repr(read)
+
+
+def _cut(text: str) -> str:
+    """Return `text`, or as much of it as fits with a mark behind it."""
+    whole = text[: LONGEST_TEXT + 1].encode()
+    if len(whole) <= LONGEST_TEXT:
+        return text
+    room = LONGEST_TEXT - len(CUT.encode())
+    return whole[:room].decode(errors="ignore") + CUT
 
 
 def status(value: object) -> str | None:

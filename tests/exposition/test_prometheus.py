@@ -18,13 +18,15 @@ import pytest
 
 from exporter.collectors import COLLECTORS
 from exporter.exposition.body import OPENMETRICS, TEXT
+from exporter.exposition.table import METRICS
+from exporter.metrics.values import LONGEST_TEXT
 from tests.support import things
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from tests.support.pipeline import Exporter
+    from tests.support.pipeline import Account, Exporter
 
 pytestmark = pytest.mark.peers
 
@@ -46,6 +48,14 @@ TEXTS = [
     "# EOF",
     '",instance_id="5"} 1 # {a="b"} 2',
 ]
+
+
+#: Those of them that are too long, as they are shown.
+SHOWN = {
+    5000 * "x": 497 * "x" + "\N{HORIZONTAL ELLIPSIS}",
+    5000 * "\N{LATIN SMALL LETTER E WITH ACUTE}": 248 * "\N{LATIN SMALL LETTER E WITH ACUTE}"
+    + "\N{HORIZONTAL ELLIPSIS}",
+}
 
 
 @contextmanager
@@ -78,13 +88,13 @@ def served(exporter: Exporter, scrapes: Mapping[str, threading.Semaphore]) -> It
 
 
 @contextmanager
-def prometheus(folder: Path, target: str) -> Iterator[str]:
+def prometheus(folder: Path, target: str, **limits: int) -> Iterator[str]:
     """Run Prometheus with both formats of `target`; yield its address."""
     found = os.environ.get("VASTAI_PROMETHEUS") or shutil.which("prometheus")
     if not found:
         pytest.fail("prometheus is not installed: it comes with Debian's package prometheus")
     jobs = [
-        {"job_name": name, "metrics_path": f"/{name}", "static_configs": [{"targets": [target]}]}
+        {"job_name": name, "metrics_path": f"/{name}", "static_configs": [{"targets": [target]}], **limits}
         for name in FORMATS
     ]
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
@@ -140,9 +150,26 @@ def test_every_text_of_a_user_comes_back_from_a_query(
             series = answer(f"{url}/api/v1/query?query=" + quote(f'vastai_instance_info{{job="{job}"}}'))
             infos = [sample["metric"] for sample in series["result"]]
             assert {int(info["instance_id"]): info["label"] for info in infos} == {
-                number: text.replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
+                number: SHOWN.get(text, text).replace("\ud83d", "\N{REPLACEMENT CHARACTER}")
                 for number, text in enumerate(TEXTS, start=1)
             }
             series = answer(f"{url}/api/v1/query?query=" + quote(f'vastai_thing_starts_total{{job="{job}"}}'))
             starts = {sample["metric"]["thing"]: float(sample["value"][1]) for sample in series["result"]}
             assert starts == counted
+
+
+def test_no_text_of_a_user_exceeds_the_limits_that_the_documents_name(
+    exporter: Exporter, account: Account, tmp_path: Path
+) -> None:
+    texts = [5000 * "x", 5000 * "\N{GRINNING FACE}", 125 * "\N{GRINNING FACE}", 500 * '"']
+    columns = ("label", "gpu_name", "image_uuid", "template_name", "geolocation", "verification")
+    names = (*columns, "actual_status", "intended_status", "cur_state", "next_state")
+    account.walk([{"id": number, **dict.fromkeys(names, text)} for number, text in enumerate(texts, start=1)])
+    scrapes = {form: threading.Semaphore(0) for form in FORMATS}
+    # job and instance are Prometheus's own, beside those of the metric with most labels, and its name.
+    most = max(len(metric.labels) for metric in METRICS) + 3
+    limits = {"label_value_length_limit": LONGEST_TEXT, "label_limit": most}
+    with served(exporter, scrapes) as target, prometheus(tmp_path, target, **limits) as url:
+        assert all(scrapes[form].acquire(timeout=60) for form in 2 * FORMATS)
+        targets = answer(f"{url}/api/v1/targets")["activeTargets"]
+        assert [(found["health"], found["lastError"]) for found in targets] == 2 * [("up", "")]

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.collectors.instances import COLUMNS, FIELDS, ROWS
-from exporter.metrics.values import UnreadableError, flag, inner_number, number, status, text
+from exporter.metrics.values import (
+    CUT,
+    LONGEST_TEXT,
+    UnreadableError,
+    flag,
+    inner_number,
+    number,
+    status,
+    text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +123,28 @@ def test_what_is_neither_true_nor_false_is_no_flag(sent: str) -> None:
 )
 def test_text_is_passed_on_as_it_is_and_a_number_as_its_digits(sent: str, expected: str) -> None:
     assert text(json.loads(sent)) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (500 * "x", 500 * "x"),
+        (501 * "x", 497 * "x" + CUT),
+        (100_000 * "x", 497 * "x" + CUT),
+        (250 * "é", 250 * "é"),
+        (251 * "é", 248 * "é" + CUT),
+        (166 * "\u20ac" + "ab", 166 * "\u20ac" + "ab"),
+        (167 * "\u20ac", 165 * "\u20ac" + CUT),
+        (125 * "😀", 125 * "😀"),
+        (126 * "😀", 124 * "😀" + CUT),
+        (200 * "\ud83d", 165 * "\ufffd" + CUT),
+    ],
+)
+def test_text_that_is_too_long_is_cut_at_a_whole_character_and_marked(sent: str, expected: str) -> None:
+    for read in (text, status):
+        found = read(sent)
+        assert found == expected
+        assert len(found.encode()) <= LONGEST_TEXT
 
 
 @pytest.mark.parametrize("sent", ["true", "false", "[]", '["a"]', "{}", "NaN", "Infinity", "1e400"])
