@@ -24,7 +24,7 @@ BLOCKS = {
         "main metrics": metrics.main_table,
     },
     ROOT / "SECURITY.md": {"requests": collectors.requests},
-    ROOT / "docs/api.md": {"endpoints": collectors.endpoints, "uncertain": collectors.uncertain},
+    ROOT / "docs/api.md": {"endpoints": collectors.endpoints, "assumptions": collectors.assumptions},
 }
 
 

@@ -242,6 +242,24 @@ def once(
     sys.exit(run_once(loaded, output, signals=signals or from_the_start(), environ=os.environ))
 
 
+@cli.command(epilog="docs/api.md says what the answers mean, and where they are wanted.")
+@_config_flag
+@click.option("--account", metavar="NAME", help="Whose key is used (default the first account's).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def probe(config_file: Path | None, account: str | None, *, as_json: bool) -> NoReturn:
+    """Hold what the exporter takes for true of Vast.ai against the live API.
+
+    It reads for a minute at most, at the documented pace, and prints a table without names, ids, addresses
+    or any text of a reply. The exit code is 3 when something is not as it is taken for, 1 when something
+    could not be asked, else 0.
+    """
+    from exporter.commands.configuration import load  # noqa: PLC0415
+    from exporter.commands.probe import probe_account  # noqa: PLC0415
+
+    loaded = _or_exit(partial(load, config_file, dict(os.environ), {}))
+    sys.exit(_or_exit(partial(probe_account, loaded, account, as_json=as_json)))
+
+
 @cli.command("check-config")
 @click.argument("file", envvar="VASTAI_EXPORTER_CONFIG_FILE", type=click.Path(path_type=Path), required=False)
 @_web_config_flag

@@ -24,14 +24,15 @@ The command `run` may be left out. [Configuration](configuration.md) tells of th
 | exit code | meaning |
 | --- | --- |
 | 0 | it did what it was asked for, or was stopped by SIGTERM or SIGINT while serving |
-| 1 | it can't serve (the address is taken), or a run of `once` failed or was interrupted |
+| 1 | it can't serve (the address is taken), `once` or `probe` could not ask for all, or was interrupted |
 | 2 | a flag, the environment or the file can't be used; each mistake is a line on standard error |
+| 3 | `probe` only: something is not as it is taken for, whatever else could not be asked |
 
-1 also says that what `health` asks is not healthy, that `once` can't write its metrics, and that a signal
-ended a command that does not serve.
+1 also says that what `health` asks is not healthy, that `once` or `probe` can't write what it found, and that
+a signal ended a command that does not serve.
 
-Logs go to standard error. `once` writes nothing but metrics to standard output; on a terminal it shows how
-far it is.
+Logs go to standard error. `once` writes nothing but metrics to standard output, and `probe` nothing but its
+report; on a terminal `once` shows how far it is.
 
 Standard output and standard error may be closed, full, gone, or a pipe that nobody reads. What can't be said
 is dropped, lines of the log are counted in `vastai_log_lines_dropped_total`, and the exit code stays what it

@@ -6,17 +6,27 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from exporter.collectors import COLLECTORS
+from exporter.collectors.assumptions import everywhere
+from exporter.collectors.assumptions.standing import assumptions_of
 from exporter.config.durations import format_duration
 from exporter.config.models import Api
 from exporter.vast.pace import MARGIN
 from generator.markdown import code, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from exporter.collectors import Collector
+    from exporter.collectors.assumptions.declaration import Assumption, Origin
     from exporter.vast.endpoints import Endpoint, Host
 
+#: Where an assumption comes from.
+_ORIGINS: Mapping[Origin, str] = {
+    "measured": "live replies",
+    "client": "the vendor's client",
+    "documents": "the vendor's documents",
+    "inferred": "a conclusion",
+}
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -92,18 +102,40 @@ def requests() -> str:
     ]
     posts = [endpoint for _, endpoint in asked if endpoint.method != "GET"]
     after = "\nA POST among them is a question too, and changes nothing.\n" if posts else ""
-    return f"{words}\n\n{table(('request', 'host', 'collector', 'by default'), rows)}{after}"
+    return f"{words}\n\n{table(('request', 'host', 'collector', 'by default'), rows)}{after}{_probed()}"
 
 
-def uncertain() -> str:
-    """Return docs/api.md's list of what could not be confirmed of single collectors."""
-    items = [f"{code(each.name)}: {doubt}" for each in COLLECTORS for doubt in each.uncertain]
-    items += [
-        f"{code(collector.name)}: the threshold of {code(request(endpoint))}"
-        for collector, endpoint in _asked()
-        if not endpoint.documented
+def _probed() -> str:
+    """Return what the command `probe` alone asks."""
+    paths = [
+        code(f"{collector.endpoints[0].method} {each.question.path}")
+        for collector in COLLECTORS
+        for each in collector.assumptions
+        if each.question is not None and each.question.path
     ]
-    return "".join(f"- {item}{'.' if item is items[-1] else ';'}\n" for item in items)
+    return f"\nThe command `probe` asks {' and '.join(paths)} too.\n" if paths else ""
+
+
+def assumptions() -> str:
+    """Return docs/api.md's tables of what is taken for true of the API, and how sure that is."""
+    tables = [f"\n### {each.title}\n\n{_assumptions(assumptions_of(each))}" for each in COLLECTORS]
+    return "".join([*tables, f"\n### The API as a whole\n\n{_assumptions(everywhere.ASSUMPTIONS)}\n"])
+
+
+def _assumptions(listed: Iterable[Assumption]) -> str:
+    return table(
+        ("what is taken for true", "how sure", "from", "so", "`probe` calls it"),
+        [
+            (
+                sentence(each.sentence),
+                each.confidence,
+                _ORIGINS[each.origin],
+                sentence(each.consequence),
+                code(each.name) if each.check is not None else "",
+            )
+            for each in listed
+        ],
+    )
 
 
 def request(endpoint: Endpoint) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from exporter.collectors.assumptions import account as assumptions
 from exporter.collectors.base import Collector, Progress, Run, fields_of
 from exporter.metrics import lines
 from exporter.metrics.fields import NOT_POSITIVE, Problems, Record, flag_field, number_field
@@ -113,6 +114,7 @@ COLLECTOR = Collector(
     collect=collect,
     enabled=True,
     rows=ROWS,
+    assumptions=assumptions.ASSUMPTIONS,
     opens="the account's environment variables **in plain text**, SSH keys, addresses, the list of API keys,"
     " sub-accounts, templates",
 )

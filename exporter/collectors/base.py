@@ -12,6 +12,7 @@ from exporter.metrics.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from exporter.collectors.assumptions.declaration import Assumption
     from exporter.metrics.fields import Problems
     from exporter.metrics.rows import Metric, Row
     from exporter.metrics.snapshot import Part
@@ -127,7 +128,7 @@ class Collector:
         further_fields: fields that it reads for no row of its own.
         not_exported: why no metric is made of the other fields of its replies, by field.
         opens: what the permission opens beside what is asked, to whoever has the key.
-        uncertain: what could not be confirmed, each in words that may be an item of a list.
+        assumptions: what it takes for true of the API, and how sure that is.
 
     """
 
@@ -149,7 +150,7 @@ class Collector:
     further_fields: tuple[str, ...] = ()
     not_exported: Mapping[str, str] = field(default_factory=dict)
     opens: str = ""
-    uncertain: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

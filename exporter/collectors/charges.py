@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from exporter.collectors.assumptions import charges as assumptions
 from exporter.collectors.base import Collector, Progress, Run
 from exporter.collectors.fleet import OTHER
 from exporter.metrics import lines
@@ -258,8 +259,5 @@ COLLECTOR = Collector(
         "items": "the label item",
     },
     opens="invoices and earnings",
-    uncertain=(
-        "whether charges need the permission `billing_read`; the vendor does not say",
-        "how long a day's charges may still change; those of the last 7 days are asked again",
-    ),
+    assumptions=assumptions.ASSUMPTIONS,
 )

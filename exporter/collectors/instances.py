@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from exporter.collectors import paged
+from exporter.collectors.assumptions import instances as assumptions
 from exporter.collectors.base import Collector, Progress, Run, fields_of
 from exporter.collectors.fleet import SUMMARIES, Member, follow, summarise
 from exporter.collectors.instance_record import (
@@ -415,10 +416,5 @@ COLLECTOR = Collector(
     summarise=summarise,
     further_fields=("id", "total_instances"),
     opens="the instances' logs and SSH keys",
-    uncertain=(
-        "the scale of `cpu_util` on machines whose share is not 32 cores, and that of `disk_util`",
-        "what `gpu_temp` and `vmem_usage` of several GPUs are: mean, sum, largest or first",
-        "what is billed in the states `rebooting` and `unknown`; the full price is assumed",
-        "whether a unit of billed traffic is 1000 or 1024 bytes; 1000 is assumed",
-    ),
+    assumptions=assumptions.ASSUMPTIONS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exporter.collectors import paged
+from exporter.collectors.assumptions import price_increases as assumptions
 from exporter.collectors.base import Collector, Progress, Run, fields_of
 from exporter.metrics import lines
 from exporter.metrics.fields import NOT_POSITIVE, NumberField, Record, number_field
@@ -115,8 +116,5 @@ COLLECTOR = Collector(
         "ask_end_date": "when the host's new offer ends",
         "created_at": "when the host asked",
     },
-    uncertain=(
-        "whether no increase is an empty list or a 404 with `no_pending_price_increase`; both are read",
-        "what `truncated` cuts off; the rows that came are shown",
-    ),
+    assumptions=assumptions.ASSUMPTIONS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.collectors import paged
+from exporter.collectors.assumptions import volumes as assumptions
 from exporter.collectors.base import Collector, Progress, Run, fields_of
 from exporter.metrics.fields import NEGATIVE, NOT_POSITIVE, NumberField, Record, number_field, text_field
 from exporter.metrics.rows import DOLLARS_PER_HOUR, GIGABYTE, Row, field_row
@@ -112,5 +113,5 @@ COLLECTOR = Collector(
         "geolocation": "of the machine, not of the volume",
         "public_ipaddr": "sensitive: an address to attack",
     },
-    uncertain=("which texts `status` and `type` can be; they are passed on as they come",),
+    assumptions=assumptions.ASSUMPTIONS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
@@ -34,3 +35,12 @@ def load(
     if loaded.config.web.config_file is not None:
         read_access(loaded.config.web.config_file)  # so that what is wrong is said before anything changes
     return loaded
+
+
+def with_all_collectors(loaded: Loaded) -> Loaded:
+    """Return a configuration in which every collector is switched on."""
+    switched_on = {
+        name: settings.model_copy(update={"enabled": True}) for name, settings in loaded.config.collectors
+    }
+    collectors = loaded.config.collectors.model_copy(update=switched_on)
+    return replace(loaded, config=loaded.config.model_copy(update={"collectors": collectors}))

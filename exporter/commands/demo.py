@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
-from exporter.commands.configuration import load
+from exporter.commands.configuration import load, with_all_collectors
 from exporter.commands.serve import serve
 from exporter.simulator import SimulatedClock, SimulatedVast
 
@@ -54,12 +53,3 @@ def serve_demo(
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
         return serve(loaded, read, signals=signals, environ=environ, intervals=INTERVALS)
-
-
-def with_all_collectors(loaded: Loaded) -> Loaded:
-    """Return a configuration in which every collector is switched on."""
-    switched_on = {
-        name: settings.model_copy(update={"enabled": True}) for name, settings in loaded.config.collectors
-    }
-    collectors = loaded.config.collectors.model_copy(update=switched_on)
-    return replace(loaded, config=loaded.config.model_copy(update={"collectors": collectors}))

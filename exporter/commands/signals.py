@@ -16,7 +16,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: What lets a command that serves read its configuration again. Any other command has lost its terminal.
 RELOAD_SIGNAL = signal.SIGHUP
 #: Commands that have done what they were asked for only when they have come to their end.
-ONE_SHOT = frozenset({"once", "check-config", "health"})
+ONE_SHOT = frozenset({"once", "probe", "check-config", "health"})
 INTERRUPTED = 1
 #: Written by `end`; no signal has this number.
 _END = 0

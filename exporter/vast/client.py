@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -35,11 +35,20 @@ CHUNK = 65536
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP request that was made: the endpoint, the status or "error", and its seconds."""
+    """One HTTP request that was made.
+
+    Attributes:
+        endpoint: what was asked.
+        code: the status of the reply, or "error" where there was none.
+        seconds: that it took.
+        headers: of the reply; names in whatever letters are the same.
+
+    """
 
     endpoint: Endpoint
     code: str
     seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +174,13 @@ class Client:
         pace.turn(endpoint, self._wait)
         started = self.options.clock()
         code = "error"
+        headers: Mapping[str, str] = {}
         try:
             self._prepare(endpoint, url, content, key)
             reply = self._send(endpoint, leaving=lambda: pace.leaving(endpoint))
-            code = str(reply.status)
+            code, headers = str(reply.status), reply.headers
         finally:
-            self._observe(Attempt(endpoint, code, self.options.clock() - started))
+            self._observe(Attempt(endpoint, code, self.options.clock() - started, headers))
         return reply
 
     def _prepare(self, endpoint: Endpoint, url: str, content: bytes | None, key: str) -> None:

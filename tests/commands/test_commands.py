@@ -48,11 +48,12 @@ def test_the_help_lists_the_commands() -> None:
         "demo",
         "health",
         "once",
+        "probe",
         "run",
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "once", "check-config"])
+@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config"])
 def test_each_command_has_a_help_without_gaps(command: str) -> None:
     done = invoke(command, "--help")
     assert done.exit_code == 0
@@ -80,6 +81,8 @@ BAD_USES = {
     ("once",): "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or /no/",
     ("once", "--output", "/"): "Error: Invalid value for '--output': File '/' is a directory.",
     ("once", "--web.listen-address", ":1"): "Error: No such option '--web.listen-address'.",
+    ("probe",): "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or /no/",
+    ("probe", "--output", "x"): "Error: No such option '--output'.",
     ("demo", "--instances", "-1"): "Error: Invalid value for '--instances': -1 is not in the range",
     ("demo", "--seed", "one"): "Error: Invalid value for '--seed': 'one' is not a valid integer.",
     ("demo", "--speed", "-1"): "Error: Invalid value for '--speed': -1.0 is not in the range",

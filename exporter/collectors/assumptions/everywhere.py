@@ -1,0 +1,133 @@
+"""What is taken for true of the API as a whole, whoever asks it what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors.assumptions.checks import error_word
+from exporter.collectors.assumptions.declaration import Assumption, Finding, fails, holds, untold
+from exporter.collectors.assumptions.evidence import counted, number_in, numbers_in, rounded
+
+if TYPE_CHECKING:
+    from exporter.collectors.assumptions.evidence import Evidence
+
+#: What is said of limits; no other header is looked at.
+RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after")
+REFUSED = 429
+
+
+def _rate_headers(evidence: Evidence) -> Finding:
+    found = [
+        f"{name} in {count} of {len(evidence.headers)}{_values(evidence, name)}"
+        for name in RATE_HEADERS
+        if (count := sum(name in headers for headers in evidence.headers))
+    ]
+    refused = any(answer.error and answer.error.status == REFUSED for answer in evidence.answers)
+    if not found:
+        return untold(f"none in {counted(len(evidence.headers), 'reply', 'replies')}")
+    used_up = any(number_in(headers, "x-ratelimit-remaining") == 0 for headers in evidence.headers)
+    return (holds if used_up and not refused else untold)(", ".join(found))
+
+
+def _values(evidence: Evidence, name: str) -> str:
+    if not name.endswith(("-limit", "-remaining")):
+        return ""  # when a limit is lifted says when the probe ran, and nothing else
+    numbers = sorted({rounded(value) for value in numbers_in(evidence.headers, name)})
+    return f" ({' and '.join(numbers[:3])})" if numbers else ""
+
+
+def _retry_after(evidence: Evidence) -> Finding:
+    refused = [answer for answer in evidence.answers if answer.error and answer.error.status == REFUSED]
+    if not refused:
+        return untold("no 429, which the probe does not provoke")
+    sent = any("retry-after" in headers for headers in evidence.headers)
+    return (holds if sent else fails)(f"{counted(len(refused), '429')}, {'with' if sent else 'without'} it")
+
+
+def _permission(evidence: Evidence) -> Finding:
+    refused = [answer for answer in evidence.answers if answer.error and answer.error.reason == "auth"]
+    came = ", ".join(sorted({f"{answer.endpoint.path}: {error_word(answer)}" for answer in refused}))
+    if not refused or not evidence.replies:
+        return untold(came or "nothing was refused")
+    told = all(answer.error and answer.error.status in {401, 403} for answer in refused)
+    return (holds if told else fails)(came)
+
+
+ASSUMPTIONS = (
+    Assumption(
+        name="missing_permission",
+        sentence="what a key may not read is answered with 401 or 403; with which words is not known",
+        consequence="the reason is `auth`; no other collector is touched",
+        confidence="open",
+        origin="documents",
+        check=_permission,
+    ),
+    Assumption(
+        name="unknown_key",
+        sentence="an unknown or revoked key is answered with 404 and `auth_error`",
+        consequence="`auth`, whatever the status, where the error is `auth_error`",
+        confidence="sure",
+        origin="measured",
+    ),
+    Assumption(
+        name="rate_headers",
+        sentence="headers `x-ratelimit-*` stand on ordinary replies, 0 requests left included, and do not"
+        " tell that a 429 comes",
+        consequence="they are not read",
+        confidence="likely",
+        origin="measured",
+        check=_rate_headers,
+    ),
+    Assumption(
+        name="retry_after",
+        sentence="a 429 has a `Retry-After`; the vendor's client waits for it since 2026-10, its documents"
+        " deny it",
+        consequence="it is honoured up to 60 s, and can be done without",
+        confidence="likely",
+        origin="client",
+        check=_retry_after,
+    ),
+    Assumption(
+        name="threshold_scope",
+        sentence="a threshold is counted for each key; the documents name the address too",
+        consequence="the pace is kept for each key",
+        confidence="open",
+        origin="documents",
+    ),
+    Assumption(
+        name="offers_pace",
+        sentence="searches of offers are limited to 10 a minute; a 429 named 5, perhaps a second",
+        consequence="nobody searches faster than the documents allow",
+        confidence="likely",
+        origin="documents",
+    ),
+    Assumption(
+        name="offers_quota",
+        sentence="beside that there is a daily quota of searches, of unknown size, until midnight UTC",
+        consequence="once it is used up, no search until then, which is no failure",
+        confidence="open",
+        origin="client",
+    ),
+    Assumption(
+        name="inbox",
+        sentence="`GET /api/v0/notifications/inbox/`, which is not documented, answers to an ordinary key",
+        consequence="the only source of events; it is switched on by name, and a 404 is no failure",
+        confidence="sure",
+        origin="measured",
+    ),
+    Assumption(
+        name="inbox_instance",
+        sentence="a notification names its instance and its machine, and for `outbid` both bids; a webhook"
+        " names none",
+        consequence="events are told by instance from the inbox; webhooks are not used",
+        confidence="sure",
+        origin="measured",
+    ),
+    Assumption(
+        name="instance_resumed",
+        sentence="`instance_resumed` comes whenever an instance leaves the queue, not only after an outbid",
+        consequence="it ends no alert about an outbid",
+        confidence="sure",
+        origin="documents",
+    ),
+)

@@ -1,0 +1,90 @@
+"""What is taken for true of every collector: its run succeeds, its fields are there and can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors.assumptions.declaration import Assumption, Finding, fails, holds, untold
+from exporter.collectors.assumptions.evidence import counted, named
+from exporter.collectors.base import fields_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from exporter.collectors.assumptions.evidence import Evidence
+    from exporter.collectors.base import Collector
+
+
+def assumptions_of(collector: Collector) -> tuple[Assumption, ...]:
+    """Return all assumptions of a collector: those of every one, and its own."""
+    return (*_standing(collector), *collector.assumptions)
+
+
+def _standing(collector: Collector) -> Iterator[Assumption]:
+    name = collector.name
+    yield Assumption(
+        name=f"{name}_run",
+        sentence="replies are what a run can use: an object, with the list and the pages that it promises",
+        consequence="else the run fails with the reason `bad_reply` or `incomplete`, what was known stays",
+        confidence="likely",
+        origin="documents",
+        check=_run,
+    )
+    if fields := fields_of(collector.rows).names:
+        yield Assumption(
+            name=f"{name}_fields",
+            sentence="the fields that metrics read are there",
+            consequence="a field that is gone or null gives no sample",
+            confidence="likely",
+            origin="documents",
+            check=lambda evidence: _fields(evidence, fields),
+        )
+    yield Assumption(
+        name=f"{name}_values",
+        sentence="their values are of the kind, and in the range, that is written down for each",
+        consequence="others give no sample and are counted by `vastai_unreadable_values_total` and"
+        " `vastai_out_of_range_values_total`",
+        confidence="likely",
+        origin="documents",
+        check=_values,
+    )
+    for endpoint in collector.endpoints:
+        if not endpoint.documented:
+            yield Assumption(
+                name=f"{name}_threshold",
+                sentence=f"requests to `{endpoint.path}` may come {endpoint.threshold:g} s apart;"
+                " nobody documents it",
+                consequence="that is kept, and 10 % to spare",
+                confidence="open",
+                origin="inferred",
+            )
+
+
+def _run(evidence: Evidence) -> Finding:
+    came = counted(len(evidence.replies), "reply", "replies")
+    if evidence.failure is None:
+        return (holds if evidence.replies else untold)(came)
+    unfit = evidence.failure in {"bad_reply", "incomplete", "internal"}
+    return (fails if unfit else untold)(f"{came}, then {evidence.failure}")
+
+
+def _fields(evidence: Evidence, names: tuple[str, ...]) -> Finding:
+    found = list(evidence.objects())
+    # Which of them are the collector's is told by what they have in common with it.
+    if max((len(each.keys() & set(names)) for each in found), default=0) * 2 < len(names):
+        return untold("no object that has them")
+    gone = [name for name in names if not any(name in each for each in found)]
+    if gone:
+        return fails(f"nowhere: {named(gone)}")
+    empty = [name for name in names if all(each.get(name) is None for each in found)]
+    if empty:
+        return untold(f"all there; null wherever they are: {named(empty)}")
+    return holds(f"all {len(names)} there, with a value somewhere")
+
+
+def _values(evidence: Evidence) -> Finding:
+    counts: Counter[str] = evidence.problems.unreadable + evidence.problems.out_of_range
+    if counts:
+        return fails("no use: " + ", ".join(f"{name} in {counted(count)}" for name, count in counts.items()))
+    return (holds if evidence.replies else untold)("none that was no use")

@@ -1,0 +1,203 @@
+"""What one collector asks of the API, once, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from exporter.collectors.assumptions.evidence import Answer, Evidence
+from exporter.collectors.base import Run, Store
+from exporter.metrics.fields import Problems
+from exporter.vast.client import Client
+from exporter.vast.errors import ApiError, Stopped
+from exporter.vast.keys import reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from exporter.collectors.assumptions.declaration import Question
+    from exporter.config.models import Limits
+    from exporter.logs import Redactor
+    from exporter.polling.job import Job
+    from exporter.vast.client import Attempt, Options
+    from exporter.vast.endpoints import Endpoint
+    from exporter.vast.errors import Reason
+
+#: Answers to one collector that tell all that more of them would: 8 pages are 200 instances.
+MOST_ANSWERS = 8
+#: Why a run failed where nothing else would be answered either.
+UNREACHABLE: frozenset[Reason] = frozenset({"auth", "network", "timeout"})
+
+
+class Interview:
+    """What one collector asks, and what its assumptions ask beside that.
+
+    Attributes:
+        collector: whose it is.
+        answers: to what a run asks.
+        further: to the question of an assumption, by its name.
+        problems: values that were no use to the run.
+        failure: why the run failed, or None.
+        ended: whether it came to its end.
+        headers: of every reply.
+
+    Args:
+        job: the collector, and the account.
+        options: of the API's clients.
+        limits: of the number of series, as configured.
+        redact: told of the key before it is used.
+        wait: sleeps, or raises `Stopped` where there is no time for that.
+
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        options: Options,
+        *,
+        limits: Limits,
+        redact: Redactor,
+        wait: Callable[[float], None],
+    ) -> None:
+        self.collector = job.collector
+        self.answers: list[Answer] = []
+        self.further: dict[str, Answer] = {}
+        self.problems = Problems()
+        self.failure: Reason | None = None
+        self.ended = False
+        self.headers: list[Mapping[str, str]] = []
+        self._job = job
+        self._options = options
+        self._limits = limits
+        self._wait = wait
+        key = reader(job.key, redact.learn)
+        self._client = RecordingClient(options, key=key, wait=wait, observe=self._observe)
+        self._client.record = self._keep
+
+    def hold(self) -> None:
+        """Ask."""
+        self._run()
+        for assumption in self.collector.assumptions:
+            if assumption.question is not None:
+                self._ask(assumption.name, assumption.question)
+        self._client.close()
+
+    def evidence(self, now: float) -> Evidence:
+        """Return what came."""
+        return Evidence(
+            answers=tuple(self.answers),
+            problems=self.problems,
+            failure=self.failure,
+            now=now,
+            headers=tuple(self.headers),
+        )
+
+    def _run(self) -> None:
+        """Let the collector ask as it always does, for as long as that tells something new."""
+        run = Run(
+            account=self._job.account,
+            client=self._client,
+            filters=self._job.filters,
+            settings=self._job.settings,
+            limits=self._limits,
+            store=Store(),
+            clock=self._options.clock,
+            wall_clock=self._options.wall_clock,
+            report=self._report,
+        )
+        used = False
+        try:
+            for _ in self.collector.collect(run):
+                used = True
+            self.ended = True
+        except Stopped:  # the rest would tell nothing new, or there is no time for it
+            if self._client.full and not used:
+                self.failure = next((each.error.reason for each in self.answers if each.error), "bad_reply")
+        except ApiError as error:
+            self.failure = error.reason
+        except Exception:  # noqa: BLE001 - one collector's fault must not hide what the others found
+            self.failure = "internal"
+
+    def _keep(self, answer: Answer) -> None:
+        self.answers.append(answer)
+        if len(self.answers) >= MOST_ANSWERS:
+            self._client.full = True
+
+    def _ask(self, name: str, question: Question) -> None:
+        """Ask the first question of the run again, with what is changed in it."""
+        asked = self._client.first
+        if asked is None or self.failure in UNREACHABLE:
+            return
+        self._client.record = lambda answer: self.further.__setitem__(name, answer)
+        self._client.full = False
+        try:
+            if question.path:
+                # It may be the same endpoint to the API, so it takes a turn of that too.
+                self._options.paces.of(self._job.key.read()).turn(asked.endpoint, self._wait)
+            endpoint = replace(asked.endpoint, path=question.path or asked.endpoint.path)
+            self._client.ask(endpoint, {**asked.params, **question.params}, body=asked.body, **asked.parts)
+        except Stopped:
+            self.further[name] = Answer(endpoint=asked.endpoint)
+        except ApiError as error:
+            if name not in self.further:  # the key's file is gone
+                self.further[name] = Answer(endpoint=asked.endpoint, error=error)
+
+    def _report(self, problems: Problems) -> None:
+        self.problems.unreadable.update(problems.unreadable)
+        self.problems.out_of_range.update(problems.out_of_range)
+
+    def _observe(self, attempt: Attempt) -> None:
+        self._client.codes.append(attempt.code)
+        if attempt.headers:
+            self.headers.append(attempt.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What a run asked first."""
+
+    endpoint: Endpoint
+    params: Mapping[str, str]
+    body: object
+    parts: Mapping[str, object] = field(default_factory=dict)
+
+
+class RecordingClient(Client):
+    """The API as a collector knows it; what it answers is kept.
+
+    Attributes:
+        record: told of each answer.
+        first: what was asked first.
+        codes: the HTTP statuses of the present question.
+        full: whether nothing more is to be asked.
+
+    """
+
+    record: Callable[[Answer], object]
+    first: First | None = None
+    full = False
+
+    def __init__(self, options: Options, **how: Any) -> None:  # noqa: ANN401 - as the base class has it
+        super().__init__(options, **how)
+        self.codes: list[str] = []
+
+    def ask(
+        self,
+        endpoint: Endpoint,
+        params: Mapping[str, str] | None = None,
+        *,
+        body: object = None,
+        **parts: object,
+    ) -> dict[str, Any]:
+        """Ask; see `exporter.vast.client.Client.ask`."""
+        if self.full:
+            raise Stopped
+        self.first = self.first or First(endpoint, params or {}, body, parts)
+        self.codes.clear()
+        try:
+            reply = super().ask(endpoint, params, body=body, **parts)
+        except ApiError as error:
+            self.record(Answer(endpoint=endpoint, codes=tuple(self.codes), error=error))
+            raise
+        self.record(Answer(endpoint=endpoint, codes=tuple(self.codes), reply=reply))
+        return reply
