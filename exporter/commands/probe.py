@@ -25,8 +25,8 @@ from exporter.polling.job import jobs
 from exporter.polling.poller import USER_AGENT
 from exporter.vast.client import Options
 from exporter.vast.errors import Stopped
+from exporter.vast.network import Network
 from exporter.vast.pace import Paces
-from exporter.vast.transport import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -73,6 +73,7 @@ class Poller:
         self._scheduler = Scheduler(clock)
         self._loaded = loaded
         self._exposed: set[Path] = set()
+        self._started = False
         self._loops: dict[tuple[str, str], Loop] = {}
         self._replace(loaded)
 
@@ -83,6 +84,9 @@ class Poller:
 
     def start(self) -> None:
         """Begin with the first runs at once."""
+        self._started = True
+        for loop in self.loops:
+            loop.warn_of_exposed_key()
         self._scheduler.start()
 
     def stop(self) -> None:
@@ -121,7 +125,8 @@ class Poller:
                 self._scheduler.add(loops[job.id])
         for job in todo.start:
             loops[job.id] = Loop(job, context)
-            loops[job.id].warn_of_exposed_key()
+            if self._started:
+                loops[job.id].warn_of_exposed_key()
             self._scheduler.add(loops[job.id])
         self._loops = {job.id: loops[job.id] for job in wanted}
         self._loaded = loaded
