@@ -85,7 +85,8 @@ class Exporter:
     def __init__(self, vast: SimulatedVast, keys: Mapping[str, str], wall_clock: ManualClock) -> None:
         self._clock = _Busy(Random("requests"))
         self._self_metrics = SelfMetrics(version="1.0.0", revision="4f2c1d9")
-        self._self_metrics.reloaded(at=wall_clock())
+        self._self_metrics.wall = lambda moment: wall_clock() + moment - self._clock.time
+        self._self_metrics.reloaded(at=self._clock.time)
         options = Options(
             urls={"api": vast.url},
             timeout=30.0,
