@@ -120,6 +120,7 @@ class Collector:
         stale_after: seconds for which what was found is shown, unless configured otherwise.
         collect: a run of it.
         enabled: whether it is on unless configured otherwise; if so, `/-/ready` waits for its first run.
+        filtered: whether `select_filters` of the account say what it asks for.
         scope: for whom it runs.
         settings: what can be configured of it.
         rows: metrics with a sample for each object.
@@ -142,6 +143,7 @@ class Collector:
     stale_after: float
     collect: Collect
     enabled: bool = False
+    filtered: bool = False
     scope: Scope = "account"
     settings: type[CollectorSettings] = CollectorSettings
     rows: tuple[Row[Any], ...] = ()

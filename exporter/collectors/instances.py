@@ -411,6 +411,7 @@ COLLECTOR = Collector(
     stale_after=300.0,
     collect=collect,
     enabled=True,
+    filtered=True,
     rows=ROWS,
     summaries=SUMMARIES,
     summarise=summarise,

@@ -16,7 +16,7 @@ from exporter.vast.errors import AuthError
 from exporter.vast.keys import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from exporter.config.mistakes import Location
     from exporter.config.models import Account, Config
@@ -29,6 +29,8 @@ FLAGS = {
     "log.level": "--log.level",
     "log.format": "--log.format",
 }
+#: Columns whose values the API writes with blanks, and the vendor's client with underscores.
+SPELT_WITH_BLANKS = frozenset({"gpu_name", "cpu_name"})
 #: The account that the environment or the vendor's key file gives.
 DEFAULT_ACCOUNT = "default"
 
@@ -101,6 +103,7 @@ def load(
     if config.accounts:
         ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
         notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
+        notes += _odd_filters(config.accounts, path, shard)
         return Loaded(config, _accounts(config.accounts, path, environ, shard), tuple(notes))
     accounts = (_default_account(path, environ),) if shard.holds(DEFAULT_ACCOUNT) else ()
     return Loaded(config, accounts, ())
@@ -162,6 +165,19 @@ def _accounts(
     if mistakes:
         raise ConfigError(mistakes)
     return tuple(found)
+
+
+def _odd_filters(accounts: Iterable[Account], source: Path | None, shard: Shard) -> Iterator[str]:
+    """Yield a hint for each value of a filter that looks as the vendor's client spells it: RTX_4090."""
+    for index, account in enumerate(accounts):
+        if not shard.holds(account.name):
+            continue
+        for column in SPELT_WITH_BLANKS & account.select_filters.keys():
+            for operand in account.select_filters[column].values():
+                for value in operand if isinstance(operand, list) else [operand]:
+                    if isinstance(value, str) and "_" in value:
+                        place = f"{source}: accounts[{index}].select_filters: {column}: {value!r}"
+                        yield f"{place}: nothing is called that, the API writes {value.replace('_', ' ')!r}"
 
 
 def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key | None]:

@@ -89,6 +89,7 @@ class Loop:
         key = reader(job.key, context.redact.learn)
         self._client = Client(context.options, key=key, wait=self._wait, observe=self._observe)
         self._last_start: float | None = None
+        self._matches = True
         self._watch: KeyWatch | None = None  # while runs fail
         self._next_run = self.due = self._clock()
         self._queued = self._running = False
@@ -255,6 +256,7 @@ class Loop:
         pages, objects = (last.pages, last.objects) if last is not None else (0, 0)
         self.runs.succeeded(at=self._clock(), duration=seconds, pages=pages, objects=objects)
         _log.info("run finished", extra={"fields": self._outcome("success", seconds, last)})
+        self._tell_of_filters(objects)
         if failing:
             _log.info("recovered", extra={"fields": self._fields() | {"failures": failing}})
         if seconds > self.job.settings.interval:
@@ -262,6 +264,16 @@ class Loop:
             _log.warning(
                 "the run took longer than its interval, the next follows at once", extra={"fields": fields}
             )
+
+    def _tell_of_filters(self, objects: int) -> None:
+        """Say once, while it lasts, that nothing is found where something is looked for."""
+        matches = objects > 0 or not self.job.filters or not self.job.collector.filtered
+        if self._matches and not matches:
+            fields = self._fields() | {"select_filters": dict(self.job.filters)}
+            _log.warning(
+                "nothing matches select_filters; the account may have others", extra={"fields": fields}
+            )
+        self._matches = matches
 
     def _failed(self, started: float, last: Progress | None, reason: Reason, error: str) -> None:
         seconds = self._clock() - started

@@ -128,6 +128,13 @@ def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write)
     assert not re.search("a-key-of-nobody|another-key|a-third", done.output)
 
 
+def test_a_filter_that_matches_nothing_is_told_when_it_is_checked(write: Write) -> None:
+    account = "{name: a, api_key: k, select_filters: {gpu_name: {in: [RTX_4090]}}}"
+    done = invoke("check-config", str(write(f"accounts: [{account}]")))
+    assert done.exit_code == 0
+    assert done.stderr.endswith("'RTX_4090': nothing is called that, the API writes 'RTX 4090'\n")
+
+
 def test_the_environment_alone_can_be_checked(run: Run) -> None:
     done = run("check-config", VAST_API_KEY="a-key-of-nobody")
     assert (done.returncode, done.stderr) == (0, "")

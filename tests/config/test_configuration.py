@@ -588,3 +588,24 @@ def test_anything_else_is_no_duration(text: str) -> None:
 @given(st.integers(0, 10**12))
 def test_a_duration_comes_back_from_its_text(milliseconds: int) -> None:
     assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
+
+
+def test_a_filter_that_is_spelt_as_the_vendors_client_does_is_told_of(write: Write) -> None:
+    path = write(
+        """
+        accounts:
+          - {name: a, api_key: k, select_filters: {gpu_name: {in: [RTX_4090, RTX 3090]}, label: {eq: my_job}}}
+          - {name: b, api_key: k, select_filters: {gpu_name: {neq: A100_SXM4}, id: {gt: 5}}}
+          - {name: c, api_key: k, select_filters: {gpu_name: {eq: null}, actual_status: {in: [a_b]}}}
+        """
+    )
+    assert loaded(path).notes == (
+        (
+            f"{path}: accounts[0].select_filters: gpu_name: 'RTX_4090': nothing is called that,"
+            " the API writes 'RTX 4090'"
+        ),
+        (
+            f"{path}: accounts[1].select_filters: gpu_name: 'A100_SXM4': nothing is called that,"
+            " the API writes 'A100 SXM4'"
+        ),
+    )

@@ -715,3 +715,18 @@ def test_one_page_of_a_firewall_is_no_failure(new_loop: NewLoop, api: Api) -> No
     api.replies += [api.reply(b"<html>Access denied", 403), api.reply(page(1, 2))]
     assert loop.run_once()
     assert (shown(loop), loop.runs.failures) == ([1, 2], {})
+
+
+def test_filters_that_match_nothing_are_told_from_an_empty_account_once(
+    new_loop: NewLoop, api: Api, logged: Logged
+) -> None:
+    loop = new_loop()
+    api.otherwise = api.reply(page())
+    assert loop.run_once()
+    filters = {"gpu_name": {"in": ["RTX_4090"]}}
+    loop.job = replace(loop.job, filters=filters)
+    api.replies += [api.reply(page()), api.reply(page()), api.reply(page(1))]
+    for _ in range(4):
+        assert loop.run_once()
+    told = [fields for level, said, fields in logged() if level == "WARNING" and "select_filters" in said]
+    assert told == 2 * [{"account": "research", "collector": "instances", "select_filters": filters}]
