@@ -47,7 +47,8 @@ SUCCESS = Metric(
 )
 LAST_SUCCESS = Metric(
     name="vastai_collector_last_success_timestamp_seconds",
-    help="When the last successful run of the collector ended, 0 before the first.",
+    help="When the last successful run of the collector ended, 0 before the first; what it found is kept"
+    " in memory and served until the next.",
     labels=_RUN,
 )
 DURATION = Metric(
@@ -67,7 +68,14 @@ OBJECTS = Metric(
 )
 INTERVAL = Metric(
     name="vastai_collector_interval_seconds",
-    help="Seconds from the start of one run of the collector to that of the next, as configured.",
+    help="Seconds from the start of one run of the collector to that of the next, as configured; no scrape"
+    " makes it run.",
+    labels=_RUN,
+)
+RUNS = Metric(
+    name="vastai_collector_runs_total",
+    help="Runs of the collector that have ended, in success or in failure.",
+    type="counter",
     labels=_RUN,
 )
 OVERRUNS = Metric(
@@ -144,6 +152,7 @@ SELF_METRICS = (
     PAGES,
     OBJECTS,
     INTERVAL,
+    RUNS,
     OVERRUNS,
     FAILURES,
     REQUESTS,
@@ -170,11 +179,11 @@ class Runs:
         duration: seconds of the last successful run.
         pages: of the last successful run.
         objects: of the last successful run.
+        ended_runs: all that have ended.
         overruns: runs that took longer than the interval.
         failures: failed runs by reason.
         failing: failed runs in a row.
         refused: whether the last run failed because the key was not accepted.
-        ended: whether any run has ended.
         error: why the last run failed, in words; "" if it did not.
 
     """
@@ -186,12 +195,17 @@ class Runs:
     duration: float = 0.0
     pages: int = 0
     objects: int = 0
+    ended_runs: int = 0
     overruns: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     failing: int = 0
     refused: bool = False
-    ended: bool = False
     error: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether any run has ended."""
+        return self.ended_runs > 0
 
     @property
     def last_success(self) -> float:
@@ -203,14 +217,14 @@ class Runs:
         self.success, self.error, self.failing, self.refused = True, "", 0, False
         self.succeeded_at, self.duration, self.pages, self.objects = at, duration, pages, objects
         self.overruns += duration > self.interval
-        self.ended = True
+        self.ended_runs += 1
 
     def failed(self, reason: Reason, error: str) -> None:
         """Note a failed run."""
         self.success, self.error, self.refused = False, error, reason == "auth"
         self.failing += 1
         self.failures[reason] += 1
-        self.ended = True
+        self.ended_runs += 1
 
 
 class _Counts:
@@ -382,6 +396,7 @@ class SelfMetrics:
         put(PAGES, succeeded, lambda runs: runs.pages)
         put(OBJECTS, succeeded, lambda runs: runs.objects)
         put(INTERVAL, every, lambda runs: runs.interval)
+        put(RUNS, every, lambda runs: runs.ended_runs)
         put(OVERRUNS, every, lambda runs: runs.overruns)
         found[FAILURES.name] = [each.failures.lines() for each in every]
         found[UNREADABLE.name] = [each.unreadable.lines() for each in every]

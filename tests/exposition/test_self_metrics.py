@@ -16,7 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import exporter
 from exporter.collectors import account, instances
-from exporter.exposition.self_metrics import BUCKETS, HandshakeFailure, Runs, SelfMetrics
+from exporter.exposition.self_metrics import (
+    BUCKETS,
+    SELF_METRICS,
+    HandshakeFailure,
+    Runs,
+    SelfMetrics,
+)
 from exporter.metrics.fields import Problems
 from exporter.vast.client import Attempt
 from exporter.vast.endpoints import Endpoint
@@ -65,6 +71,7 @@ def runs(self_metrics: SelfMetrics) -> Runs:
         ("vastai_collector_success", 0),
         ("vastai_collector_last_success_timestamp_seconds", 0),
         ("vastai_collector_interval_seconds", 60),
+        ("vastai_collector_runs_total", 0),
         ("vastai_collector_overruns_total", 0),
     ],
 )
@@ -415,3 +422,20 @@ def test_lines_of_the_log_that_could_not_be_written_are_counted(self_metrics: Se
     assert samples(self_metrics, "vastai_log_lines_dropped_total") == {(): 0}
     self_metrics.lines_dropped = lambda: 7
     assert samples(self_metrics, "vastai_log_lines_dropped_total") == {(): 7}
+
+
+def test_every_run_that_ends_is_counted(self_metrics: SelfMetrics, runs: Runs) -> None:
+    assert not runs.ended
+    runs.failed("network", "no way")
+    assert runs.ended
+    runs.succeeded(at=1.0, duration=0.1, pages=1, objects=1)
+    runs.failed("auth", "no key")
+    assert samples(self_metrics, "vastai_collector_runs_total", **RUN) == {(): 3}
+    failures = samples(self_metrics, "vastai_collector_failures_total", **RUN)
+    assert sum(failures.values()) == 2
+
+
+def test_the_help_of_what_is_kept_in_memory_says_so() -> None:
+    told = {metric.name: metric.help for metric in SELF_METRICS}
+    assert "kept in memory" in told["vastai_collector_last_success_timestamp_seconds"]
+    assert "no scrape makes it run" in told["vastai_collector_interval_seconds"]
