@@ -164,7 +164,7 @@ Interval = Annotated[
 ]
 Timeout = Annotated[Duration, AfterValidator(_above_zero)]
 Url = Annotated[str, AfterValidator(_url), _written("^https?://")]
-AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
+AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
 FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
 Variable = Annotated[str, AfterValidator(_variable)]

@@ -146,6 +146,7 @@ MISTAKES = {
     "accounts: [{name: 5, api_key: k}]": f"accounts[0].name: 5: {TEXT}",
     "accounts: [{name: '', api_key: k}]": f"accounts[0].name: '': {NAME}",
     'accounts: [{name: "a\\nb", api_key: k}]': f"accounts[0].name: 'a\\nb': {NAME}",
+    'accounts: [{name: "\\x9b2J", api_key: k}]': f"accounts[0].name: '\\x9b2J': {NAME}",
     f"accounts: [{{name: {'é' * 65}, api_key: k}}]": f"accounts[0].name: '{'é' * 65}': {NAME}",
     f"accounts: [{{name: {'é' * 81}, api_key: k}}]": f"accounts[0].name: {NAME}",
     "accounts: [{name: a, api_key: k}, {name: a, api_key: l}]": "accounts: the name 'a' is there twice;"
