@@ -6,11 +6,13 @@ parts of one collector of one account. A new part replaces just the range that i
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class Orderable(Protocol):
@@ -94,12 +96,6 @@ class Part(Generic[Key, Item]):
         """Return whether a key lies in this part's range."""
         return (self.after is None or self.after < key) and (self.upto is None or key <= self.upto)
 
-    def meets(self, after: Key | None, upto: Key | None) -> bool:
-        """Return whether this part speaks for any of a range."""
-        return (self.after is None or upto is None or self.after < upto) and (
-            after is None or self.upto is None or after < self.upto
-        )
-
     def _cut(self, after: Key | None, upto: Key | None) -> Part[Key, Item]:
         keys = list(self.items)
         first = 0 if after is None else sum(key <= after for key in keys)
@@ -130,9 +126,11 @@ class Snapshot(Generic[Key, Item]):
         """Return a snapshot in which the ranges of `new` parts are theirs alone."""
         parts = self.parts
         for part in new:
-            heads = [head for old in parts if (head := old.before(part.after)) is not None]
-            tails = [tail for old in parts if (tail := old.behind(part.upto)) is not None]
-            parts = (*heads, part, *tails)
+            first, last = _meeting(parts, part.after, part.upto)
+            met = parts[first:last]
+            heads = [head for old in met if (head := old.before(part.after)) is not None]
+            tails = [tail for old in met if (tail := old.behind(part.upto)) is not None]
+            parts = (*parts[:first], *heads, part, *tails, *parts[last:])
         return replace(self, parts=parts)
 
     def with_total(self, total: int | None) -> Snapshot[Key, Item]:
@@ -149,7 +147,8 @@ class Snapshot(Generic[Key, Item]):
 
     def meeting(self, after: Key | None, upto: Key | None) -> tuple[Part[Key, Item], ...]:
         """Return the parts that speak for any of a range."""
-        return tuple(part for part in self.parts if part.meets(after, upto))
+        first, last = _meeting(self.parts, after, upto)
+        return self.parts[first:last]
 
     def limit(self, stale_after: float) -> float:
         """Return the seconds for which a part may be shown: `stale_after`, or more where a walk is longer."""
@@ -159,3 +158,22 @@ class Snapshot(Generic[Key, Item]):
         """Return the parts that were confirmed lately enough to be shown."""
         oldest = now - self.limit(stale_after)
         return tuple(part for part in self.parts if part.confirmed >= oldest)
+
+
+_after: Callable[[Part[Any, Any]], Any] = attrgetter("after")
+_upto: Callable[[Part[Any, Any]], Any] = attrgetter("upto")
+
+
+def _meeting(parts: Sequence[Part[Key, Any]], after: Key | None, upto: Key | None) -> tuple[int, int]:
+    """Return the numbers of the first part that speaks for any of a range, and of the one behind the last.
+
+    They are looked for by halves: each page asks, and one by one a walk would take the square of its pages.
+    """
+    first, last = 0, len(parts)
+    if after is not None:
+        ending = last - (parts[-1:] != () and parts[-1].upto is None)
+        first = bisect_right(parts, after, hi=ending, key=_upto)
+    if upto is not None:
+        beginning = int(parts[:1] != () and parts[0].after is None)
+        last = bisect_left(parts, upto, lo=beginning, key=_after)
+    return first, last

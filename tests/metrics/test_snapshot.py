@@ -229,9 +229,11 @@ def test_a_part_says_nothing_of_what_lies_outside_of_its_range() -> None:
     ],
 )
 def test_ranges_meet_where_they_have_a_key_in_common(after: Bound, upto: Bound, *, meets: bool) -> None:
-    assert part({}, 2, 5).meets(after, upto) == meets
-    assert part({}, after, upto).meets(2, 5) == meets
-    assert part({}).meets(after, upto)
+    middle = part({4: "b"}, 2, 5)
+    assert (4 in items_of(Snapshot(parts=(middle,)), after, upto)) == meets
+    around = (part({1: "a"}, None, 2), middle, part({6: "c"}, 5))
+    assert (4 in items_of(Snapshot(parts=around), after, upto)) == meets
+    assert items_of(Snapshot(parts=(part({1: "a"}),)), after, upto)
 
 
 def test_new_parts_replace_what_they_cover_and_cut_what_they_meet() -> None:
