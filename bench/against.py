@@ -21,7 +21,7 @@ from bench.figures import Figure, table
 
 HERE = Path(__file__).parents[1]
 PARTS = ("warm", "cold", "walk", "memory")
-_NUMBER = re.compile(r"[0-9][0-9,.]*")
+_NUMBER = re.compile(r"-?[0-9][0-9,.]*")
 
 #: Values of a figure, by tree; one each turn.
 Values = dict[Path, list[float]]
