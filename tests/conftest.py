@@ -19,8 +19,8 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-# Under nohup the programs that tests start would ignore SIGHUP as the tests do. A handler is not inherited: they start
-# as they do from a shell, and the tests go on when the terminal is gone.
+# Under nohup the programs that tests start would ignore SIGHUP as the tests do. A handler is not inherited:
+# they start as they do from a shell, and the tests go on when the terminal is gone.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
