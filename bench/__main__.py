@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import abuse, accounts, cold, compression, memory, soak, walk, warm
+from bench import abuse, accounts, cold, compression, memory, rules, soak, walk, warm
 from bench.figures import Figure, table
 
 PARTS = {
@@ -21,12 +21,13 @@ PARTS = {
     "abuse": abuse.measure,
     "accounts": accounts.measure,
 }
-#: Finds no speed but faults; only where it is asked for.
+#: Only where they are asked for: the first finds no speed but faults, the second measures Prometheus.
 SOAK = "soak"
+RULES = "rules"
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, SOAK)))
+@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, RULES, SOAK)))
 @click.option(
     "--instances", default=10_000, show_default=True, type=click.IntRange(100), help="In the fleet."
 )
@@ -35,11 +36,14 @@ SOAK = "soak"
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures too."
 )
 def main(parts: tuple[str, ...], instances: int, minutes: float, file: Path | None) -> None:
-    """Measure PARTS of the exporter, or all but the soak, each beside something real on this machine."""
+    """Measure PARTS, or all but rules and soak, each beside something real on this machine."""
     figures: list[Figure] = []
     for name in parts or PARTS:
         click.echo(f"measuring {name} ...", err=True)
-        figures += soak.measure(minutes) if name == SOAK else PARTS[name](instances)
+        if name == SOAK:
+            figures += soak.measure(minutes)
+        else:
+            figures += rules.measure(instances) if name == RULES else PARTS[name](instances)
     click.echo(table(figures))
     if file is not None:
         found = [asdict(figure) | {"good": figure.good} for figure in figures]

@@ -51,6 +51,20 @@ class Simulator:
     key: str
 
 
+def cpu(process: subprocess.Popen[str]) -> float:
+    """Return the seconds of CPU that all threads of a process have used, to the nanosecond."""
+    clock = ctypes.c_int()
+    if _libc.clock_getcpuclockid(process.pid, ctypes.byref(clock)):
+        raise ProcessLookupError("a process that is measured is gone")
+    return time.clock_gettime(clock.value)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def simulator(instances: int) -> Iterator[Simulator]:
     """Run a simulated Vast.ai, frozen and without thresholds."""
@@ -69,10 +83,7 @@ class Exporter:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that all its threads have used, to the nanosecond."""
-        clock = ctypes.c_int()
-        if _libc.clock_getcpuclockid(self.process.pid, ctypes.byref(clock)):
-            raise ProcessLookupError("the exporter is gone")
-        return time.clock_gettime(clock.value)
+        return cpu(self.process)
 
     def memory(self, name: str) -> int:
         """Return the bytes of `VmRSS` (now) or `VmHWM` (the most so far)."""
@@ -120,8 +131,7 @@ def exporter(simulated: Simulator, directory: Path, *, interval: str) -> Iterato
 @contextmanager
 def nginx(body: bytes, directory: Path) -> Iterator[int]:
     """Serve `body`, which is compressed, as /metrics from a file by nginx; gives the port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (directory / "metrics").write_bytes(body)
     config = directory / "nginx.conf"
     config.write_text(NGINX_CONFIG.format(port=port, directory=directory), encoding="utf-8")

@@ -150,8 +150,10 @@ def promtool_test(promtool: str, tmp_path_factory: pytest.TempPathFactory) -> Pr
         for name, (_, tests) in zip(names, sets, strict=True):
             text = found[name]
             if text is not None:
-                named = re.split(r"^ *name: (.*),$", text, flags=re.MULTILINE)[1:]
-                failed |= dict(zip(named[::2], named[1::2], strict=True)) or {tests[0]["name"]: text}
+                named = re.findall(
+                    r'^ *name: (.*),$|^ *expr: "(?:[^"\\]|\\.)* # ([^"]*)"', text, re.MULTILINE
+                )
+                failed |= {one or other: text for one, other in named} or {tests[0]["name"]: text}
         return failed
 
     return test_rules

@@ -46,6 +46,8 @@ DURATIONS = {
     "exporter_down_for": "4s",
     "exporter_absent_for": "4s",
     "idle_window": "3s",
+    "slow_interval": "1s",
+    "readings_interval": "1s",
     "hot_window": "3s",
     "offline_critical_for": "1h",
     "down_critical_for": "1h",
