@@ -96,10 +96,8 @@ class Instance(Record):
     @property
     def has_telemetry(self) -> bool:
         """Whether the API has telemetry of its GPUs at present (measured: it may send zeros instead)."""
-        if self.number(GPU_UTIL) is None:
-            return False
-        celsius = self.number(GPU_TEMP)
-        return celsius is None or celsius > 0
+        celsius = self.numbers.get(GPU_TEMP.name, 1)
+        return GPU_UTIL.name in self.numbers and celsius > 0
 
     def burn(self) -> Number | None:
         """Return what it costs now, by its state: dollars per hour."""
