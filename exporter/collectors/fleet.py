@@ -53,6 +53,7 @@ class Member(NamedTuple):
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
         burn: dollars an hour that it costs now; 0 where that is not known.
+        is_reserved: whether it spends prepaid credit of its own.
 
     """
 
@@ -63,6 +64,7 @@ class Member(NamedTuple):
     gpu_name: str
     gpus: Number | None
     burn: float
+    is_reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
