@@ -6,6 +6,7 @@ simulated time stands still but for what the test does, so that nothing else hap
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.timeout(300)]
 
 #: Seconds that something may take to arrive; on an idle machine it is a fifth.
 PATIENCE = 60.0
+COLLECTORS = ("instances", "account", "notifications")
 SECOND_KEY = "key-of-the-second-account"
 #: What a row of an instance without trouble shows.
 CALM: dict[str, object] = {
@@ -126,7 +128,7 @@ class Exporter:
             "api": {"url": url, "min_interval": "10ms"},
             "accounts": [{"name": name, "api_key_file": str(self._key_file(name))} for name in keys],
             "collectors": {
-                name: {"interval": "1s", "stale_after": "1h"} for name in ("instances", "account")
+                name: {"enabled": True, "interval": "1s", "stale_after": "1h"} for name in COLLECTORS
             },
             "web": {"listen_address": self.address},
         }
@@ -214,9 +216,31 @@ def test_every_incident_arrives_once_and_resolves(
         str(number) for number in fleet.ids() if fleet.instance(number).contract.machine.host_id == lost
     }
     assert [n["commonLabels"]["severity"] for n in groups["VastaiCreditRunningOut"]] == ["critical"] * 2
-    assert labels(groups["VastaiKeyRejected"], "collector") == {"instances", "account"}
+    assert labels(groups["VastaiKeyRejected"], "collector") == set(COLLECTORS)
     assert labels(groups["VastaiKeyRejected"], "account") == {"second"}
     assert labels(groups["VastaiExporterDown"], "account") == {"default", "second"}
+
+
+@pytest.mark.usefixtures("chain")
+def test_an_outbid_is_told_by_the_inbox_with_both_bids(
+    vast: SimulatedVast, clock: ManualClock, exporter: Exporter, webhook: Webhook
+) -> None:
+    fleet = vast.fleet
+    outbid = next(number for number in fleet.ids() if fleet.instance(number).contract.is_bid)
+    with exporter.running():
+        vast.inject(IncidentType.OUTBID, outbid, 1e6)
+        clock.advance(60)  # its container has ended
+        webhook.wait_for("firing", "VastaiInstanceOutbid")
+        vast.fleet.destroy(outbid)
+        webhook.wait_for("resolved", "VastaiInstanceOutbid")
+    groups = webhook.groups()
+    assert set(groups) == {"VastaiInstanceOutbid"}
+    assert objects(groups["VastaiInstanceOutbid"]) == {str(outbid)}
+    (told,) = groups["VastaiInstanceOutbid"][0]["alerts"]
+    assert told["annotations"]["summary"].endswith("no longer runs: it was outbid.")
+    assert re.search(
+        r"Its bid was \$\d+\.\d{3} an hour, the new one is \$\d", told["annotations"]["description"]
+    )
 
 
 def one_on_each_host(fleet: Fleet) -> list[int]:
