@@ -148,7 +148,7 @@ def _collector(loop: Loop, now: float) -> tuple[str, ...]:
         format_duration(runs.interval),
         str(runs.pages) if found else "",
         str(runs.objects) if found else "",
-        escape(runs.error),
+        escape(runs.error or runs.absence),
     )
 
 
@@ -162,6 +162,8 @@ def _state(loop: Loop) -> str:
         return f'<span class="bad">{escape(loop.trouble())}</span>'
     if not loop.runs.ended:
         return '<span class="wait">first run</span>'
+    if loop.runs.absence:
+        return '<span class="wait">not available</span>'
     if loop.runs.success:
         return '<span class="good">works</span>'
     return f'<span class="bad">fails ({loop.runs.failing} in a row)</span>'
