@@ -37,6 +37,8 @@ STATUSES = (
 UNREADABLE = "unreadable"
 #: The label that stands for all that are too many.
 OTHER = "_other"
+#: Pairs of statuses that have a series of their own; the documented ones make 90.
+MOST_CHANGES = 200
 HOUR = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -128,7 +130,8 @@ STATUS_CHANGES = Metric(
     " (API field actual_status).",
     type="counter",
     labels=("account", "from", "to"),
-    notes="only pairs that occurred; each change is a line of the log too",
+    notes=f"only pairs that occurred, at most {MOST_CHANGES}: later ones count as {OTHER};"
+    " each change is a line of the log too",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
@@ -194,7 +197,8 @@ def follow(
             _add(burned, was.label, was.burn * hours, most)
             member = now.items.get(key)
             if member is not None and member.status != was.status:
-                changes[was.status or UNREADABLE, member.status or UNREADABLE] += 1
+                pair = was.status or UNREADABLE, member.status or UNREADABLE
+                changes[pair if pair in changes or len(changes) < MOST_CHANGES else (OTHER, OTHER)] += 1
                 _tell("status changed", run, key, {"from": was.status, "to": member.status}, member)
     appeared, disappeared = sorted(now.items.keys() - known), sorted(known - now.items.keys())
     for key in appeared:
