@@ -10,9 +10,10 @@ from exporter.metrics.fields import Fields
 from exporter.metrics.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from exporter.collectors.assumptions.declaration import Assumption
+    from exporter.collectors.fleet import Rented
     from exporter.metrics.fields import Problems
     from exporter.metrics.rows import Metric, Row
     from exporter.metrics.snapshot import Part
@@ -63,6 +64,8 @@ class Run:
         wall_clock: seconds since the epoch.
         report: told of values that were no use.
         set_by: seconds by which the wall clock was set since the start.
+        fleet: returns the instances of all accounts that may be shown; it waits for those that were not asked
+            for yet.
 
     """
 
@@ -76,6 +79,7 @@ class Run:
     wall_clock: Callable[[], float]
     report: Callable[[Problems], None]
     set_by: Callable[[], float] = lambda: 0.0
+    fleet: Callable[[], Iterable[Rented]] = tuple
 
 
 class Collect(Protocol):

@@ -33,6 +33,7 @@ from exporter.collectors.instance_record import (
     RUNNING,
     STORAGE_TOTAL_COST,
     TELEMETRY,
+    VERIFIED,
     Instance,
     current_status,
     moment,
@@ -387,6 +388,10 @@ def _member(instance: Instance) -> Member:
         gpu_name=instance.text(GPU_NAME),
         gpus=instance.number(NUM_GPUS),
         burn=instance.burn() or 0.0,
+        rental=instance.rental(),
+        verified=instance.text(DESCRIPTION["verification"]) == VERIFIED,
+        machine_id=instance.text(DESCRIPTION["machine_id"]),
+        gpu_price=instance.gpu_price(),
     )
 
 

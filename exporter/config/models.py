@@ -334,6 +334,11 @@ class Limits(Model):
         description="user labels of an account that vastai_label_instances tells apart; the smallest beyond"
         " are counted together as _other",
     )
+    market: Annotated[int, Field(ge=1, le=100)] = Field(
+        20,
+        description="combinations of GPU model, number of GPUs and rental type that the collector market asks"
+        " for, those first that burn the most; each is a search in every run",
+    )
 
 
 class Web(Model):

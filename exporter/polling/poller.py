@@ -11,6 +11,7 @@ from exporter.collectors import COLLECTORS
 from exporter.config.mistakes import ConfigError
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
+from exporter.polling.fleet import whole_fleet
 from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
@@ -155,6 +156,7 @@ class Poller:
             limits=loaded.config.limits,
             exposed=self._exposed,
             set_by=self._wall_clock.set_by,
+            fleet=lambda wait: whole_fleet(lambda: self.loops, self._clock, wait),
         )
 
     def _exposition(self, loaded: Loaded) -> Exposition:
