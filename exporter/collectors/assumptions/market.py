@@ -179,7 +179,7 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="offers_bid",
-        sentence="in a search for bids `min_bid` is the least bid for all GPUs of an offer, and so is `dph_base`",
+        sentence="in a search for bids `min_bid` is the least bid for all GPUs of an offer, as is `dph_base`",
         consequence="`min_bid` / `num_gpus` in `vastai_market_gpu_price_dollars_per_hour`, for bids",
         confidence="likely",
         origin="client",
