@@ -289,10 +289,11 @@ class Loop:
         _log.warning("run failed", extra={"fields": fields})
 
     def _words(self, error: ApiError) -> str:
+        if not isinstance(error, AuthError) or not error.permission:
+            return str(error)
         permission = self.job.collector.permission
-        if isinstance(error, AuthError) and error.permission and permission:
-            return f"{error}: the key may lack the permission {permission}"
-        return str(error)
+        lacks = f"the permission {permission}" if permission else "a permission; which one is not documented"
+        return f"{error}: the key may lack {lacks}"
 
     def _fields(self) -> dict[str, object]:
         return {"account": self.job.account, "collector": self.job.collector.name}

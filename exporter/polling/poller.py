@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from exporter import __version__
 from exporter.collectors import COLLECTORS
 from exporter.config.mistakes import ConfigError
+from exporter.exposition import budgets
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.polling.fleet import whole_fleet
@@ -169,5 +170,12 @@ class Poller:
             self.self_metrics,
             clock=self._clock,
             most_labels=loaded.config.limits.labels,
-            metrics=[metric for collector in self._collectors for metric in collector.metrics],
+            metrics=[
+                *(metric for collector in self._collectors for metric in collector.metrics),
+                *budgets.BUDGETS,
+            ],
+            constant=budgets.chunks(
+                budgets.Budget(account.name, account.budget, account.label_budgets)
+                for account in loaded.accounts
+            ),
         )
