@@ -132,6 +132,8 @@ class Collector:
         summarise: counts and adds up.
         further_fields: fields that it reads for no row of its own.
         not_exported: why no metric is made of the other fields of its replies, by field.
+        requests: how many a run makes, where nothing fails.
+        requests_for: what has each so many, in words; "" for the run as a whole.
         opens: what the permission opens beside what is asked, to whoever has the key.
         assumptions: what it takes for true of the API, and how sure that is.
 
@@ -155,6 +157,8 @@ class Collector:
     summarise: Summarise | None = None
     further_fields: tuple[str, ...] = ()
     not_exported: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 1
+    requests_for: str = ""
     opens: str = ""
     assumptions: tuple[Assumption, ...] = ()
 

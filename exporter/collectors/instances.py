@@ -421,6 +421,7 @@ COLLECTOR = Collector(
     summaries=SUMMARIES,
     summarise=summarise,
     further_fields=("id", "total_instances"),
+    requests_for="25 instances",
     opens="the instances' logs and SSH keys",
     assumptions=assumptions.ASSUMPTIONS,
 )

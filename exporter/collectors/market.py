@@ -327,6 +327,7 @@ COLLECTOR = Collector(
         "resource_type": "told by gpu_name: a disk has none",
         "duration": "how long the offer may be rented",
     },
+    requests_for="kind of rental, at most `limits.market` of them",
     opens="offers, and serverless endpoints and worker groups, **to create, change and delete them too**",
     assumptions=assumptions.ASSUMPTIONS,
 )
