@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from exporter.collectors import instances
 from exporter.collectors.base import Run, Store
 from exporter.collectors.fleet import Member, Rented
+from exporter.collectors.instance_record import Instance, current_status
 from exporter.collectors.market import COLLECTOR, ENDPOINT, Kind, kinds_of, quantile
 from exporter.config.models import CollectorSettings, Limits
 from exporter.metrics.fields import Problems
@@ -361,3 +363,28 @@ def test_while_there_is_no_quota_prices_become_stale_and_the_quota_does_not(rent
         renter.run()
     assert renter.samples(OFFERS) == renter.samples(SAVING) == {}
     assert renter.samples(EXHAUSTED) == {(): 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "price"),
+    [
+        ({}, 0.25),
+        ({"instance": {"discountedTotalPerHour": 0.41}}, 0.2),
+        ({"instance": {"discountedTotalPerHour": 0}}, 0.25),
+        ({"actual_status": "frozen"}, 0.25),
+        ({"actual_status": "exited"}, None),
+        ({"actual_status": "offline"}, None),
+        ({"actual_status": None}, None),
+        ({"num_gpus": 0}, None),
+        ({"num_gpus": None}, None),
+        ({"storage_total_cost": None}, None),
+        ({"dph_total": None}, None),
+    ],
+)
+def test_what_a_gpu_of_ours_costs_is_without_the_disk_and_known_only_while_it_is_paid_for(
+    said: dict[str, Any], price: float | None
+) -> None:
+    row = {"actual_status": "running", "num_gpus": 2, "dph_total": 0.51, "storage_total_cost": 0.01} | said
+    record = instances.FIELDS.read(row, Problems())
+    found = Instance(record.numbers, record.texts, current_status(record, row), None).gpu_price()
+    assert found == (None if price is None else pytest.approx(price))
