@@ -1,6 +1,15 @@
 """One file a resource of the API: what is asked, how often, and its rows of the metric table."""
 
-from exporter.collectors import account, backups, charges, instances, notifications, price_increases, volumes
+from exporter.collectors import (
+    account,
+    backups,
+    charges,
+    instances,
+    market,
+    notifications,
+    price_increases,
+    volumes,
+)
 from exporter.collectors.base import Collector
 
 __all__ = ["COLLECTORS", "Collector"]
@@ -14,4 +23,5 @@ COLLECTORS: tuple[Collector, ...] = (
     volumes.COLLECTOR,
     notifications.COLLECTOR,
     backups.COLLECTOR,
+    market.COLLECTOR,
 )

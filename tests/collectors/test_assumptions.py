@@ -146,6 +146,7 @@ def test_what_is_open_or_likely_and_in_a_reply_can_be_checked() -> None:
         "billed_factor",
         "charges_permission",
         "charges_settled",
+        "market_permission",
         "notifications_threshold",
         "offers_pace",
         "offers_quota",

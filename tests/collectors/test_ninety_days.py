@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import fields, is_dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
