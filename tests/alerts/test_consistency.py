@@ -86,6 +86,7 @@ class Flow:
         if str(node.op) in KEEPING:
             return inner
         if str(node.op) == "count_values":
+            assert isinstance(node.param, promql.StringLiteral)
             return named | {node.param.val}
         by = node.modifier is None or node.modifier.type == promql.AggModifierType.By
         return named if by else inner - named
