@@ -298,6 +298,8 @@ COLLECTOR = Collector(
         "metadata": "label and endpoint_id are read",
         "items": "the label item",
     },
+    requests=SETTLED_AFTER,
+    requests_for="500 charges of a day",
     opens="invoices and earnings",
     assumptions=assumptions.ASSUMPTIONS,
 )

@@ -53,6 +53,10 @@ class Member(NamedTuple):
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
         burn: dollars an hour that it costs now; 0 where that is not known.
+        rental: how it is rented, as in its labels.
+        verified: whether Vast.ai has verified its machine.
+        machine_id: its machine, "" where the API does not say.
+        gpu_price: dollars an hour for one of its GPUs, without the disk; None while none is paid for.
 
     """
 
@@ -63,6 +67,18 @@ class Member(NamedTuple):
     gpu_name: str
     gpus: Number | None
     burn: float
+    rental: str
+    verified: bool
+    machine_id: str
+    gpu_price: Number | None
+
+
+class Rented(NamedTuple):
+    """An instance, and whose it is: what those see that look at the fleets of all accounts."""
+
+    account: str
+    instance_id: int
+    member: Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from exporter.collectors.instance_record import (
     RUNNING,
     STORAGE_TOTAL_COST,
     TELEMETRY,
+    VERIFIED,
     Instance,
     current_status,
     moment,
@@ -387,6 +388,10 @@ def _member(instance: Instance) -> Member:
         gpu_name=instance.text(GPU_NAME),
         gpus=instance.number(NUM_GPUS),
         burn=instance.burn() or 0.0,
+        rental=instance.rental(),
+        verified=instance.text(DESCRIPTION["verification"]) == VERIFIED,
+        machine_id=instance.text(DESCRIPTION["machine_id"]),
+        gpu_price=instance.gpu_price(),
     )
 
 
@@ -416,6 +421,7 @@ COLLECTOR = Collector(
     summaries=SUMMARIES,
     summarise=summarise,
     further_fields=("id", "total_instances"),
+    requests_for="25 instances",
     opens="the instances' logs and SSH keys",
     assumptions=assumptions.ASSUMPTIONS,
 )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from exporter.config.loading import Loaded
+    from exporter.config.loading import AccountKey, Loaded
     from exporter.config.models import CollectorSettings
 
 
@@ -20,11 +20,20 @@ def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
     yield f"{file or 'environment'}: good"
     yield f"api: {config.api.url}"
     yield f"accounts: {', '.join(account.name for account in loaded.accounts)}"
+    yield from filter(None, map(_budgets, loaded.accounts))
     for name, settings in config.collectors:
         yield f"collector {name}: {_times(settings)}"
     yield f"metrics: {config.web.listen_address}{config.web.telemetry_path}"
     if config.web.config_file is not None:
         yield f"web configuration: {config.web.config_file}: good"
+
+
+def _budgets(account: AccountKey) -> str:
+    """Return what a month of an account may cost; "" where nothing is said of that."""
+    whole = [] if account.budget is None else [f"{account.budget:,.15g}"]
+    labels = [f"{label or 'without label'}: {value:,.15g}" for label, value in account.label_budgets.items()]
+    told = ", ".join([*whole, *labels])
+    return f"budget {account.name}: {told} dollars a month" if told else ""
 
 
 def _times(settings: CollectorSettings) -> str:

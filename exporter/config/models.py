@@ -41,6 +41,11 @@ LONGEST_DURATION = 365 * 86400.0
 #: Whole numbers in select_filters; JSON readers differ on larger ones.
 LARGEST_NUMBER = 2**53
 
+#: Dollars a month that no budget exceeds.
+MOST_DOLLARS = 1_000_000_000
+#: Bytes of a user label in UTF-8: where metrics cut it (`exporter.metrics.values.LONGEST_TEXT`).
+LONGEST_LABEL = 500
+
 _NAME = "[A-Za-z0-9_-]{1,63}"
 _ADDRESS = re.compile(
     rf"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>(?:{_NAME}(?:\.{_NAME})*)?)):(?P<port>[0-9]{{1,5}})"
@@ -116,6 +121,19 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
+def _dollars(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_DOLLARS:
+        raise ValueError(f"dollars, above 0 and up to {MOST_DOLLARS:,}")
+    return float(value)
+
+
+def _labels(value: dict[str, float]) -> dict[str, float]:
+    for label in value:
+        if len(label.encode(errors="replace")) > LONGEST_LABEL:
+            raise ValueError(f"labels of at most {LONGEST_LABEL} bytes, as metrics have them")
+    return value
+
+
 def _file_path(value: object) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise ValueError("the path of a file")
@@ -166,6 +184,10 @@ Timeout = Annotated[Duration, AfterValidator(_above_zero)]
 Url = Annotated[str, AfterValidator(_url), _written("^https?://")]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
+Dollars = Annotated[
+    float, BeforeValidator(_dollars), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
+LabelDollars = Annotated[dict[str, Dollars], AfterValidator(_labels)]
 FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
 Variable = Annotated[str, AfterValidator(_variable)]
 
@@ -220,6 +242,17 @@ class Account(Model):
         description="which instances, as the API filters them: column, operator (eq neq gt gte lt lte in"
         " notin), value",
         examples=[{"gpu_name": {"in": ["RTX 4090"]}}],
+    )
+    budget: Dollars | None = Field(
+        None,
+        description="dollars a month that the account may cost; only shown, nothing is stopped",
+        examples=[2000],
+    )
+    label_budgets: LabelDollars = Field(
+        default_factory=dict,
+        description="dollars a month that the instances of a user label may cost, by label; the empty one"
+        " is for those without",
+        examples=[{"train": 500}],
     )
 
     @model_validator(mode="after")
@@ -333,6 +366,11 @@ class Limits(Model):
         200,
         description="user labels of an account that vastai_label_instances tells apart; the smallest beyond"
         " are counted together as _other",
+    )
+    market: Annotated[int, Field(ge=1, le=100)] = Field(
+        20,
+        description="combinations of GPU model, number of GPUs and rental type that the collector market asks"
+        " for, those first that burn the most; each is a search in every run",
     )
 
 

@@ -16,10 +16,11 @@ from exporter.vast.errors import ApiError, AuthError, Reason, Stopped
 from exporter.vast.keys import KeyWatch, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from exporter.collectors.base import Progress
+    from exporter.collectors.fleet import Rented
     from exporter.exposition.self_metrics import Runs, SelfMetrics
     from exporter.logs import Redactor
     from exporter.polling.job import Job
@@ -53,6 +54,7 @@ class Context:
         event: makes what a run waits on until it is stopped.
         exposed: key files that were warned of because others can read them.
         set_by: seconds by which the wall clock was set since the start.
+        fleet: the instances of all accounts, waited for with the given function.
 
     """
 
@@ -64,6 +66,7 @@ class Context:
     event: Callable[[], threading.Event] = threading.Event
     exposed: set[Path] = field(default_factory=set)
     set_by: Callable[[], float] = lambda: 0.0
+    fleet: Callable[[Callable[[float], None]], Iterable[Rented]] = lambda _wait: ()
 
 
 class Loop:
@@ -234,6 +237,7 @@ class Loop:
             clock=self._clock,
             wall_clock=self.context.options.wall_clock,
             set_by=self.context.set_by,
+            fleet=lambda: self.context.fleet(self._wait),
             report=lambda problems: self.context.self_metrics.problems(*self.job.id, problems),
         )
 
@@ -285,10 +289,11 @@ class Loop:
         _log.warning("run failed", extra={"fields": fields})
 
     def _words(self, error: ApiError) -> str:
+        if not isinstance(error, AuthError) or not error.permission:
+            return str(error)
         permission = self.job.collector.permission
-        if isinstance(error, AuthError) and error.permission and permission:
-            return f"{error}: the key may lack the permission {permission}"
-        return str(error)
+        lacks = f"the permission {permission}" if permission else "a permission; which one is not documented"
+        return f"{error}: the key may lack {lacks}"
 
     def _fields(self) -> dict[str, object]:
         return {"account": self.job.account, "collector": self.job.collector.name}

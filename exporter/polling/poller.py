@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from exporter import __version__
 from exporter.collectors import COLLECTORS
 from exporter.config.mistakes import ConfigError
+from exporter.exposition import budgets
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
+from exporter.polling.fleet import whole_fleet
 from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
@@ -155,6 +157,7 @@ class Poller:
             limits=loaded.config.limits,
             exposed=self._exposed,
             set_by=self._wall_clock.set_by,
+            fleet=lambda wait: whole_fleet(lambda: self.loops, self._clock, wait),
         )
 
     def _exposition(self, loaded: Loaded) -> Exposition:
@@ -167,5 +170,12 @@ class Poller:
             self.self_metrics,
             clock=self._clock,
             most_labels=loaded.config.limits.labels,
-            metrics=[metric for collector in self._collectors for metric in collector.metrics],
+            metrics=[
+                *(metric for collector in self._collectors for metric in collector.metrics),
+                *budgets.BUDGETS,
+            ],
+            constant=budgets.chunks(
+                budgets.Budget(account.name, account.budget, account.label_budgets)
+                for account in loaded.accounts
+            ),
         )

@@ -144,6 +144,7 @@ def test_what_is_open_or_likely_and_in_a_reply_can_be_checked() -> None:
         "billed_factor",
         "charges_permission",
         "charges_settled",
+        "market_permission",
         "offers_pace",
         "offers_quota",
         "own_bid_lowered",

@@ -110,7 +110,9 @@ def test_a_wrong_use_of_the_real_program_is_one_line_too(run: Run) -> None:
 def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write) -> None:
     path = write(
         """
-        accounts: [{name: research, api_key: a-key-of-nobody}, {name: ops, api_key_env: OPS_KEY}]
+        accounts:
+          - {name: research, api_key: a-key-of-nobody, budget: 2000, label_budgets: {train: 1500.5, "": 10}}
+          - {name: ops, api_key_env: OPS_KEY}
         collectors: {account: {enabled: false}}
         """
     )
@@ -120,6 +122,7 @@ def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write)
         f"{path}: good",
         "api: https://console.vast.ai",
         "accounts: research, ops",
+        "budget research: 2,000, train: 1,500.5, without label: 10 dollars a month",
         "collector instances: every 1m, stale after 5m",
         *(f"collector {each.name}: off" for each in COLLECTORS if each.name != "instances"),
         "metrics: :10622/metrics",

@@ -21,6 +21,7 @@ from exporter.commands.probe import Prober
 from exporter.commands.probe_report import as_json, as_table
 from exporter.logs import Redactor
 from exporter.simulator import INSTANCES, USER, ManualClock, Reply, SimulatedVast, json_reply, starts
+from exporter.simulator.endpoints.bundles import BUNDLES
 from exporter.simulator.endpoints.charges import CHARGES
 from exporter.simulator.endpoints.price_increases import PRICE_INCREASES
 from exporter.simulator.endpoints.volumes import VOLUMES
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 #: Shorter texts, such as "ubuntu", are words that may stand anywhere.
 LEAST = 5
 #: The fields of replies that hold rows.
-LISTS = ("instances", "volumes", "results", "pending_price_increases")
+LISTS = ("instances", "volumes", "results", "pending_price_increases", "offers")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def private(served: SimulatedVast) -> re.Pattern[str]:
     ]
     assert all(rows_of(reply) for reply in replies if reply is not replies[1])
     words = {"running", "stopped", "exited", "created", "loading", "frozen", "unloaded", "machine", "default"}
-    words |= {"instance"}
+    words |= {"instance", "verified", "unverified", "deverified"}
     found = {text for reply in replies for text in texts(reply) if len(text) >= LEAST} - words
     labels = {label for label in replies[0]["label_counts"] if label}
     secrets = found | labels | {served.key, served.url.partition("//")[2]}
@@ -160,7 +161,15 @@ def test_every_endpoint_of_every_collector_is_asked(vast: SimulatedVast) -> None
     assert {one.endpoint for one in vast.requests} == {
         endpoint.path for collector in COLLECTORS for endpoint in collector.endpoints
     }
-    assert {one.method for one in vast.requests} == {"GET"}
+    assert {one.endpoint for one in vast.requests if one.method != "GET"} == {BUNDLES}
+
+
+def test_the_market_is_asked_for_what_tells_nothing_of_the_fleet(vast: SimulatedVast) -> None:
+    probe(vast)
+    bodies = [one.body for one in vast.requests if one.endpoint == BUNDLES]
+    assert all(isinstance(body, dict) and body["gpu_name"] == {"eq": "RTX 4090"} for body in bodies)
+    types = {body["type"] for body in bodies if isinstance(body, dict)}
+    assert types == {"on-demand", "bid", "reserved"}
 
 
 def test_no_column_is_asked_for_that_the_collector_does_not_ask_for(vast: SimulatedVast) -> None:
@@ -242,6 +251,18 @@ def _all_labels(content: dict[str, Any], _: Mapping[str, str]) -> None:
 
 def _other_order(content: dict[str, Any], _: Mapping[str, str]) -> None:
     content["instances"].reverse()
+
+
+def _more_offers(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"] = content["offers"] * 65
+
+
+def _other_model(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"][0]["gpu_name"] = "much else"
+
+
+def _dearest_first(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"].reverse()
 
 
 #: What the API might do instead: where, how, and the assumption that falls with it.
@@ -372,6 +393,20 @@ LIES: dict[str, tuple[str, Change, str]] = {
         set_to(pending_price_increases={}),
         "price_increases_run",
     ),
+    "more offers come": (BUNDLES, _more_offers, "offers_most"),
+    "offers are not filtered": (BUNDLES, _other_model, "offers_filtered"),
+    "offers are in no order": (BUNDLES, _dearest_first, "offers_order"),
+    "what is not verified comes": (BUNDLES, each(verification=lambda _: "unverified"), "offers_verified"),
+    "a verification is new": (BUNDLES, each(verification=lambda _: "paused"), "offers_verification"),
+    "offers are priced in cents": (BUNDLES, each(dph_base=times("dph_base", 100)), "offers_price"),
+    "min_bid is a share": (BUNDLES, each(min_bid=times("min_bid", 0.5)), "offers_bid"),
+    "a discount costs more": (
+        BUNDLES,
+        each(discounted_dph_total=times("discounted_dph_total", 2)),
+        "offers_discounted",
+    ),
+    "an offer's price is text": (BUNDLES, each(dph_base=lambda _: "much"), "market_values"),
+    "offers are gone": (BUNDLES, without("offers"), "market_run"),
     "volumes count instances": (VOLUMES, each(instances=lambda _: 1), "volume_instances"),
 }
 

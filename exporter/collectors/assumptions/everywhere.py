@@ -95,20 +95,6 @@ ASSUMPTIONS = (
         origin="documents",
     ),
     Assumption(
-        name="offers_pace",
-        sentence="searches of offers are limited to 10 a minute; a 429 named 5, perhaps a second",
-        consequence="nobody searches faster than the documents allow",
-        confidence="likely",
-        origin="documents",
-    ),
-    Assumption(
-        name="offers_quota",
-        sentence="beside that there is a daily quota of searches, of unknown size, until midnight UTC",
-        consequence="once it is used up, no search until then, which is no failure",
-        confidence="open",
-        origin="client",
-    ),
-    Assumption(
         name="inbox",
         sentence="`GET /api/v0/notifications/inbox/`, which is not documented, answers to an ordinary key",
         consequence="the only source of events; it is switched on by name, and a 404 is no failure",

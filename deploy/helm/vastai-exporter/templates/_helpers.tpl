@@ -74,6 +74,8 @@ annotations:
 {{- range .Values.accounts }}
 {{- $account := dict "name" .name "api_key_file" (printf "/etc/vastai-exporter/keys/%s/%s" .existingSecret (default "api-key" .key)) }}
 {{- with .select_filters }}{{ $_ := set $account "select_filters" . }}{{ end }}
+{{- with .budget }}{{ $_ := set $account "budget" . }}{{ end }}
+{{- with .label_budgets }}{{ $_ := set $account "label_budgets" . }}{{ end }}
 {{- $accounts = append $accounts $account }}
 {{- end }}
 {{- toYaml (merge (dict "accounts" $accounts) .Values.config) }}
