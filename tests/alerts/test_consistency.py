@@ -151,8 +151,8 @@ def flow(rules: list[dict[str, Any]]) -> Flow:
 
 def in_the_name(record: str) -> Labels:
     """Return the labels that the name of a recorded series begins with."""
-    level = record.partition(":")[0].replace("gpu_name", "gpu-name").split("_")
-    labels = {name.replace("gpu-name", "gpu_name") for name in level}
+    level = re.findall(r"gpu_name|num_gpus|[a-z]+", record.partition(":")[0])
+    labels = set(level)
     if "job" not in labels and "instance" in labels:
         labels = labels - {"instance"} | {"instance_id"}
     return frozenset(labels)
