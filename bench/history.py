@@ -18,6 +18,9 @@ MODELS = ("RTX 4090", "RTX 3090", "H100 SXM", "A100 SXM4", "L40S")
 #: Kinds that are compared with the market: models, and numbers of GPUs.
 COMPARED = 4
 TARGET = 'job="vastai-exporter",instance="bench"'
+#: What is recorded every hour.
+SPENT = "vastai_account_spend_dollars_total:max"
+COST = "vastai_instance_spend_dollars:sum_1h"
 #: Bytes that an instance had moved an hour ago, in each direction.
 TRAFFIC = 1e12
 #: How many of 1,000 instances are in which trouble; all others run well.
@@ -272,11 +275,27 @@ def _hours(first: float, last: float) -> Iterator[str]:
         yield from _samples(
             f"account:vastai_instance_spend_dollars:sum_1h{{{own}}}", first, last, HOUR, _steady(1000)
         )
-        spent = f"account:vastai_account_spend_dollars_total:max{{{own}}}"
-        yield from _samples(spent, first, last, HOUR, lambda then: then / 1e4)
+        month = f'{own},month="{datetime.fromtimestamp(last, UTC).month}"'
+        for spent in (f"account:{SPENT}{{{own}}}", f"account_month:{SPENT}{{{month}}}"):
+            yield from _samples(spent, first, last, HOUR, lambda then: then / 1e4)
         for label in range(LABELS):
-            cost = f'account_label:vastai_instance_spend_dollars:sum_1h{{{own},label="label-{label}"}}'
-            yield from _samples(cost, first, last, HOUR, _steady(50))
+            of_it = f'label="label-{label}"'
+            for cost in (
+                f"account_label:{COST}{{{own},{of_it}}}",
+                f"account_label_month:{COST}{{{month},{of_it}}}",
+            ):
+                yield from _samples(cost, first, last, HOUR, _steady(50))
+
+
+def _days(own: str, level: str, first: float, last: float) -> Iterator[str]:
+    """Yield what each day added up to, four minutes after four minutes."""
+    for day in range(int(first // DAY), int(last // DAY) + 1):
+        begin, end = max(first, day * DAY), min(last, (day + 1) * DAY)
+        of_it = f'{own},day="{datetime.fromtimestamp(begin, UTC).day}"'
+        parts = ("sum", "count") if level == "account" else ("sum",)
+        for part in parts:
+            series = f"{level}_day:vastai_instance_spend_dollars:{part}{{{of_it}}}"
+            yield from _samples(series, begin, end, 4 * MINUTE, lambda then: then % DAY / 300)
 
 
 def _minutes(first: float, last: float) -> Iterator[str]:
@@ -284,7 +303,9 @@ def _minutes(first: float, last: float) -> Iterator[str]:
         own = f'account="account-{account}"'
         burn = f"account:vastai_instance_burn_dollars_per_hour:sum{{{own}}}"
         yield from _samples(burn, first, last, MINUTE, _steady(1000))
+        yield from _days(own, "account", first, last)
         for label in range(LABELS):
+            yield from _days(f'{own},label="label-{label}"', "account_label", first, last)
             burn = f'account_label:vastai_instance_burn_dollars_per_hour:sum{{{own},label="label-{label}"}}'
             yield from _samples(burn, first, last, MINUTE, _steady(50))
         spent = f"vastai_account_spend_dollars_total{{{TARGET},{own}}}"
