@@ -130,6 +130,7 @@ class Collector:
         not_exported: why no metric is made of the other fields of its replies, by field.
         opens: what the permission opens beside what is asked, to whoever has the key.
         assumptions: what it takes for true of the API, and how sure that is.
+        addressed: the same, but that it asks for addresses too; runs instead while discovery is on.
 
     """
 
@@ -153,6 +154,7 @@ class Collector:
     not_exported: Mapping[str, str] = field(default_factory=dict)
     opens: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    addressed: Collector | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.collectors.base import Run
+    from exporter.collectors.instance_target import Target
     from exporter.metrics.snapshot import Part, Snapshot
     from exporter.metrics.values import Number
 
@@ -53,6 +54,7 @@ class Member(NamedTuple):
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
         burn: dollars an hour that it costs now; 0 where that is not known.
+        target: where it can be reached, or None where that was not asked.
 
     """
 
@@ -63,6 +65,7 @@ class Member(NamedTuple):
     gpu_name: str
     gpus: Number | None
     burn: float
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

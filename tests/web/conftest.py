@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
@@ -72,6 +73,10 @@ class Fleet:
     @property
     def exposition(self) -> Exposition:
         return self._poller.exposition
+
+    @property
+    def targets(self) -> Targets | None:
+        return self._poller.targets
 
     @property
     def loops(self) -> tuple[Loop, ...]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Message
 
+    from exporter.discovery.targets import Targets
     from exporter.simulator import Reply
     from tests.support.program import Write
 
@@ -75,6 +76,7 @@ class Site:
     exposition: Exposition
     clock: ManualClock
     wall_clock: ManualClock
+    targets: Targets | None = None
     url: str = ""
     reloads: int = 0
 
