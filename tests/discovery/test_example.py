@@ -114,6 +114,13 @@ def example(url: str, *, loopback: bool) -> dict[str, Any]:
     return config
 
 
+def drawn() -> list[str]:
+    """Return what the dashboard asks for, with All for every variable."""
+    panels = json.loads((EXAMPLE / "work.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    return [re.sub(r"\$\w+", ".*", query) for query in queries]
+
+
 def promtool(*arguments: str) -> str:
     program = shutil.which(os.environ.get("VASTAI_PROMTOOL", "promtool"))
     if program is None:
@@ -208,6 +215,8 @@ def test_prometheus_finds_scrapes_and_loses_rented_gpus(
     )
     eventually(lambda: prometheus.value("account_label:vastai_working_gpu_dollars_per_hour:avg5m"))
     assert len(prometheus.value("account_instance_gpu:dcgm_gpu_util_ratio:max == 0.5")) == 2
+    for query in drawn():
+        eventually(lambda query=query: prometheus.value(query))  # type: ignore[misc]
 
     first.overrides["actual_status"] = "exited"
     eventually(lambda: prometheus.targets().keys() == {(job, str(second.id)) for job in jobs})
