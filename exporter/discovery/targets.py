@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from exporter.collectors.base import Store
     from exporter.collectors.fleet import Member
     from exporter.config.models import Discovery
-    from exporter.discovery.target_groups import TargetGroup
     from exporter.exposition.self_metrics import Runs
     from exporter.metrics.snapshot import Snapshot
 
@@ -102,11 +101,17 @@ class Targets:
     def _render(self, snapshots: Sequence[Snapshot[int, Member]]) -> None:
         now = self._clock()
         self._until = float("inf")
-        groups: list[TargetGroup] = []
+        # A part at a time: the JSON of all would be one step, in which no other thread could answer a scrape.
+        texts: list[str] = []
         for fleet, snapshot in zip(self._fleets, snapshots, strict=True):
             for part in snapshot.fresh(now, fleet.stale_after):
                 self._until = min(self._until, part.confirmed + snapshot.limit(fleet.stale_after))
-                for instance, member in part.items.items():
-                    groups += target_groups(fleet.account, instance, member, self._choice)
-        self._json = json.dumps(groups, separators=(",", ":"), ensure_ascii=False).encode()
+                groups = [
+                    group
+                    for instance, member in part.items.items()
+                    for group in target_groups(fleet.account, instance, member, self._choice)
+                ]
+                if groups:
+                    texts.append(json.dumps(groups, separators=(",", ":"), ensure_ascii=False)[1:-1])
+        self._json = f"[{','.join(texts)}]".encode()
         self._made_of = tuple(map(ref, snapshots))
