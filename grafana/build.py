@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana.dashboards import cost, exporter, fleet, instance
+from grafana.dashboards import cost, exporter, fleet, instance, work
 
 FOLDER = Path(__file__).resolve().parent
 BOARDS = {
@@ -20,13 +20,17 @@ BOARDS = {
     "cost.json": cost.build,
     "exporter.json": exporter.build,
 }
+#: Dashboards that not everybody has data for, by their place in the repository.
+ELSEWHERE = {"deploy/discovery/work.json": work.build}
 
 
 def generated(folder: Path) -> dict[Path, str]:
     """Return what each generated file in `folder` should hold."""
+    boards = {folder / name: build for name, build in BOARDS.items()}
+    boards |= {folder.parent / name: build for name, build in ELSEWHERE.items()}
     return {
-        folder / name: json.dumps(build().build(), cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
-        for name, build in BOARDS.items()
+        path: json.dumps(build().build(), cls=JSONEncoder, indent=2, ensure_ascii=False) + "\n"
+        for path, build in boards.items()
     }
 
 
@@ -37,11 +41,12 @@ def main(arguments: list[str], folder: Path = FOLDER) -> int:
         return 2
     stale = {path: text for path, text in generated(folder).items() if _content(path) != text}
     for path, text in stale.items():
+        name = f"grafana/{path.name}" if path.parent == folder else path.relative_to(folder.parent)
         if arguments:
-            print(f"grafana/{path.name} is stale: `python -m grafana` makes it anew", file=sys.stderr)
+            print(f"{name} is stale: `python -m grafana` makes it anew", file=sys.stderr)
         else:
             path.write_text(text, encoding="utf-8")
-            print(f"wrote grafana/{path.name}")
+            print(f"wrote {name}")
     return 1 if stale and arguments else 0
 
 

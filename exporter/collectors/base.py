@@ -138,6 +138,7 @@ class Collector:
         requests_for: what has each so many, in words; "" for the run as a whole.
         opens: what the permission opens beside what is asked, to whoever has the key.
         assumptions: what it takes for true of the API, and how sure that is.
+        addressed: the same, but that it asks for addresses too; runs instead while discovery is on.
 
     """
 
@@ -164,6 +165,7 @@ class Collector:
     requests_for: str = ""
     opens: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    addressed: Collector | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

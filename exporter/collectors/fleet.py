@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.collectors.base import Run
+    from exporter.collectors.instance_target import Target
     from exporter.metrics.snapshot import Part, Snapshot
     from exporter.metrics.values import Number
 
@@ -59,6 +60,7 @@ class Member(NamedTuple):
         verified: whether Vast.ai has verified its machine.
         machine_id: its machine, "" where the API does not say.
         gpu_price: dollars an hour for one of its GPUs, without the disk; None while none is paid for.
+        target: where it can be reached, or None where that was not asked.
 
     """
 
@@ -73,6 +75,7 @@ class Member(NamedTuple):
     verified: bool
     machine_id: str
     gpu_price: Number | None
+    target: Target | None = None
 
 
 class Rented(NamedTuple):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.config.loading import AccountKey, Loaded
-    from exporter.config.models import CollectorSettings
+    from exporter.config.models import CollectorSettings, Discovery
 
 
 def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
@@ -23,6 +23,7 @@ def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
     yield from filter(None, map(_budgets, loaded.accounts))
     for name, settings in config.collectors:
         yield f"collector {name}: {_times(settings)}"
+    yield f"discovery: {_targets(config.discovery)}"
     yield f"metrics: {config.web.listen_address}{config.web.telemetry_path}"
     if config.web.config_file is not None:
         yield f"web configuration: {config.web.config_file}: good"
@@ -40,3 +41,12 @@ def _times(settings: CollectorSettings) -> str:
     if not settings.enabled:
         return "off"
     return f"every {format_duration(settings.interval)}, stale after {format_duration(settings.stale_after)}"
+
+
+def _targets(discovery: Discovery) -> str:
+    if not discovery.enabled:
+        return "off"
+    ports = f"ports {', '.join(map(str, discovery.ports))}" if discovery.ports else "all exposed TCP ports"
+    if not discovery.labels:
+        return f"{ports} of all running instances"
+    return f"{ports} of running instances with label {', '.join(map(repr, discovery.labels))}"

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS, market
-from exporter.commands.configuration import load, with_all_collectors
+from exporter.commands.configuration import load, with_all_collectors, with_discovery
 from exporter.commands.serve import serve
 from exporter.simulator import SimulatedClock, SimulatedVast
 
@@ -52,7 +52,8 @@ def serve_demo(
             account.search_quota = SEARCH_QUOTA
 
         def read() -> Loaded:
-            return with_all_collectors(load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags))
+            loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags)
+            return with_discovery(with_all_collectors(loaded))
 
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")

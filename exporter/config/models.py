@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: The port of ours; the range registered for exporters is full.
 PORT = 10622
 #: Paths that the web side has for itself.
-RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/readyz")
+RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/readyz", "/sd/instances")
 
 #: What the API can compare with in select_filters.
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
@@ -146,6 +146,15 @@ def _variable(value: str) -> str:
     return value
 
 
+def _container_port(value: object) -> int:
+    number = value.removesuffix("/tcp") if isinstance(value, str) else value
+    if isinstance(number, str) and re.fullmatch("[0-9]{1,5}", number):
+        number = int(number)
+    if type(number) is not int or not 1 <= number <= 65535:  # noqa: PLR2004
+        raise ValueError("a TCP port such as 8000/tcp or 8000")
+    return number
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Return host and port of an address such as `:10622`, `127.0.0.1:10622` or `[::1]:10622`.
 
@@ -189,6 +198,11 @@ Dollars = Annotated[
 ]
 LabelDollars = Annotated[dict[str, Dollars], AfterValidator(_labels)]
 FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
+ContainerPort = Annotated[
+    int,
+    BeforeValidator(_container_port),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(/tcp)?$"}),
+]
 Variable = Annotated[str, AfterValidator(_variable)]
 
 
@@ -374,6 +388,24 @@ class Limits(Model):
     )
 
 
+class Discovery(Model):
+    """Targets at `/sd/instances`: addresses of running instances, asked for only while this is on."""
+
+    enabled: bool = Field(default=False, description="whether it is there")
+    ports: tuple[ContainerPort, ...] = Field(
+        (),
+        strict=False,
+        description="ports inside of the containers that become targets; none: all that are exposed",
+        examples=[["8000/tcp"]],
+    )
+    labels: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description='your labels of the instances that become targets, "" for those without; none: all',
+        examples=[["serving"]],
+    )
+
+
 class Web(Model):
     """What is served, and where. A change needs a restart."""
 
@@ -407,6 +439,7 @@ class Config(Model):
         description="none: the key of VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file is used",
     )
     collectors: Collectors
+    discovery: Discovery = Field(default_factory=Discovery)
     limits: Limits = Field(default_factory=Limits)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)

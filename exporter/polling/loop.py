@@ -78,6 +78,7 @@ class Loop:
         runs: how it is doing.
         store: what it has found.
         due: when `step` has something to do next, in monotonic seconds.
+        asks_since: since when it asks for what it asks for now, in monotonic seconds.
 
     """
 
@@ -94,7 +95,7 @@ class Loop:
         self._last_start: float | None = None
         self._matches = True
         self._watch: KeyWatch | None = None  # while runs fail
-        self._next_run = self.due = self._clock()
+        self._next_run = self.due = self.asks_since = self._clock()
         self._queued = self._running = False
         self._sign_until = 0.0
         self._alive(0)
@@ -121,6 +122,9 @@ class Loop:
             self.context.limits,
         ):
             return False
+        if job.collector != self.job.collector:
+            self.asks_since = self._clock()
+            context.self_metrics.update(job.account, job.collector)
         self.job, self.context = job, context
         self.runs.interval = job.settings.interval
         self._client.options = context.options

@@ -30,14 +30,18 @@ NO_VARIABLE = "the environment variable NONE is not set or empty"
 NOT_A_VARIABLE = "expected the name of an environment variable, such as RESEARCH_KEY"
 NO_ACCOUNT = "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or "
 URL_PARTS = "expected a URL without user, password, query and fragment"
-ROOT_KEYS = "api, accounts, collectors, limits, web, log"
+ROOT_KEYS = "api, accounts, collectors, discovery, limits, web, log"
 ACCOUNT_KEYS = "name, api_key, api_key_file, api_key_env, select_filters, budget, label_budgets"
 COLLECTOR_NAMES = ", ".join(collector.name for collector in COLLECTORS)
 COLLECTOR_KEYS = "enabled, interval, stale_after"
 DURATION = "expected a duration such as 500ms, 90s, 5m or 1h30m"
 ADDRESS = "expected an address such as :10622, 127.0.0.1:10622 or [::1]:10622"
 URL = "expected a URL such as https://console.vast.ai"
-PATH = "expected a path such as /metrics, other than /, /-/healthy, /-/ready, /-/reload, /healthz, /readyz"
+CONTAINER_PORT = "expected a TCP port such as 8000/tcp or 8000"
+PATH = (
+    "expected a path such as /metrics, other than /, /-/healthy, /-/ready, /-/reload, /healthz, /readyz,"
+    " /sd/instances"
+)
 TEXT = "expected text; quotes make a number one"
 NAME = "expected 1 to 64 characters without line breaks"
 ONE_KEY = "exactly one of api_key, api_key_file, api_key_env is allowed"
@@ -111,6 +115,18 @@ MISTAKES = {
     "collectors: {account: {enabled: no}, instances: {enabled: no}}": "collectors: all are switched off:"
     " at least one collector has to be enabled",
     # limits
+    "discovery: {enabled: 1}": "discovery.enabled: 1: expected true or false",
+    "discovery: {ports: 8000}": "discovery.ports: 8000: expected a list",
+    "discovery: {ports: [8000/udp]}": f"discovery.ports[0]: '8000/udp': {CONTAINER_PORT}",
+    "discovery: {ports: [0]}": f"discovery.ports[0]: 0: {CONTAINER_PORT}",
+    "discovery: {ports: [65536/tcp]}": f"discovery.ports[0]: '65536/tcp': {CONTAINER_PORT}",
+    "discovery: {ports: [true]}": f"discovery.ports[0]: true: {CONTAINER_PORT}",
+    "discovery: {ports: [80.5]}": f"discovery.ports[0]: 80.5: {CONTAINER_PORT}",
+    "discovery: {labels: serving}": "discovery.labels: 'serving': expected a list",
+    "discovery: {labels: [17]}": "discovery.labels[0]: 17: expected text; quotes make a number one",
+    "discovery: {enabled: true}\ncollectors: {instances: {enabled: false}}": (
+        "discovery.enabled: true: collectors.instances.enabled has to be true as well"
+    ),
     "limits: {labels: 0}": "limits.labels: 0: expected greater than or equal to 1",
     "limits: {labels: 100001}": "limits.labels: 100001: expected less than or equal to 100000",
     "limits: {labels: 20.5}": "limits.labels: 20.5: expected a whole number",
@@ -308,6 +324,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert found == {
         "api": {"url": "https://console.vast.ai", "timeout": 30.0, "min_interval": None},
         "accounts": (),
+        "discovery": {"enabled": False, "ports": (), "labels": ()},
         "limits": {"labels": 200, "market": 20},
         "web": {"listen_address": ":10622", "telemetry_path": "/metrics", "config_file": None},
         "log": {"level": "info", "format": "logfmt"},
@@ -327,6 +344,7 @@ def test_every_key_can_be_set(write: Write) -> None:
           - {<<: *first, name: by value, api_key_file: , api_key: a-key-of-nobody}
           - {name: by variable, api_key_env: RESEARCH_KEY, budget: 2000.5, label_budgets: {train: 500, "": 1}}
         collectors: {instances: {interval: 1s, stale_after: 1s}, account: {enabled: false}}
+        discovery: {enabled: true, ports: [8000/tcp, 9400, "9100"], labels: [serving, ""]}
         limits: {labels: 1, market: 5}
         web: {listen_address: "[::1]:80", telemetry_path: /a/b-c_d.e~f}
         log: {level: error, format: json}
@@ -347,6 +365,8 @@ def test_every_key_can_be_set(write: Write) -> None:
         "timeout": 90.0,
         "min_interval": 0.0,
     }
+    assert found.config.discovery.ports == (8000, 9400, 9100)
+    assert found.config.discovery.labels == ("serving", "")
     assert found.config.collectors.named("instances").interval == 1
     assert not found.config.collectors.named("account").enabled
     assert found.config.web.telemetry_path == "/a/b-c_d.e~f"
