@@ -138,7 +138,7 @@ def problems() -> Panel:
     )
     words = REASONS | ACCOUNT_REASONS
     return rows(
-        "Active problems",
+        "Problems by instance",
         "Instances and accounts that need a hand: worst first, and among equals the dearest; 200 at most."
         " An instance is listed once for each reason. Value is what was measured, or how long it has been"
         " so; limit is from where it counts, which is the alert's without its waiting time (hot:"

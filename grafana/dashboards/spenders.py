@@ -43,7 +43,7 @@ def by_label() -> Panel:
         return f"sum by (label) ({named(f'max by (account, label) ({charges})')}) and on (label) {known}"
 
     return rows(
-        "By label",
+        "Spend by label",
         "Estimated by status, without traffic: in the chosen time range, 24 hours and 30 days. Billed:"
         " what Vast.ai billed in the last 7 whole days and in this month, in UTC, by the label of the"
         " instance, traffic included; it needs the collector charges. An instance whose label was changed"
@@ -69,7 +69,7 @@ def by_label() -> Panel:
 def by_gpu_model() -> Panel:
     """Return what each GPU model has cost."""
     return rows(
-        "By GPU model",
+        "Spend by GPU model",
         "Estimated by status, without traffic: in the chosen time range, 24 hours and 30 days.",
         Query(f"sum by (gpu_name) ({spent(CHOSEN_BURN)})"),
         Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[1d]))"),

@@ -1,9 +1,9 @@
 """The few colours, and what each means on every dashboard.
 
-Grafana's own names have a shade for the dark and one for the light theme. Each of INK stands out from the panels
-of both by 3:1 at least, which is what WCAG's level AA asks of lines, areas and large text. Small text is never
-coloured: a table colours the cell behind it instead, with FILLS, from which Grafana's black or white text stands
-out by 4.5:1 (tests/grafana/test_palette.py).
+Grafana's own names have a shade for the dark and one for the light theme. Each of INK stands out from the
+panels of both by 3:1 at least, which is what WCAG's level AA asks of lines, areas and large text. Small
+text is never coloured: a table colours the cell behind it instead, with FILLS, from which Grafana's black
+or white text stands out by 4.5:1 (tests/grafana/test_palette.py).
 """
 
 from __future__ import annotations

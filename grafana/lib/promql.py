@@ -1,12 +1,12 @@
 """Queries that honour the variables.
 
-A variable is filled in by `${name:regex}` between backticks: it may hold quotes, backslashes and line breaks
-then. Only a backtick can't be written there, and no variable offers a value that has one.
+A variable is filled in by `${name:regex}` between backticks: it may hold quotes, backslashes and line
+breaks then. Only a backtick can't be written there, and no variable offers a value that has one.
 
-What the variables choose by, account, label and GPU model, stands on the series of the group
-`vastai-recording-dashboards`: either on the series itself, or on INFO, of which there is one an instance.
-After a restart of Prometheus, or in data without staleness markers, an old and a new one may be seen together
-for some minutes: where a join takes labels from it, `unique` keeps it from being many-to-many, whatever happens
+What the variables choose by, account, label and GPU model, stands on the series of the group `vastai-
+recording-dashboards`: either on the series itself, or on INFO, of which there is one an instance. After a
+restart of Prometheus, or in data without staleness markers, an old and a new one may be seen together for
+some minutes: where a join takes labels from it, `unique` keeps it from being many-to-many, whatever happens
 to labels and statuses.
 """
 

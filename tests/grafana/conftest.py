@@ -33,6 +33,7 @@ BUILT_IN = {
 }
 #: A variable of Grafana's, with its format if it has one.
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::(\w+))?\})")
+OF_BOARDS = ("account", "label", "gpu_name")
 EVERYTHING = "(?s:.*)"
 
 
@@ -74,7 +75,10 @@ class Query:
                 return BUILT_IN[name]
             if name in chosen:
                 return filled_in(chosen[name], match[3])
-            return "101" if name == "instance" else EVERYTHING
+            if name == "instance":
+                return "101"
+            # What is no variable, such as the $1 of label_replace, stays as it is.
+            return EVERYTHING if name in OF_BOARDS else match[0]
 
         return VARIABLE.sub(value, self.expression)
 
@@ -147,7 +151,7 @@ class Prometheus:
     def ask(self, query: Query, **chosen: str | list[str]) -> list[Json]:
         """Return the result of a query at the history's end, or over the whole of it."""
         if "$instance" in query.expression and "instance" not in chosen:
-            chosen = {"instance": self.first_instance()} | chosen
+            chosen["instance"] = self.first_instance()
         expression = query.resolve(**chosen)
         if query.instant:
             return self.now(expression)

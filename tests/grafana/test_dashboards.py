@@ -362,7 +362,7 @@ def _made(nodes: list[Any]) -> Iterator[str]:
         if isinstance(node, promql.Call) and node.func.name in {"label_replace", "label_join"}:
             yield node.args[1].val
         elif isinstance(node, promql.AggregateExpr) and str(node.op) == "count_values":
-            yield node.param.val
+            yield node.param.val  # type: ignore[union-attr]
 
 
 def _labels_named(nodes: list[Any]) -> Iterator[str]:
