@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.lib.board import INSTANCE_ALERTS, Board, alerts
+from grafana.lib.board import Board, alerts
 from grafana.lib.palette import NEUTRAL
 from grafana.lib.panels import COUNT, DOLLARS, RATIO, Query, lines, stat
 from grafana.lib.promql import BURN, chosen, described, named
@@ -48,7 +48,7 @@ def build() -> Board:
             "Vast.ai work",
             "What vLLM and the GPUs do on rented instances, and what that costs.",
         )
-        .annotate(alerts(INSTANCE_ALERTS))
+        .annotate(*alerts())
         .row(
             4,
             (6, _number("Million tokens", dollars_per_million(TOKENS), DOLLARS, NO_TOKENS, _ALL_TOKENS)),
