@@ -50,4 +50,4 @@ lock: setup ## Pin dependencies anew
 	.ci/lock
 
 clean: ## Remove what all this has made
-	rm -rf .venv .venv-vendor .venv-newest .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vendor .venv-publishing .venv-newest .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -88,6 +88,25 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     assert tops == {"exporter", f"vastai_exporter-{VERSION}.dist-info"}
 
 
+def test_the_checker_of_the_uploader_takes_both_and_refuses_what_it_does_not_know(
+    built: Path, run: Run, root: Path, tmp_path: Path
+) -> None:
+    twine = root / ".venv-publishing/bin/twine"
+    checked = run(twine, "check", "--strict", built / WHEEL, built / SDIST)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count("PASSED") == 2
+    newer = tmp_path / WHEEL
+    with zipfile.ZipFile(built / WHEEL) as archive, zipfile.ZipFile(newer, "w") as other:
+        for name in archive.namelist():
+            data = archive.read(name)
+            if name.endswith("METADATA"):
+                data = data.replace(b"Metadata-Version: 2.4", b"Metadata-Version: 2.5")
+            other.writestr(name, data)
+    refused = run(twine, "check", "--strict", newer)
+    assert refused.returncode == 1
+    assert "'2.5' is not a valid metadata version" in " ".join((refused.stdout + refused.stderr).split())
+
+
 def test_the_bill_of_materials_is_the_lock_file(built: Path, root: Path) -> None:
     bom = json.loads((built / SBOM).read_text())
     assert bom["bomFormat"] == "CycloneDX"
