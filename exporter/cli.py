@@ -174,8 +174,8 @@ def run(
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     loaded = _or_exit(read)
-    serving = partial(serve, loaded, read, signals=signals or from_the_start(), environ=os.environ)
-    sys.exit(_or_exit(partial(serving, intervals={})))
+    serving = partial(serve, loaded, read, config_file=config_file, intervals={})
+    sys.exit(_or_exit(partial(serving, signals=signals or from_the_start(), environ=os.environ)))
 
 
 @cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
@@ -276,8 +276,10 @@ def check_config(
 
     flags = _by_key({"web_config_file": web_config_file})
     loaded = _or_exit(partial(load, file, dict(os.environ), flags, _shard(shard, total_shards)))
-    for note in loaded.notes:
+    for note in (*loaded.notes, *loaded.without_key):
         click.echo(note, err=True)
+    if loaded.without_key:
+        sys.exit(BAD_CONFIGURATION)
     for line in described(loaded, file):
         click.echo(line)
 

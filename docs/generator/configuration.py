@@ -251,10 +251,19 @@ begin with `/` counts from the folder of the configuration file. A key file is r
 a new key is used at once, without a restart. After a failed run the exporter looks at the file every second,
 and tries again as soon as it has changed.
 
+An account whose key file or variable is missing costs only itself: its runs fail with the reason `auth`,
+the log says so at every start and reload, and the key is used as soon as it is there. The exporter exits
+with 2 if no account has a key. `check-config` exits with 2 for every missing key.
+
 Two accounts with the same key share its pace.
 
-## What is read again
+## Reload
 
-At SIGHUP and POST `/-/reload` everything but `web`, a change of which needs a restart and is refused. The
-file `web.config_file` is read again by itself when it changes ([web configuration](web-configuration.md)).
+The exporter reads the configuration file again when it changes, and at SIGHUP and POST `/-/reload`. It
+looks at the file every 2 seconds and takes a change that two looks in a row have seen, so that a file that
+is being written is not taken half. It follows links, so it sees what Kubernetes mounts. A configuration
+with a mistake is refused, and the old one stays. Accounts that did not change keep their data.
+
+A change of `web` needs a restart and is refused. The file `web.config_file` is read again by itself when it
+changes ([web configuration](web-configuration.md)). Variables and flags are those of the start.
 """

@@ -52,4 +52,4 @@ def serve_demo(
 
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
-        return serve(loaded, read, signals=signals, environ=environ, intervals=INTERVALS)
+        return serve(loaded, read, config_file=None, signals=signals, environ=environ, intervals=INTERVALS)

@@ -25,11 +25,13 @@ class Key:
     Attributes:
         path: the file that holds it, or None where the key was given as it is.
         value: the key itself, where there is no file; never part of a representation.
+        origin: what an error calls the place that `value` came from.
 
     """
 
     path: Path | None = None
     value: str = field(default="", repr=False)
+    origin: str = "the API key"
 
     def read(self) -> str:
         """Return the key.
@@ -39,7 +41,9 @@ class Key:
 
         """
         if self.path is None:
-            return _checked(self.value, "the API key")
+            if not self.value:
+                raise AuthError(f"{self.origin} is not set or empty")
+            return _checked(self.value, self.origin)
         try:
             with self.path.open("rb") as file:
                 text = file.read(_LONGEST + 1)

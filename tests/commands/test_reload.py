@@ -103,6 +103,28 @@ def test_a_bad_configuration_changes_nothing_and_says_what_check_config_says(
     assert f"{RELOADED} 1\n" in metrics(program)
 
 
+def test_a_changed_file_is_read_by_itself_and_blanks_no_account(
+    program: Program, write: Write, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    known = {line for line in metrics(program).splitlines() if line.startswith("vastai_instance_info")}
+    studio = {"name": "studio", "api_key_file": str(write("studio-key", "studio"))}
+    write(settings | {"accounts": [*settings["accounts"], studio]})
+    eventually(lambda: 'account="studio"' in metrics(program))
+    assert known <= set(metrics(program).splitlines())
+
+
+def test_a_missing_key_file_costs_its_own_account_only(
+    program: Program, write: Write, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    gone = {"name": "gone", "api_key_file": "gone.key"}
+    write(settings | {"accounts": [*settings["accounts"], gone]})
+    by_request(program)
+    program.line("level=error msg=.an account has no key.*accounts.2..api_key_file: the key file .*gone.key")
+    failures = 'vastai_collector_failures_total{account="gone",collector="instances",reason="auth"}'
+    eventually(lambda: f"{failures} 1" in metrics(program))
+    assert 'vastai_collector_success{account="batch",collector="instances"} 1' in metrics(program)
+
+
 def test_a_shorter_interval_counts_at_once_and_keeps_what_is_known(
     program: Program, write: Write, vast: SimulatedVast, settings: Settings, eventually: Callable[..., None]
 ) -> None:

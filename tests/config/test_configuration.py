@@ -154,7 +154,7 @@ MISTAKES = {
     "accounts: [{name: a}]": f"accounts[0]: no key: {ONE_KEY}",
     "accounts: [{name: a, api_key: k, api_key_env: B}]": f"accounts[0]: api_key and api_key_env: {ONE_KEY}",
     "accounts: [{name: a, api_key: 12345}]": f"accounts[0].api_key: {TEXT}",
-    "accounts: [{name: a, api_key: ''}]": "accounts[0].api_key: the API key is empty",
+    "accounts: [{name: a, api_key: ''}]": "accounts[0].api_key: the API key is not set or empty",
     "accounts: [{name: a, api_key: two words}]": f"accounts[0].api_key: {NO_KEY}",
     "accounts: [{name: a, api_key_file: ''}]": "accounts[0].api_key_file: expected the path of a file",
     'accounts: [{name: a, api_key_file: "\\0"}]': "accounts[0].api_key_file: expected the path of a file",
@@ -212,6 +212,30 @@ def test_of_several_accounts_the_one_with_the_mistake_is_named(write: Write) -> 
     accounts = [{"name": f"a{i}", "api_key": KEY} for i in range(3)]
     accounts[2]["api_key"] = "two words"
     assert mistakes(write({"accounts": accounts})) == [f"accounts[2].api_key: {NO_KEY}"]
+
+
+@pytest.mark.parametrize(
+    ("account", "line"),
+    [
+        ({"api_key_file": "/no/such"}, f"api_key_file: {NO_FILE}"),
+        ({"api_key_env": "NONE"}, f"api_key_env: {NO_VARIABLE}"),
+    ],
+)
+def test_an_account_without_a_key_beside_one_that_has_one_is_kept_and_told(
+    write: Write, account: dict[str, str], line: str
+) -> None:
+    path = write({"accounts": [{"name": "a", "api_key": KEY}, {"name": "b"} | account]})
+    found = loaded(path)
+    assert [each.name for each in found.accounts] == ["a", "b"]
+    assert found.without_key == (f"{path}: accounts[1].{line}",)
+
+
+def test_where_no_account_has_a_key_each_is_a_mistake(write: Write) -> None:
+    accounts = [{"name": "a", "api_key_file": "/no/such"}, {"name": "b", "api_key_env": "NONE"}]
+    assert mistakes(write({"accounts": accounts})) == [
+        f"accounts[0].api_key_file: {NO_FILE}",
+        f"accounts[1].api_key_env: {NO_VARIABLE}",
+    ]
 
 
 def test_a_file_that_is_missing_a_folder_or_binary_is_said_to_be(tmp_path: Path) -> None:
