@@ -15,6 +15,13 @@ RUN --mount=type=secret,id=ca,required=false \
     && /opt/pip/bin/pip --python bin/python install --no-compile --require-hashes --no-deps --only-binary=:all: -r requirements.lock
 # The package is pure Python: its folder in the right place is all that installing it would do.
 COPY exporter /tmp/exporter
+COPY config.example.yaml /tmp/exporter/files/
+COPY deploy/alertmanager /tmp/exporter/files/deploy/alertmanager
+COPY deploy/prometheus /tmp/exporter/files/deploy/prometheus
+COPY deploy/systemd /tmp/exporter/files/deploy/systemd
+COPY deploy/textfile /tmp/exporter/files/deploy/textfile
+COPY grafana/*.json /tmp/exporter/files/grafana/
+COPY grafana/provisioning /tmp/exporter/files/grafana/provisioning
 # Byte code that doesn't look at its source file's time is the same in each build, and is never written again.
 RUN mv /tmp/exporter lib/python*/site-packages/ \
     && printf '%s\n' '#!/opt/exporter/bin/python' 'from exporter.__main__ import main' '' 'main()' >bin/vastai-exporter \

@@ -285,6 +285,37 @@ def check_config(
 
 
 @cli.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    required=True,
+    help="Folder to write to; it is made.",
+)
+@click.option("--force", is_flag=True, help="Replace files that are there and different.")
+def files(output: Path, *, force: bool) -> NoReturn:
+    """Write the files that go with the exporter: rules, dashboards, units, examples.
+
+    They are of this version, and lie in the folder as in the repository. Where a file is there already and is
+    not the same, it is named, nothing is written, and the exit code is 1.
+    """
+    from exporter.commands.files import DifferentError, shipped, write_files  # noqa: PLC0415
+
+    try:
+        found = shipped()
+        write_files(found, output, force=force)
+    except DifferentError as error:
+        for path in error.paths:
+            click.echo(f"{path}: is there and is different; --force replaces it", err=True)
+        sys.exit(FAILED)
+    except OSError as error:
+        click.echo(f"{error.filename or output}: can't be written: {error.strerror}", err=True)
+        sys.exit(FAILED)
+    click.echo(f"{output}: {len(found)} files")
+    sys.exit()
+
+
+@cli.command()
 @_config_flag
 @_listen_flag
 @_web_config_flag

@@ -34,7 +34,9 @@ def page(values: str) -> str:
     What stands beside a key, or in the lines right above it, tells of it. Sections are gone into as far as
     they are written in lines of their own.
     """
-    (root,) = [yaml.compose(values, yaml.SafeLoader)]
+    root = yaml.compose(values, yaml.SafeLoader)
+    if root is None:
+        raise ValueError("values.yaml is empty")
     rows = [
         (code(path), code(default), meaning) for path, default, meaning in _rows(root, values.splitlines())
     ]

@@ -173,6 +173,29 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     assert tops == {"exporter", f"vastai_exporter-{VERSION}.dist-info"}
 
 
+def test_the_wheel_has_what_the_command_files_writes_from_a_checkout(
+    built: Path, run: Run, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(built / WHEEL) as archive:
+        archive.extractall(tmp_path / "installed")
+    command = (Path(sys.executable), "-m", "exporter", "files", "--output")
+    ours = run(*command, tmp_path / "ours")
+    theirs = run(*command, tmp_path / "theirs", PYTHONSAFEPATH="1", PYTHONPATH=str(tmp_path / "installed"))
+    assert (ours.returncode, theirs.returncode) == (0, 0), ours.stderr + theirs.stderr
+
+    def written(name: str) -> dict[str, bytes]:
+        files = (path for path in (tmp_path / name).rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
+
+    assert written("ours") == written("theirs")
+    inside = {
+        path.relative_to(tmp_path / "installed/exporter/files")
+        for path in (tmp_path / "installed/exporter/files").rglob("*")
+        if path.is_file()
+    }
+    assert set(map(str, inside)) == written("ours").keys()
+
+
 def test_the_checker_of_the_uploader_takes_both_and_refuses_what_it_does_not_know(
     built: Path, run: Run, root: Path, tmp_path: Path
 ) -> None:
