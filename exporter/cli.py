@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ FAILED = 1
 BAD_CONFIGURATION = 2
 #: Seconds in which a health check has to be answered.
 HEALTH_TIMEOUT = 3.0
+#: Seconds in which a reload has to be over; files may lie on a disk that is slow.
+RELOAD_TIMEOUT = 30.0
 #: Of the demo: for this machine only.
 DEMO_ADDRESS = f"127.0.0.1:{PORT}"
 #: Flags by the name of their parameter: the key's path in the configuration.
@@ -332,6 +335,22 @@ def health(config_file: Path | None, **flags: str | None) -> NoReturn:
     healthy, text = ask(config.web, timeout=HEALTH_TIMEOUT)
     click.echo(text)
     sys.exit(0 if healthy else FAILED)
+
+
+@cli.command()
+@click.argument("pid", type=click.IntRange(min=1))
+def reload(pid: int) -> NoReturn:
+    """Have a running exporter read its configuration again, and wait for the outcome.
+
+    It is made for a unit's ExecReload=, and needs its RuntimeDirectory=. PID is the exporter's process. The
+    exit code is 1 when the configuration was refused; then the mistakes are on standard error.
+    """
+    from exporter.commands.reload import reload as reload_process  # noqa: PLC0415
+
+    mistakes = reload_process(pid, os.environ, wait=time.sleep, patience=RELOAD_TIMEOUT)
+    for line in mistakes:
+        click.echo(line, err=True)
+    sys.exit(FAILED if mistakes else 0)
 
 
 def _by_key(flags: dict[str, str | None]) -> dict[str, str | None]:

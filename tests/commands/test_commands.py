@@ -50,11 +50,12 @@ def test_the_help_lists_the_commands() -> None:
         "health",
         "once",
         "probe",
+        "reload",
         "run",
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config", "files"])
+@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config", "files", "reload"])
 def test_each_command_has_a_help_without_gaps(command: str) -> None:
     done = invoke(command, "--help")
     assert done.exit_code == 0
