@@ -152,7 +152,7 @@ class TestGeneratedFiles:
 
 def test_every_variable_that_the_exporter_reads_is_in_the_documentation() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "exporter").rglob("*.py"))
-    names = {name for name in re.findall(r"\b(?:VASTAI_EXPORTER|VAST)_[A-Z_]*[A-Z]\b", sources)}
+    names = set(re.findall(r"\b(?:VASTAI_EXPORTER|VAST)_[A-Z_]*[A-Z]\b", sources))
     names |= {
         f"VASTAI_EXPORTER_{target}" for target in ("SHARD", "TOTAL_SHARDS")
     }  # whose names are put together

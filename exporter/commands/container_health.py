@@ -58,8 +58,9 @@ def listening(folder: str) -> list[tuple[str, int]]:
         descriptors = [os.readlink(f"{folder}/fd/{name}") for name in os.listdir(f"{folder}/fd")]
     except OSError:  # another user's, or ended
         return []
-    inodes = {found[1] for name in descriptors if (found := re.match(r"socket:\[(\d+)\]", name))}
-    found = []
+    sockets = (re.match(r"socket:\[(\d+)\]", name) for name in descriptors)
+    inodes = {each[1] for each in sockets if each}
+    found: list[tuple[str, int]] = []
     for family, table in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
         for line in read(f"{folder}/net/{table}").splitlines()[1:]:
             fields = line.split()
