@@ -176,7 +176,11 @@ relabelings:
   - targetLabel: job
     replacement: vastai-exporter
   {{- end }}
-  {{- if gt (int $root.Values.shards) 1 }}
+  {{- if eq (include "vastai-exporter.oneEach" $root) "true" }}
+  - sourceLabels: [__meta_kubernetes_pod_label_vastai_exporter_shard]
+    targetLabel: instance
+    replacement: {{ include "vastai-exporter.fullname" $root }}-shard-$1
+  {{- else if gt (int $root.Values.shards) 1 }}
   - sourceLabels: [__meta_kubernetes_pod_name]
     targetLabel: instance
   {{- else }}
