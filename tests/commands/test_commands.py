@@ -46,14 +46,16 @@ def test_the_help_lists_the_commands() -> None:
     assert re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE) == [
         "check-config",
         "demo",
+        "files",
         "health",
         "once",
         "probe",
+        "reload",
         "run",
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config"])
+@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config", "files", "reload"])
 def test_each_command_has_a_help_without_gaps(command: str) -> None:
     done = invoke(command, "--help")
     assert done.exit_code == 0
