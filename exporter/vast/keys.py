@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,7 @@ def reader(key: Key, learn: Callable[[str], None]) -> Callable[[], str]:
 
 
 def _checked(text: str, what: str) -> str:
-    key = text.strip()
+    key = text.strip(string.whitespace)  # of ASCII: Python strips more
     if not key:
         raise AuthError(f"{what} is empty")
     if len(key) > _LONGEST or not _KEY.fullmatch(key):
