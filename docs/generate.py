@@ -26,7 +26,11 @@ BLOCKS = {
         "main metrics": metrics.main_table,
     },
     ROOT / "SECURITY.md": {"requests": collectors.requests},
-    ROOT / "docs/api.md": {"endpoints": collectors.endpoints, "assumptions": collectors.assumptions},
+    ROOT / "docs/api.md": {
+        "endpoints": collectors.endpoints,
+        "costs": collectors.costs,
+        "assumptions": collectors.assumptions,
+    },
 }
 
 

@@ -217,7 +217,16 @@ def demo(
 @cli.command()
 @_config_flag
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="File to replace."
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="File to replace with the metrics.",
+)
+@click.option(
+    "--sd-output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="File to replace with targets, for file_sd.",
 )
 @_shard_flags
 @_log_flags
@@ -227,6 +236,7 @@ def once(
     /,
     config_file: Path | None,
     output: Path | None,
+    sd_output: Path | None,
     shard: int | None,
     total_shards: int | None,
     **flags: str | None,
@@ -236,13 +246,20 @@ def once(
     With --output they replace a file in one step, as node_exporter's textfile collector needs it. Its mode
     and owner are kept, and a link leads to the file that is replaced. A device or a named pipe is written
     into. The exit code is 1 when something could not be collected; the metrics that are written say what.
+
+    --sd-output switches discovery on and writes in the same way what /sd/instances would answer; the metrics
+    are then written only with --output. Unless the instances of every account are read, the file stays as
+    it is.
     """
-    from exporter.commands.configuration import load  # noqa: PLC0415
-    from exporter.commands.once import run_once  # noqa: PLC0415
+    from exporter.commands.configuration import load, with_discovery  # noqa: PLC0415
+    from exporter.commands.once import Outputs, run_once  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     loaded = _or_exit(read)
-    sys.exit(run_once(loaded, output, signals=signals or from_the_start(), environ=os.environ))
+    if sd_output is not None:
+        loaded = _or_exit(partial(with_discovery, loaded))
+    outputs = Outputs(metrics=output, targets=sd_output)
+    sys.exit(run_once(loaded, outputs, signals=signals or from_the_start(), environ=os.environ))
 
 
 @cli.command(epilog="docs/api.md says what the answers mean, and where they are wanted.")

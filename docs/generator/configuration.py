@@ -16,7 +16,7 @@ from exporter.collectors import COLLECTORS
 from exporter.commands.configuration import CONFIG
 from exporter.config.durations import format_duration
 from exporter.config.loading import FLAGS
-from exporter.config.models import DURATION
+from exporter.config.models import DURATION, ContainerPort
 from generator import cli
 from generator.collectors import need, sentence
 from generator.markdown import NOTICE, code, notice, table
@@ -38,6 +38,7 @@ _TYPES: dict[object, str] = {
     str: "text",
     Path: "path",
     SecretStr: "text, secret",
+    ContainerPort: "port",
 }
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
@@ -69,6 +70,11 @@ class Service:
     def exposition(self) -> Exposition:
         """The bytes of /metrics."""
         return self.poller.exposition
+
+    @property
+    def targets(self) -> Targets | None:
+        """What discovery answers; None where it is off."""
+        return self.poller.targets
 
     @property
     def loops(self) -> Sequence[Loop]:

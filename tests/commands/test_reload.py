@@ -82,6 +82,20 @@ def test_accounts_come_and_go_without_touching_the_others(
     assert f"{RELOADED} 1\n" in text
 
 
+def test_discovery_comes_and_goes_and_no_metric_with_it(
+    program: Program, write: Write, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    def answer(*, enabled: bool) -> int:
+        write(settings | {"discovery": {"enabled": enabled}, "collectors": {"instances": {"interval": "1s"}}})
+        by_request(program)
+        eventually(lambda: requests.get(f"{program.url()}/sd/instances", timeout=30).status_code != 503)
+        return requests.get(f"{program.url()}/sd/instances", timeout=30).status_code
+
+    since = {at for at in metrics(program).splitlines() if "status_since" in at}
+    assert [answer(enabled=enabled) for enabled in (False, True, False)] == [404, 200, 404]
+    assert {at for at in metrics(program).splitlines() if "status_since" in at} == since
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

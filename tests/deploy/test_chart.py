@@ -36,6 +36,7 @@ COMBINATIONS: dict[str, dict[str, Any]] = {
             ACCOUNT,
             {"name": "R & D", "existingSecret": "vast-research", "key": "second"},
             {**ACCOUNT, "name": "filtered", "select_filters": FILTERS},
+            {**ACCOUNT, "name": "budgeted", "budget": 2000.5, "label_budgets": {"train": 500}},
         ],
         "config": {
             "api": {"url": "https://vast.example", "timeout": "10s", "min_interval": "2s"},
@@ -294,8 +295,17 @@ def test_the_exporter_accepts_its_configuration(objects: Render, values: dict[st
     assert len(maps) == (0 if values.get("demo") else 1)
     for item in maps:
         config = CONFIG.model_validate(yaml.safe_load(item["data"]["config.yaml"]))
-        assert [(account.name, account.select_filters) for account in config.accounts] == [
-            (given["name"], given.get("select_filters", {})) for given in values["accounts"]
+        assert [
+            (account.name, account.select_filters, account.budget, account.label_budgets)
+            for account in config.accounts
+        ] == [
+            (
+                given["name"],
+                given.get("select_filters", {}),
+                given.get("budget"),
+                given.get("label_budgets", {}),
+            )
+            for given in values["accounts"]
         ]
 
 
