@@ -17,6 +17,7 @@ RUN --mount=type=secret,id=ca,required=false \
 COPY exporter /tmp/exporter
 COPY config.example.yaml /tmp/exporter/files/
 COPY deploy/alertmanager /tmp/exporter/files/deploy/alertmanager
+COPY deploy/discovery /tmp/exporter/files/deploy/discovery
 COPY deploy/prometheus /tmp/exporter/files/deploy/prometheus
 COPY deploy/systemd /tmp/exporter/files/deploy/systemd
 COPY deploy/textfile /tmp/exporter/files/deploy/textfile

@@ -15,8 +15,8 @@ import sys
 TIMEOUT = 3.0
 REQUEST = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LISTEN = "0A"
-#: What "every address" is for a client in the same container.
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+#: What "every address" is for a client in the same container, in which ::1 need not be there.
+LOOPBACK = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}
 
 
 def main(folders: list[str]) -> int:
@@ -66,15 +66,15 @@ def listening(folder: str) -> list[tuple[str, int]]:
             fields = line.split()
             if fields[3] == LISTEN and fields[9] in inodes:
                 host, port = fields[1].split(":")
-                found.append((address_of(family, host), int(port, 16)))
+                found += [(each, int(port, 16)) for each in hosts_of(family, host)]
     return found
 
 
-def address_of(family: socket.AddressFamily, text: str) -> str:
-    """Return an address to ask, of one in /proc/net: words of four bytes in the machine's order."""
+def hosts_of(family: socket.AddressFamily, text: str) -> tuple[str, ...]:
+    """Return what to ask for an address in /proc/net: words of four bytes in the machine's order."""
     words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
     host = socket.inet_ntop(family, b"".join(words))
-    return LOOPBACK.get(host, host)
+    return LOOPBACK.get(host, (host,))
 
 
 def web_config(folder: str) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 PATTERNS = (
     "config.example.yaml",
     "deploy/alertmanager/*",
+    "deploy/discovery/*",
     "deploy/prometheus/**/*",
     "deploy/systemd/**/*",
     "deploy/textfile/*",

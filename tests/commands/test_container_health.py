@@ -96,6 +96,22 @@ def test_of_one_that_insists_on_certificates_it_only_asks_whether_it_listens(
     assert (code, said.startswith("listens;")) == (0, True)
 
 
+@pytest.mark.parametrize(
+    ("family", "text", "hosts"),
+    [
+        (socket.AF_INET, "0100007F", ("127.0.0.1",)),
+        (socket.AF_INET, "00000000", ("127.0.0.1",)),
+        (socket.AF_INET6, "00000000000000000000000001000000", ("::1",)),
+        (socket.AF_INET6, 32 * "0", ("127.0.0.1", "::1")),  # Docker's networks have no ::1
+    ],
+)
+def test_every_address_is_asked_for_on_this_machine(
+    family: socket.AddressFamily, text: str, hosts: tuple[str, ...]
+) -> None:
+    assert sys.byteorder == "little"
+    assert container_health.hosts_of(family, text) == hosts
+
+
 def test_it_fails_where_no_exporter_listens(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)):
         pass

@@ -27,6 +27,7 @@ def test_rules_dashboards_units_and_examples_lie_as_in_the_repository(tmp_path: 
     assert set(map(str, written)) >= {
         "config.example.yaml",
         "deploy/alertmanager/alertmanager.yml",
+        "deploy/discovery/prometheus.yml",
         "deploy/prometheus/alerts.rules.yml",
         "deploy/prometheus/generate.py",
         "deploy/prometheus/recording.rules.yml",

@@ -56,6 +56,15 @@ def test_every_file_that_a_page_names_is_there(root: Path, page: str) -> None:
     assert [name for name in linked if not (root / "docs" / name).exists()] == []
 
 
+def test_no_page_installs_what_is_not_published(root: Path) -> None:
+    published = re.compile(
+        r"(?:pipx?|uv tool) install (?:-\S+ )*vastai-exporter|oci://|ghcr\.io/|docker pull"
+    )
+    pages = [*root.glob("*.md"), *(root / "docs").glob("*.md"), *(root / "deploy").rglob("*.md")]
+    assert len(pages) > 10
+    assert [page.name for page in pages if published.search(page.read_text())] == []
+
+
 def test_every_way_is_shell(blocks: dict[str, list[str]]) -> None:
     for text in blocks["sh"]:
         checked = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 import exporter
 
@@ -227,3 +229,25 @@ def test_the_bill_of_materials_is_the_lock_file(built: Path, root: Path) -> None
     locked = {line.split()[0] for line in lines if "==" in line}
     assert {f"{part['name']}=={part['version']}" for part in bom["components"]} == locked
     assert all(part["externalReferences"][0]["hashes"] for part in bom["components"])
+
+
+def test_the_bill_of_materials_has_licences_package_urls_and_what_needs_what(built: Path) -> None:
+    bom = json.loads((built / SBOM).read_text())
+    purl = f"pkg:pypi/vastai-exporter@{VERSION}"
+    assert bom["metadata"]["component"]["purl"] == purl
+    needs = {each["ref"]: set(each["dependsOn"]) for each in bom["dependencies"]}
+    parts = {part["purl"]: part for part in bom["components"]}
+    assert needs.keys() == {purl, *parts}
+    assert all(part["bom-ref"] == ref for ref, part in parts.items())
+    by_name = {part["name"]: ref for ref, part in parts.items()}
+    assert by_name["requests"] in needs[purl]
+    assert {by_name["urllib3"], by_name["certifi"]} <= needs[by_name["requests"]]
+    reached, waiting = set(), [purl]
+    while waiting:
+        reached.add(ref := waiting.pop())
+        waiting += needs[ref] - reached
+    assert reached == needs.keys(), "nothing is in it that nothing needs"
+    for part in parts.values():
+        (licence,) = part["licenses"]
+        assert licence.get("expression") or licence["license"]["id"]
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str((built / SBOM).read_text()) is None
