@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+#: Each line is searched for all of them. Keys are learnt before each request, so those in use are the latest.
+MOST_SECRETS = 1_000
 _QUERY = re.compile(r"(/[^\s?\"'\\]*)\?[^\s\"'\\]+")
 #: What a value is when it has become harmless.
 Shown = str | int | float | bool | None
@@ -37,18 +39,33 @@ _BARE = re.compile(r"[^\s\"=\\]+")
 
 
 class Redactor:
-    """Takes known secrets, and the query of every URL, out of texts."""
+    """Takes known secrets, and the query of every URL, out of texts.
 
-    def __init__(self) -> None:
+    Args:
+        most: secrets that are known at a time; one more makes it forget the one that was learnt, or learnt
+            again, the longest ago.
+
+    """
+
+    def __init__(self, *, most: int = MOST_SECRETS) -> None:
         self._lock = threading.Lock()
+        self._most = most
+        self._learnt: dict[str, None] = {}  # the latest last
         self._secrets: tuple[str, ...] = ()
 
     def learn(self, secret: str) -> None:
         """Leave `secret` out from now on."""
-        if secret and secret not in self._secrets:
-            with self._lock:
+        if not secret:
+            return
+        with self._lock:
+            is_new = secret not in self._learnt
+            self._learnt.pop(secret, None)
+            self._learnt[secret] = None
+            if is_new:
+                for old in list(self._learnt)[: -self._most]:
+                    del self._learnt[old]
                 # The longest first: none may leave the rest of another that it begins.
-                self._secrets = tuple(sorted({*self._secrets, secret}, key=len, reverse=True))
+                self._secrets = tuple(sorted(self._learnt, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         """Return `text` without what must not be shown."""

@@ -37,6 +37,9 @@ STATUSES = (
 UNREADABLE = "unreadable"
 #: The label that stands for all that are too many.
 OTHER = "_other"
+#: Pairs of statuses with a counter of their own: the documented ones make 110. The API may have others, and
+#: what counts as `OTHER` beyond that is the pair of `OTHER` and `OTHER`.
+MOST_CHANGES = 400
 HOUR = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -125,7 +128,8 @@ STATUS_CHANGES = Metric(
     " (API field actual_status).",
     type="counter",
     labels=("account", "from", "to"),
-    notes="only pairs that occurred; each change is a line of the log too",
+    notes="only pairs that occurred; each change is a line of the log too;"
+    f" beyond {MOST_CHANGES} pairs, which no documented statuses make, new ones count as {OTHER}",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
@@ -191,7 +195,8 @@ def follow(
             _add(burned, was.label, was.burn * hours, most)
             member = now.items.get(key)
             if member is not None and member.status != was.status:
-                changes[was.status or UNREADABLE, member.status or UNREADABLE] += 1
+                pair = was.status or UNREADABLE, member.status or UNREADABLE
+                changes[pair if pair in changes or len(changes) < MOST_CHANGES else (OTHER, OTHER)] += 1
                 _log_change(run.account, key, was, member)
     return History(
         appeared=history.appeared + len(now.items.keys() - known),
