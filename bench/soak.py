@@ -15,9 +15,10 @@ from bench.client import Connection
 from bench.faults import FAULTS
 from bench.figures import Figure
 from bench.processes import PATIENCE
-from bench.stage import GUEST, INTERVAL, LASTING, LOOK, TROUBLED, configure, set_up
+from bench.stage import GUEST, INTERVALS, LASTING, LOOK, TROUBLED, configure, set_up
+from exporter.collectors import COLLECTORS
 from exporter.polling.loop import LONGEST_PAUSE
-from exporter.simulator import INSTANCES, USER
+from exporter.simulator import INSTANCES
 from exporter.simulator.fleet.instance_row import row
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 #: Seconds for which faults last, which is longer than the tries of one request, and are over.
 FAULT = 7.0
 CALM = 2.0
+#: The other endpoints of all collectors, and by which reasons they fail.
+OTHERS = sorted({each.path for one in COLLECTORS for each in one.endpoints} - {INSTANCES})
+REASONS = ("server_error", "network", "timeout", "auth", "rate_limited")
 #: Seconds for which nobody listens.
 OUTAGE = 1.5
 #: Simulated seconds in a real one: instances are born and die meanwhile.
@@ -95,7 +99,7 @@ def _events(stage: Stage) -> list[Event]:
         return lambda account: stage.vast.faults.always(endpoint, fault, account)
 
     events = [answer(INSTANCES, fault) for group in FAULTS.values() for fault in group]
-    events += [answer(USER, FAULTS[reason][0]) for reason in ("server_error", "network", "timeout", "auth")]
+    events += [answer(other, FAULTS[reason][0]) for other in OTHERS for reason in REASONS]
     return [*events, stage.vast.revoke, lambda _: _outage(stage), lambda _: _visit(stage)]
 
 
@@ -135,8 +139,8 @@ def _visit(stage: Stage) -> None:
 def _calm(stage: Stage) -> None:
     """Wait until every loop has run twice since time stands still."""
     before = Counter(stage.log.ends)
-    until = time.monotonic() + 10 * LONGEST_PAUSE * INTERVAL
-    loops = [(account, name) for account in LASTING for name in ("instances", "account")]
+    until = time.monotonic() + 10 * LONGEST_PAUSE * max(INTERVALS.values())
+    loops = [(account, name) for account in LASTING for name in INTERVALS]
     while any(stage.log.ends[loop] < before[loop] + 2 for loop in loops):
         if time.monotonic() > until:
             raise RuntimeError("runs have stopped")

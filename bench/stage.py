@@ -20,6 +20,7 @@ import requests
 
 from bench.client import Connection
 from bench.processes import PATIENCE, Exporter
+from exporter.collectors import COLLECTORS
 from exporter.polling.loop import LONGEST_PAUSE
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.server import listen
@@ -27,8 +28,9 @@ from exporter.web.server import listen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds between runs, and for a request.
-INTERVAL = 1.0
+#: Seconds between runs, by collector: what is off by default shares threads, and asks more than once a run.
+INTERVALS = {each.name: 1.0 if each.enabled else 5.0 for each in COLLECTORS}
+#: Seconds for a request.
 TIMEOUT = 1.0
 #: Seconds before what is measured counts: caches and pools fill.
 WARM_UP = 20.0
@@ -90,11 +92,11 @@ class Log:
                 self._ended(event)
 
     def _ended(self, event: dict[str, Any]) -> None:
-        account, now = event["account"], time.monotonic()
-        loop = account, event["collector"]
+        account, collector, now = event["account"], event["collector"], time.monotonic()
+        loop = account, collector
         self.ends[loop] += 1
         pause = now - event["seconds"] - self._last.get(loop, now)
-        if pause > LONGEST_PAUSE * INTERVAL + SLACK and account != GUEST:
+        if pause > LONGEST_PAUSE * INTERVALS[collector] + SLACK and account != GUEST:
             self.late += 1
             print(f"{pause:.1f} s without a run of {loop}", file=sys.stderr)
         self._last[loop] = now
@@ -186,11 +188,13 @@ def _exporter(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[str], L
 
 def configure(folder: Path, url: str, *accounts: str) -> None:
     """Write the exporter's configuration: an API and its accounts, whose keys are in files of their names."""
-    times = {"interval": f"{INTERVAL:g}s", "stale_after": "1m"}
     config = {
         "api": {"url": url, "min_interval": "0s", "timeout": f"{TIMEOUT:g}s"},
         "accounts": [{"name": name, "api_key_file": str(folder / name)} for name in accounts],
-        "collectors": {"instances": times, "account": times},
+        "collectors": {
+            name: {"enabled": True, "interval": f"{seconds:g}s", "stale_after": "1m"}
+            for name, seconds in INTERVALS.items()
+        },
         "web": {"listen_address": "127.0.0.1:0"},
         "log": {"format": "json"},
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,8 @@ class Lanes:
     """The lane of each job: one of its own for what is on by default, one for the rest of an account."""
 
     def __init__(self) -> None:
-        self._lanes: dict[tuple[str, str], Lane] = {}
+        #: An idle lane is like a new one: it goes as soon as none of its threads runs.
+        self._lanes: WeakValueDictionary[tuple[str, str], Lane] = WeakValueDictionary()
 
     def of(self, job: Job) -> Lane:
         """Return the lane in which the runs of `job` go."""

@@ -34,6 +34,7 @@ class Network:
         """Let certificates be read anew, for the connections that are made from now on."""
         with self._lock:
             self._contexts.clear()
+            self._environments.clear()  # the next configuration may have other hosts
 
     def environment(self, url: str) -> dict[str, Any]:
         """Return proxies and certificates for `url`; they are looked up once."""

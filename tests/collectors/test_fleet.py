@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.collectors.fleet import OTHER, STATUSES, folded
+from exporter.collectors.fleet import MOST_CHANGES, OTHER, STATUSES, folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -311,3 +311,12 @@ def test_an_instance_whose_price_is_not_known_burns_nothing(exporter: Exporter, 
     exporter.clock.advance(3600)
     account.walk([{"id": 1, "label": "x", "actual_status": "running"}])
     assert burned(exporter) == {"x": 0}
+
+
+def test_pairs_of_statuses_without_end_are_counted_as_other(exporter: Exporter, account: Account) -> None:
+    for number in range(MOST_CHANGES + 4):
+        account.walk(fleet((f"state {number}",)))
+    found = counts(exporter, "vastai_status_changes_total", "from", "to")
+    assert found[f"state {MOST_CHANGES - 1}", f"state {MOST_CHANGES}"] == 1
+    assert found[OTHER, OTHER] == 3
+    assert len(found) == MOST_CHANGES + 1

@@ -197,3 +197,10 @@ def test_what_nobody_catches_in_a_thread_is_a_line_in_the_log_too() -> None:
     assert [line["thread"] for line in lines] == ["instances research", "main"]
     assert all("in failing" in line["traceback"] for line in lines)
     assert KEY not in stream.getvalue()
+
+
+def test_of_many_secrets_those_that_were_in_use_last_are_left_out() -> None:
+    redact = logs.Redactor(most=2)
+    for secret in ("first", "second", "first", "", "third"):
+        redact.learn(secret)
+    assert redact("first second third") == "<secret> second <secret>"

@@ -6,6 +6,7 @@ import threading
 import time as real_time
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import pytest
 
@@ -280,3 +281,16 @@ def test_a_lane_keeps_the_order_of_what_waits() -> None:
     proceed.set()
     assert done.wait(PATIENCE)
     assert order == [0, 1, 2, 3]
+
+
+def test_a_lane_that_runs_something_is_the_one_of_its_job_and_an_idle_one_is_not_kept() -> None:
+    lanes, proceed = Lanes(), threading.Event()
+    job = Job("account", "instances", enabled=True)
+    lane = ref(lanes.of(job))  # type: ignore[arg-type]
+    assert lane() is None
+    lanes.of(job).submit(lambda: bool(proceed.wait(PATIENCE)), "lane")  # type: ignore[arg-type]
+    lane = ref(lanes.of(job))  # type: ignore[arg-type]
+    assert lane() is not None
+    proceed.set()
+    wait_until(lambda: runs("lane") == 0)
+    wait_until(lambda: lane() is None)
