@@ -19,6 +19,7 @@ from exporter.config.models import split_address
 from exporter.polling.poller import Poller
 from exporter.web.access import LiveAccess
 from exporter.web.app import create_app
+from exporter.web.cuts import Cuts
 from exporter.web.handshakes import Handshakes
 from exporter.web.server import BackgroundServer, listen
 from exporter.web.users import PasswordChecks
@@ -155,7 +156,8 @@ def serve(
         access=access,
         passwords=passwords,
     )
-    server = BackgroundServer(app, sock, stopped=signals.end, tls=access.tls)
+    cuts = Cuts(numbers.connection_cut)
+    server = BackgroundServer(app, sock, stopped=signals.end, tls=access.tls, cuts=cuts)
     signals.begin()
     server.start()
     service.poller.start()

@@ -35,6 +35,11 @@ HandshakeFailure = Literal[
     "no_certificate", "bad_certificate", "old_version", "plain_http", "refused_by_client", "other"
 ]
 HANDSHAKE_FAILURES: tuple[str, ...] = get_args(HandshakeFailure)
+#: Why a connection of a client of ours was cut.
+ConnectionCut = Literal[
+    "slow_request", "slow_reader", "too_large", "too_many_requests", "too_many_connections"
+]
+CONNECTION_CUTS: tuple[str, ...] = get_args(ConnectionCut)
 #: Seconds.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -131,6 +136,13 @@ TLS_FAILURES = Metric(
     labels=("reason",),
     notes="reason is one of " + ", ".join(HANDSHAKE_FAILURES),
 )
+CONNECTIONS_CUT = Metric(
+    name="vastai_exporter_connections_cut_total",
+    help="Connections of clients of this exporter that it ended because they took too much, by reason.",
+    type="counter",
+    labels=("reason",),
+    notes="reason is one of " + ", ".join(CONNECTION_CUTS),
+)
 LOG_LINES_DROPPED = Metric(
     name="vastai_log_lines_dropped_total",
     help="Lines of the log that could not be written: standard error was full, closed, or nobody read it.",
@@ -169,6 +181,7 @@ SELF_METRICS = (
     UNREADABLE,
     OUT_OF_RANGE,
     TLS_FAILURES,
+    CONNECTIONS_CUT,
     BUILD_INFO,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
@@ -328,6 +341,7 @@ class SelfMetrics:
         self._requests: Counter[tuple[str, ...]] = Counter()
         self._durations: dict[str, _Histogram] = {}
         self._tls_failures: Counter[str] = Counter()
+        self._connections_cut: Counter[str] = Counter()
         self._reload: tuple[bool, float | None] = (False, None)
         self._web_config_is_good = True
         self._process = CollectorRegistry()
@@ -385,6 +399,11 @@ class SelfMetrics:
         with self._lock:
             self._tls_failures[reason] += 1
 
+    def connection_cut(self, reason: ConnectionCut) -> None:
+        """Count one connection of a client that was cut."""
+        with self._lock:
+            self._connections_cut[reason] += 1
+
     def reloaded(self, *, at: float) -> None:
         """Note that a configuration was accepted at `at` (monotonic)."""
         self._reload = (True, at)
@@ -437,12 +456,14 @@ class SelfMetrics:
             for names, count in sorted(self._requests.items())
         ]
         found[LOG_LINES_DROPPED.name] = [lines.sample(LOG_LINES_DROPPED.name, "", self.lines_dropped())]
-        found[TLS_FAILURES.name] = [
-            lines.sample(
-                TLS_FAILURES.name, lines.labels(TLS_FAILURES.labels, (reason,)), self._tls_failures[reason]
-            )
-            for reason in HANDSHAKE_FAILURES
-        ]
+        for metric, reasons, counts in (
+            (TLS_FAILURES, HANDSHAKE_FAILURES, self._tls_failures),
+            (CONNECTIONS_CUT, CONNECTION_CUTS, self._connections_cut),
+        ):
+            found[metric.name] = [
+                lines.sample(metric.name, lines.labels(metric.labels, (reason,)), counts[reason])
+                for reason in reasons
+            ]
         found[REQUEST_DURATION.name] = [
             line for path, histogram in sorted(self._durations.items()) for line in histogram.lines(path)
         ]

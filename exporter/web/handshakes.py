@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from exporter.web.rationed_log import RationedLog
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,11 +26,6 @@ _log = logging.getLogger(__name__)
 
 #: The connection that a task, and all that it begins, serves: the socket, and its client's address.
 ACCEPTED: ContextVar[tuple[socket.socket, str]] = ContextVar("accepted")
-
-#: Seconds in which a client is named once for each kind of failure, and lines that are written in them at
-#: most: what a stranger sends must not fill a disk.
-WINDOW = 60.0
-MOST_LINES = 10
 
 _GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 #: The client has left, which refuses nothing.
@@ -63,26 +60,13 @@ class Handshakes:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._count = count
-        self._clock = clock
-        self._since = -WINDOW
-        self._logged: set[tuple[str, str]] = set()
-        self._unsaid = 0
+        self._rationed = RationedLog(_log, "a TLS handshake failed", clock=clock)
 
     def failed(self, error: ssl.SSLError, client: str) -> None:
         """Note one failure."""
         kind = kind_of(error)
         self._count(kind)
-        now = self._clock()
-        if now - self._since >= WINDOW:
-            self._since = now
-            self._logged.clear()
-        if (kind, client) in self._logged or len(self._logged) >= MOST_LINES:
-            self._unsaid += 1
-            return
-        self._logged.add((kind, client))
-        fields = {"client": client, "reason": kind, "error": _words(error), "more": self._unsaid}
-        self._unsaid = 0
-        _log.warning("a TLS handshake failed", extra={"fields": fields})
+        self._rationed.warn(client, kind, error=_words(error))
 
 
 class Handshake(ssl.SSLObject):

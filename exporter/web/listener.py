@@ -13,6 +13,8 @@ from exporter.web.handshakes import ACCEPTED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from exporter.web.cuts import Cuts
+
 
 def most_connections(wanted: int) -> int:
     """Return `wanted`, or half of what the process may open: walks and files need the rest."""
@@ -31,15 +33,22 @@ class Listener(socket.socket):
         most: how many connections there may be.
         silent_since: when each established connection fell silent, by file descriptor; infinity for those
             that are being answered.
+        cuts: told of those that have to go.
 
     """
 
     def __init__(
-        self, sock: socket.socket, *, most: int, silent_since: Callable[[], Mapping[int, float]]
+        self,
+        sock: socket.socket,
+        *,
+        most: int,
+        silent_since: Callable[[], Mapping[int, float]],
+        cuts: Cuts,
     ) -> None:
         super().__init__(fileno=sock.detach())
         self._most = most
         self._silent_since = silent_since
+        self._cuts = cuts
         self._accepted: list[socket.socket] = []
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -52,6 +61,7 @@ class Listener(socket.socket):
         accepted, address = super().accept()
         self._accepted = [other for other in self._accepted if other.fileno() >= 0]
         if len(self._accepted) >= self._most and not self._make_room():
+            self._cuts.cut("too_many_connections", address[0])
             accepted.close()
             raise ConnectionAbortedError
         self._accepted.append(accepted)
@@ -66,5 +76,6 @@ class Listener(socket.socket):
             return False
         self._accepted.remove(victim)
         with suppress(OSError):  # its client has left already
+            self._cuts.cut("too_many_connections", victim.getpeername()[0])
             victim.shutdown(socket.SHUT_RDWR)  # which its transport takes for the client's end
         return True

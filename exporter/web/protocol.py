@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from exporter.web.cuts import Cuts
 from exporter.web.http_rules import METHODS
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
+
+    from exporter.exposition.self_metrics import ConnectionCut
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,10 @@ class HeadTooLargeError(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """One connection of a client; `limits` and `clock` are set by the server, see `connections_of`."""
+    """One connection of a client; its class attributes are set by the server, see `connections_of`."""
 
     limits = LIMITS
+    cuts = Cuts()
     clock = staticmethod(monotonic)
 
     def __init__(
@@ -84,6 +88,7 @@ class Connection(HttpToolsProtocol):
     def cut_if_overdue(self, now: float) -> None:
         """End the connection if its client takes too long."""
         if now > self._deadline and not self._is_idle():
+            self._cut("slow_reader" if self._is_answering() else "slow_request")
             self.transport.abort()
 
     @property
@@ -115,6 +120,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, by the status that says best why."""
         if self._too_large is not None:
+            self._cut("too_large")
             self._refuse(self._too_large)
         elif any(method.decode() not in METHODS for method in _METHOD.findall(self._data)):
             self._refuse(HTTPStatus.NOT_IMPLEMENTED)
@@ -144,6 +150,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer."""
         if len(self.pipeline) >= self.limits.pipelined:
+            self._cut("too_many_requests")
             self.transport.abort()
             return
         self._in_head = False
@@ -162,6 +169,10 @@ class Connection(HttpToolsProtocol):
         self._since = self.clock()
         if self.cycle.response_complete and (self.cycle.more_body or self._has_ended):  # the last that came
             self.transport.close()
+
+    def _cut(self, reason: ConnectionCut) -> None:
+        if not self.transport.is_closing():  # else it has been cut, and the rest of what came is parsed
+            self.cuts.cut(reason, self.client[0] if self.client is not None else "unknown")
 
     def _begin_head(self) -> None:
         self._in_head = True
@@ -188,6 +199,7 @@ class Connection(HttpToolsProtocol):
         return not self._receiving and not self._is_answering()
 
 
-def connections_of(limits: Limits, clock: Callable[[], float]) -> type[Connection]:
+def connections_of(limits: Limits, clock: Callable[[], float], cuts: Cuts) -> type[Connection]:
     """Return the class of connections with these limits: uvicorn takes a class, and makes them itself."""
-    return type("LimitedConnection", (Connection,), {"limits": limits, "clock": staticmethod(clock)})
+    own = {"limits": limits, "clock": staticmethod(clock), "cuts": cuts}
+    return type("LimitedConnection", (Connection,), own)

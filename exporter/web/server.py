@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
+from exporter.web.cuts import Cuts
 from exporter.web.listener import Listener, most_connections
 from exporter.web.protocol import LIMITS, Connection, Limits, connections_of
 
@@ -59,11 +60,13 @@ def listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Cuts off who takes too long, and who is still reading `GRACE_SECONDS` after the end of serving."""
 
-    def __init__(self, config: uvicorn.Config, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, limits: Limits, clock: Callable[[], float], cuts: Cuts
+    ) -> None:
         super().__init__(config)
         self._limits = limits
         self._clock = clock
-        self._connection = connections_of(limits, clock)
+        self._connection = connections_of(limits, clock, cuts)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen as uvicorn does, but with a limit for TLS handshakes."""
@@ -128,7 +131,8 @@ class BackgroundServer:
     """Serves `app` on `sock` from `start` to `stop`; `stop` closes the socket.
 
     `stopped`, where given, is called when the server's thread ends, asked for or not; with `tls` nothing else
-    is spoken. `clock`, in seconds, is what the limits of established connections are held against.
+    is spoken. `clock`, in seconds, is what the limits of established connections are held against; `cuts` is
+    told of those that are ended by them.
     """
 
     def __init__(
@@ -140,7 +144,9 @@ class BackgroundServer:
         tls: ssl.SSLContext | None = None,
         limits: Limits = LIMITS,
         clock: Callable[[], float] = monotonic,
+        cuts: Cuts | None = None,
     ) -> None:
+        cuts = cuts or Cuts()
         host, self.port = sock.getsockname()[:2]
         self.host: str = host
         self._stopped = stopped
@@ -159,9 +165,9 @@ class BackgroundServer:
         )
         config.load()
         config.ssl = tls  # after loading, which makes one of its own or none
-        self._server = _Server(config, limits, clock)
+        self._server = _Server(config, limits, clock, cuts)
         most = most_connections(limits.connections)
-        self._socket = Listener(sock, most=most, silent_since=self._server.silent_since)
+        self._socket = Listener(sock, most=most, silent_since=self._server.silent_since, cuts=cuts)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property

@@ -19,6 +19,7 @@ from exporter.collectors import account, instances
 from exporter.exposition.self_metrics import (
     BUCKETS,
     SELF_METRICS,
+    ConnectionCut,
     HandshakeFailure,
     Runs,
     SelfMetrics,
@@ -130,6 +131,17 @@ def test_every_reason_of_a_failed_handshake_is_there_from_the_start_and_counted_
     for _ in range(2):
         self_metrics.tls_handshake_failed("bad_certificate")
     assert samples(self_metrics, name) == {(reason,): 2 * (reason == "bad_certificate") for reason in reasons}
+
+
+def test_every_reason_of_a_cut_is_there_from_the_start_and_counted_by_itself(
+    self_metrics: SelfMetrics,
+) -> None:
+    name = "vastai_exporter_connections_cut_total"
+    reasons = get_args(ConnectionCut)
+    assert samples(self_metrics, name) == {(reason,): 0 for reason in reasons}
+    for _ in range(2):
+        self_metrics.connection_cut("slow_reader")
+    assert samples(self_metrics, name) == {(reason,): 2 * (reason == "slow_reader") for reason in reasons}
 
 
 def test_a_successful_run_is_told_of_by_all_its_numbers(self_metrics: SelfMetrics, runs: Runs) -> None:

@@ -15,6 +15,7 @@ from exporter.logs import Redactor
 from exporter.polling.poller import Poller
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.app import create_app
+from exporter.web.cuts import Cuts
 from exporter.web.protocol import Limits
 from exporter.web.server import BackgroundServer, listen
 from tests.support.driven_site import driven_site
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
     from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
+    from exporter.exposition.self_metrics import ConnectionCut
     from exporter.polling.loop import Loop
 
 #: Seconds in which anything that is waited for has happened, on however busy a machine.
@@ -94,6 +96,8 @@ class Site:
 
     server: BackgroundServer
     clock: ManualClock = field(default_factory=ManualClock)
+    #: Why connections were cut.
+    cuts: list[ConnectionCut] = field(default_factory=list)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -154,9 +158,13 @@ def serve(fleet: Fleet) -> Iterator[Callable[..., Site]]:
         app = create_app(fleet, telemetry_path="/metrics", wall_clock=time.time)
         clock = ManualClock(1000.0)
         listening = listen("127.0.0.1", 0)
-        servers.append(BackgroundServer(app, listening, tls=tls, limits=Limits(**limits), clock=clock))
+        reasons: list[ConnectionCut] = []
+        cuts = Cuts(reasons.append)
+        servers.append(
+            BackgroundServer(app, listening, tls=tls, limits=Limits(**limits), clock=clock, cuts=cuts)
+        )
         servers[-1].start()
-        return Site(servers[-1], clock)
+        return Site(servers[-1], clock, reasons)
 
     yield begin
     for server in servers:

@@ -1,0 +1,40 @@
+"""Connections that are ended because their clients take too much: all are counted, and some are logged."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from exporter.web.rationed_log import RationedLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.exposition.self_metrics import ConnectionCut
+
+_log = logging.getLogger(__name__)
+
+
+class Cuts:
+    """Counts connections that were cut, and logs them, but never so many that they fill a disk.
+
+    Args:
+        count: told of each.
+        clock: seconds.
+
+    """
+
+    def __init__(
+        self,
+        count: Callable[[ConnectionCut], None] = lambda _: None,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._count = count
+        self._rationed = RationedLog(_log, "a connection was cut", clock=clock)
+
+    def cut(self, reason: ConnectionCut, client: str) -> None:
+        """Note one."""
+        self._count(reason)
+        self._rationed.warn(client, reason)
