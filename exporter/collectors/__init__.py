@@ -1,6 +1,6 @@
 """One file a resource of the API: what is asked, how often, and its rows of the metric table."""
 
-from exporter.collectors import account, charges, instances, price_increases, volumes
+from exporter.collectors import account, charges, instances, price_increases, serverless, volumes
 from exporter.collectors.base import Collector
 
 __all__ = ["COLLECTORS", "Collector"]
@@ -12,4 +12,5 @@ COLLECTORS: tuple[Collector, ...] = (
     charges.COLLECTOR,
     price_increases.COLLECTOR,
     volumes.COLLECTOR,
+    serverless.COLLECTOR,
 )

@@ -37,6 +37,12 @@ def load(
     return loaded
 
 
+def with_run_url(loaded: Loaded, url: str) -> Loaded:
+    """Return a configuration in which the workers of serverless endpoints are asked for at `url`."""
+    api = loaded.config.api.model_copy(update={"run_url": url})
+    return replace(loaded, config=loaded.config.model_copy(update={"api": api}))
+
+
 def with_all_collectors(loaded: Loaded) -> Loaded:
     """Return a configuration in which every collector is switched on."""
     switched_on = {

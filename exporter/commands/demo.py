@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
-from exporter.commands.configuration import load, with_all_collectors
+from exporter.commands.configuration import load, with_all_collectors, with_run_url
 from exporter.commands.serve import serve
 from exporter.simulator import SimulatedClock, SimulatedVast
 
@@ -48,7 +48,8 @@ def serve_demo(
     with SimulatedVast(size=size, seed=seed, clock=clock) as vast:
 
         def read() -> Loaded:
-            return with_all_collectors(load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags))
+            loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags)
+            return with_all_collectors(with_run_url(loaded, vast.run_url))
 
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")

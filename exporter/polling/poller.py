@@ -11,7 +11,7 @@ from exporter.collectors import COLLECTORS
 from exporter.config.mistakes import ConfigError
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
-from exporter.polling.job import jobs
+from exporter.polling.job import jobs, urls_of
 from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
 from exporter.polling.scheduler import Scheduler
@@ -138,7 +138,7 @@ class Poller:
         self._paces.set_min_interval(api.min_interval)
         self._network.renew()
         options = Options(
-            urls={"api": api.url},
+            urls=urls_of(api),
             timeout=api.timeout,
             user_agent=USER_AGENT,
             network=self._network,

@@ -47,7 +47,7 @@ GOLDEN = Path(__file__).parents[1] / "exposition" / "golden"
 
 
 class Api:
-    """Answers each GET with the next of `replies`."""
+    """Answers each GET, and each POST, with the next of `replies`."""
 
     def __init__(self) -> None:
         self.replies: deque[tuple[int, bytes]] = deque()
@@ -76,6 +76,10 @@ class Api:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self) -> None:  # the name is the standard library's
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -242,7 +246,7 @@ def new_exporter(api: Api) -> Callable[..., Exporter]:
     """Makes exporters, for tests that need a new one for each example."""
     still = ManualClock(0.0)
     options = Options(
-        urls={"api": api.url},
+        urls={"api": api.url, "run": api.url},
         timeout=30.0,
         user_agent="tests",
         network=Network(),

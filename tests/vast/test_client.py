@@ -569,3 +569,16 @@ def test_the_last_error_is_the_one_that_is_raised(api: Api, world: World, endpoi
     with pytest.raises(ApiError) as raised:
         world.client().ask(endpoint)
     assert raised.value.reason == "auth"
+
+
+def test_a_bare_list_is_a_reply_only_where_it_is_declared_as_one(
+    api: Api, world: World, endpoint: Endpoint
+) -> None:
+    api.otherwise = api.reply(b'[{"id": 1}]')
+    declared = replace(endpoint, bare_list="workers")
+    assert world.client().ask(declared) == {"workers": [{"id": 1}]}
+    with pytest.raises(BadReplyError, match="no JSON object"):
+        world.client().ask(endpoint)
+    api.otherwise = api.reply(b'"some text"')
+    with pytest.raises(BadReplyError, match="no JSON object"):
+        world.client().ask(declared)
