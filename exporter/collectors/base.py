@@ -120,6 +120,8 @@ class Collector:
         stale_after: seconds for which what was found is shown, unless configured otherwise.
         collect: a run of it.
         enabled: whether it is on unless configured otherwise; if so, `/-/ready` waits for its first run.
+        undocumented: whether the vendor does not say who gets it: that the API does not have it, or not for
+            this key, is then no failure; it is just not available.
         filtered: whether `select_filters` of the account say what it asks for.
         scope: for whom it runs.
         settings: what can be configured of it.
@@ -143,6 +145,7 @@ class Collector:
     stale_after: float
     collect: Collect
     enabled: bool = False
+    undocumented: bool = False
     filtered: bool = False
     scope: Scope = "account"
     settings: type[CollectorSettings] = CollectorSettings

@@ -53,6 +53,7 @@ class Member(NamedTuple):
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
         burn: dollars an hour that it costs now; 0 where that is not known.
+        is_reserved: whether it spends prepaid credit of its own.
 
     """
 
@@ -63,6 +64,7 @@ class Member(NamedTuple):
     gpu_name: str
     gpus: Number | None
     burn: float
+    is_reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +113,14 @@ APPEARED = Metric(
     name="vastai_instances_appeared_total",
     help="Instances that were not there at the reading before, since the exporter started (API field id).",
     type="counter",
-    notes="from the first whole walk on; what comes and goes between two readings is not seen",
+    notes="from the first whole walk on; what comes and goes between two readings is not seen; each one is a"
+    " line of the log too",
 )
 DISAPPEARED = Metric(
     name="vastai_instances_disappeared_total",
     help="Instances that are no longer there, since the exporter started (API field id).",
     type="counter",
-    notes="from the first whole walk on",
+    notes="from the first whole walk on; each one is a line of the log too",
 )
 STATUS_CHANGES = Metric(
     name="vastai_status_changes_total",
@@ -192,10 +195,16 @@ def follow(
             member = now.items.get(key)
             if member is not None and member.status != was.status:
                 changes[was.status or UNREADABLE, member.status or UNREADABLE] += 1
-                _log_change(run.account, key, was, member)
+                _tell("status changed", run, key, {"from": was.status, "to": member.status}, member)
+    appeared, disappeared = sorted(now.items.keys() - known), sorted(known - now.items.keys())
+    for key in appeared:
+        member = now.items[key]
+        _tell("instance appeared", run, key, {"status": member.status}, member)
+    for key in disappeared:
+        _tell("instance disappeared", run, key)
     return History(
-        appeared=history.appeared + len(now.items.keys() - known),
-        disappeared=history.disappeared + len(known - now.items.keys()),
+        appeared=history.appeared + len(appeared),
+        disappeared=history.disappeared + len(disappeared),
         changes=dict(changes),
         burned=burned,
     )
@@ -207,9 +216,13 @@ def _add(burned: dict[tuple[str, ...], float], label: str, dollars: float, most:
     burned[key] = burned.get(key, 0.0) + dollars
 
 
-def _log_change(account: str, instance: int, was: Member, now: Member) -> None:
-    fields = {"from": was.status, "to": now.status, "intended_status": now.intended_status}
-    _log.info("status changed", extra={"fields": {"account": account, "instance": instance, **fields}})
+def _tell(
+    event: str, run: Run, instance: int, fields: Mapping[str, object] | None = None, now: Member | None = None
+) -> None:
+    """Log what happened to an instance; `docs/logs.md` has what these lines are read by."""
+    ids: dict[str, object] = {"account": run.account, "instance_id": instance}
+    intended = {} if now is None else {"intended_status": now.intended_status}
+    _log.info(event, extra={"fields": {**ids, **(fields or {}), **intended}})
 
 
 def _history_lines(account: str, history: History) -> dict[str, bytes]:

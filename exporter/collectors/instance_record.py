@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from exporter.metrics.values import Number
 
+#: How an instance is rented that spends prepaid credit of its own.
+RESERVED = "reserved"
 #: While these last, the GPU is paid for.
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
 #: Dollars an hour that no instance costs.
@@ -114,7 +116,7 @@ class Instance(Record):
         """Return how it is rented."""
         if self.number(IS_BID):
             return "interruptible"
-        return "reserved" if (self.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
+        return RESERVED if (self.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
 
 
 def current_status(record: Record, row: Mapping[str, Any]) -> str | None:

@@ -30,6 +30,7 @@ from exporter.collectors.instance_record import (
     LABEL,
     NEXT_STATE,
     NUM_GPUS,
+    RESERVED,
     RUNNING,
     STORAGE_TOTAL_COST,
     TELEMETRY,
@@ -387,6 +388,7 @@ def _member(instance: Instance) -> Member:
         gpu_name=instance.text(GPU_NAME),
         gpus=instance.number(NUM_GPUS),
         burn=instance.burn() or 0.0,
+        is_reserved=instance.rental() == RESERVED,
     )
 
 

@@ -20,6 +20,7 @@ from weakref import ref
 
 from isal import isal_zlib
 
+from exporter.exposition.overview import Overview, overviews
 from exporter.metrics import lines
 
 if TYPE_CHECKING:
@@ -190,6 +191,10 @@ class Exposition:
         if gzip:
             return rendering.gzip(tail, openmetrics=openmetrics)
         return rendering.plain(tail, openmetrics=openmetrics)
+
+    def overviews(self) -> tuple[Overview, ...]:
+        """Return what each account is doing, at a glance."""
+        return tuple(overviews(self._sources(), self._clock()))
 
     def _is_current(self, sources: Sequence[Source]) -> bool:
         rendering = self._rendering

@@ -186,6 +186,9 @@ class Loop:
             for last in self.job.collector.collect(self._run()):
                 self.context.progress(self.job, last)
         except ApiError as error:
+            if error.absent and self.job.collector.undocumented:
+                self._told_of_absence(started, self._words(error))
+                return True
             self._failed(started, last, error.reason, self._words(error))
             return False
         except Stopped:
@@ -264,6 +267,15 @@ class Loop:
             _log.warning(
                 "the run took longer than its interval, the next follows at once", extra={"fields": fields}
             )
+
+    def _told_of_absence(self, started: float, error: str) -> None:
+        """Note that the API does not have what was asked for; that is a warning once, while it lasts."""
+        seconds = self._clock() - started
+        error = self.context.redact(error)
+        level = logging.INFO if self.runs.absence else logging.WARNING
+        self.runs.told_of_absence(at=self._clock(), duration=seconds, absence=error)
+        fields = self._outcome("not available", seconds, None) | {"error": error}
+        _log.log(level, "run finished", extra={"fields": fields})
 
     def _tell_of_filters(self, objects: int) -> None:
         """Say once, while it lasts, that nothing is found where something is looked for."""

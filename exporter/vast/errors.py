@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import ClassVar, Literal
 
 Reason = Literal[
@@ -28,6 +29,10 @@ Reason = Literal[
     "incomplete",
     "internal",
 ]
+
+
+#: By these the API says that it does not have what was asked for, now or any more.
+_ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
 
 class Stopped(Exception):  # noqa: N818 - a request to end, not an error
@@ -55,6 +60,11 @@ class ApiError(Exception):
         self.status = status
         self.error = error
 
+    @property
+    def absent(self) -> bool:
+        """Whether the API says that it does not have what was asked for, or not for this key."""
+        return False
+
 
 class AuthError(ApiError):
     """The API does not accept the key, and says so; the status may be 401, 403 and (an unknown key) 404.
@@ -72,6 +82,11 @@ class AuthError(ApiError):
     ) -> None:
         super().__init__(message, status=status, error=error)
         self.permission = permission
+
+    @property
+    def absent(self) -> bool:
+        """Whether the key is good, as far as the reply tells, and only this is not for it."""
+        return self.permission
 
 
 class RateLimitedError(ApiError):
@@ -108,6 +123,11 @@ class ClientError(ApiError):
     ) -> None:
         super().__init__(message, status=status, error=error)
         self.passing = passing
+
+    @property
+    def absent(self) -> bool:
+        """Whether the API does not have what was asked for."""
+        return self.status in _ABSENT
 
 
 class ServerError(ApiError):

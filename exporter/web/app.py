@@ -66,7 +66,8 @@ def create_app(
     been_ready = False
 
     async def landing(_: Request) -> Response:
-        html = page(served.loops, telemetry_path=telemetry_path, now=wall_clock())
+        accounts = await run_in_threadpool(served.exposition.overviews)  # adds up every instance
+        html = page(accounts, served.loops, telemetry_path=telemetry_path, now=wall_clock())
         return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def healthy(request: Request) -> Response:

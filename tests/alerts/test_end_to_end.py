@@ -6,6 +6,7 @@ simulated time stands still but for what the test does, so that nothing else hap
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.timeout(300)]
 
 #: Seconds that something may take to arrive; on an idle machine it is a fifth.
 PATIENCE = 60.0
+COLLECTORS = ("instances", "account", "notifications")
 SECOND_KEY = "key-of-the-second-account"
 #: What a row of an instance without trouble shows.
 CALM: dict[str, object] = {
@@ -127,18 +129,24 @@ class Exporter:
             "api": {"url": url, "min_interval": "10ms"},
             "accounts": [{"name": name, "api_key_file": str(self._key_file(name))} for name in keys],
             "collectors": {
-                name: {"interval": "1s", "stale_after": "1h"} for name in ("instances", "account")
+                name: {"enabled": True, "interval": "1s", "stale_after": "1h"} for name in COLLECTORS
             },
             "web": {"listen_address": self.address},
         }
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        self._config = folder / "config.yaml"
+        self._config.write_text(yaml.safe_dump(config))
+
+    def switch_off(self, collector: str) -> None:
+        config = yaml.safe_load(self._config.read_text())
+        config["collectors"][collector] = {"enabled": False}
+        self._config.write_text(yaml.safe_dump(config))
 
     def put_key(self, account: str, key: str) -> None:
         self._key_file(account).write_text(key)
 
     @contextmanager
     def running(self) -> Iterator[Popen[bytes]]:
-        command = [sys.executable, "-m", "exporter", "--config.file", str(self._folder / "config.yaml")]
+        command = [sys.executable, "-m", "exporter", "--config.file", str(self._config)]
         with self._stack.running(command, self._folder / "exporter.log") as process:
             yield process
 
@@ -215,7 +223,7 @@ def test_every_incident_arrives_once_and_resolves(
         str(number) for number in fleet.ids() if fleet.instance(number).contract.machine.host_id == lost
     }
     assert [n["commonLabels"]["severity"] for n in groups["VastaiCreditRunningOut"]] == ["critical"] * 2
-    assert labels(groups["VastaiKeyRejected"], "collector") == {"instances", "account"}
+    assert labels(groups["VastaiKeyRejected"], "collector") == set(COLLECTORS)
     assert labels(groups["VastaiKeyRejected"], "account") == {"second"}
     assert labels(groups["VastaiExporterDown"], "account") == {"default", "second"}
 
@@ -227,6 +235,7 @@ def test_an_instance_that_is_outbid_as_measured_arrives_and_resolves_when_it_run
     interruptible = [number for number in fleet.ids() if fleet.instance(number).contract.is_bid]
     lost, *others = interruptible
     assert others  # which keep silent
+    exporter.switch_off("notifications")
     with exporter.running():
         wait_until(
             lambda: (
@@ -257,6 +266,28 @@ def samples(prometheus: str, query: str, label: str) -> set[str]:
     """Return the values of a label in Prometheus's answer to a query."""
     reply = requests.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=PATIENCE)
     return {sample["metric"][label] for sample in reply.json()["data"]["result"]}
+
+
+@pytest.mark.usefixtures("chain")
+def test_an_outbid_is_told_by_the_inbox_with_both_bids(
+    vast: SimulatedVast, clock: ManualClock, exporter: Exporter, webhook: Webhook
+) -> None:
+    fleet = vast.fleet
+    outbid = next(number for number in fleet.ids() if fleet.instance(number).contract.is_bid)
+    with exporter.running():
+        vast.inject(IncidentType.OUTBID, outbid, 1e6)
+        clock.advance(60)  # its container has ended
+        webhook.wait_for("firing", "VastaiInstanceOutbid")
+        vast.fleet.destroy(outbid)
+        webhook.wait_for("resolved", "VastaiInstanceOutbid")
+    groups = webhook.groups()
+    assert set(groups) == {"VastaiInstanceOutbid"}
+    assert objects(groups["VastaiInstanceOutbid"]) == {str(outbid)}
+    (told,) = groups["VastaiInstanceOutbid"][0]["alerts"]
+    assert told["annotations"]["summary"].endswith("no longer runs: it was outbid.")
+    assert re.search(
+        r"Its bid was \$\d+\.\d{3} an hour, the new one is \$\d", told["annotations"]["description"]
+    )
 
 
 def one_on_each_host(fleet: Fleet) -> list[int]:

@@ -35,7 +35,7 @@ WITHOUT_DATA = {"VastaiExporterAbsent", "VastaiReliabilityFalling"}
 QUIET = "120m"
 USUAL = {"account": "research", "instance_id": "1"}
 #: Labels by which one object is told from another; all others are what is said of it.
-IDENTITY = ("account", "instance_id", "collector", "reason", "field", "code", "job", "instance")
+IDENTITY = ("account", "instance_id", "collector", "reason", "field", "code", "type", "job", "instance")
 AREA_LABELS = {
     "instance": USUAL,
     "account": {"account": "research"},

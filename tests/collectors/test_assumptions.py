@@ -141,9 +141,12 @@ def test_what_is_open_or_likely_and_in_a_reply_can_be_checked() -> None:
     unchecked = {each.name for each in ALL if each.check is None and each.confidence != "sure"}
     assert unchecked == {
         "account_threshold",
+        "backups_permission",
+        "backups_threshold",
         "billed_factor",
         "charges_permission",
         "charges_settled",
+        "notifications_threshold",
         "offers_pace",
         "offers_quota",
         "own_bid_lowered",

@@ -16,7 +16,7 @@ from exporter.collectors.fleet import OTHER
 from exporter.config.models import CollectorSettings, Limits
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.vast.errors import ApiError
-from tests.support.scripted_api import VirtualTime, World
+from tests.support.scripted_api import ClientSetup, VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,10 +172,10 @@ def test_sums_agree_with_the_books_of_the_simulated_vast() -> None:
     with SimulatedVast(size=60, clock=clock, thresholds=False) as vast:
         clock.advance(2.25 * DAY)
         time = VirtualTime()
-        world = World(url=vast.url, time=time, key=vast.key, min_interval=0.0)
+        setup = ClientSetup(url=vast.url, time=time, key=vast.key, min_interval=0.0)
         run = Run(
             account="research",
-            client=world.client(),
+            client=setup.client(),
             filters={},
             settings=CollectorSettings(),
             limits=Limits(),

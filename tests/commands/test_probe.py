@@ -14,14 +14,18 @@ import pytest
 import requests
 
 from exporter.collectors import COLLECTORS
+from exporter.collectors.assumptions.backups import STATUSES
 from exporter.collectors.assumptions.standing import assumptions_of
+from exporter.collectors.inbox import TYPES
 from exporter.commands.configuration import load, with_all_collectors, with_run_url
 from exporter.commands.interview import MOST_ANSWERS
 from exporter.commands.probe import Prober
 from exporter.commands.probe_report import as_json, as_table
 from exporter.logs import Redactor
 from exporter.simulator import INSTANCES, USER, ManualClock, Reply, SimulatedVast, json_reply, starts
+from exporter.simulator.endpoints.backups import BACKUPS
 from exporter.simulator.endpoints.charges import CHARGES
+from exporter.simulator.endpoints.notifications import INBOX
 from exporter.simulator.endpoints.price_increases import PRICE_INCREASES
 from exporter.simulator.endpoints.serverless import ENDPOINT_JOBS, ENDPOINT_WORKERS
 from exporter.simulator.endpoints.volumes import VOLUMES
@@ -39,7 +43,15 @@ if TYPE_CHECKING:
 #: Shorter texts, such as "ubuntu", are words that may stand anywhere.
 LEAST = 5
 #: The fields of replies that hold rows.
-LISTS = ("instances", "volumes", "results", "pending_price_increases", "workers")
+LISTS = (
+    "instances",
+    "volumes",
+    "results",
+    "pending_price_increases",
+    "notifications",
+    "backups",
+    "workers",
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +151,14 @@ def private(served: SimulatedVast) -> re.Pattern[str]:
             (USER, {}),
             (VOLUMES, {}),
             (PRICE_INCREASES, {}),
+            (INBOX, {}),
+            (BACKUPS, {}),
             (CHARGES, {"select_filters": json.dumps(bounds)}),
         )
     ]
     assert all(rows_of(reply) for reply in replies if reply is not replies[1])
     words = {"running", "stopped", "exited", "created", "loading", "frozen", "unloaded", "machine", "default"}
-    words |= {"instance"}
+    words |= {"instance", "client", *TYPES, *STATUSES}
     found = {text for reply in replies for text in texts(reply) if len(text) >= LEAST} - words
     labels = {label for label in replies[0]["label_counts"] if label}
     secrets = found | labels | {served.key, served.url.partition("//")[2]}
@@ -382,6 +396,25 @@ LIES: dict[str, tuple[str, Change, str]] = {
         set_to(pending_price_increases={}),
         "price_increases_run",
     ),
+    "notifications have their ids elsewhere": (INBOX, each(event_id=lambda _: None), "inbox_ids"),
+    "notifications are told in milliseconds": (
+        INBOX,
+        each(created_at=times("created_at", 1000)),
+        "inbox_seconds",
+    ),
+    "notifications have other types": (INBOX, each(notif_type=lambda _: "paused"), "inbox_types"),
+    "notifications tell of no instance": (INBOX, each(associated_id=lambda _: {}), "inbox_instance"),
+    "notifications can't be read": (INBOX, each(created_at=lambda _: "much"), "notifications_values"),
+    "notifications are an object": (INBOX, set_to(notifications={}), "notifications_run"),
+    "backups are told in milliseconds": (
+        BACKUPS,
+        each(created_at=times("created_at", 1000)),
+        "backups_seconds",
+    ),
+    "backups have another status": (BACKUPS, each(status=lambda _: "paused"), "backups_status"),
+    "backups are text": (BACKUPS, each(created_at=lambda _: "much"), "backups_values"),
+    "backups have other fields": (BACKUPS, without("created_at"), "backups_fields"),
+    "backups are an object": (BACKUPS, set_to(backups={}), "backups_run"),
     "volumes count instances": (VOLUMES, each(instances=lambda _: 1), "volume_instances"),
     "endpoints are gone": (ENDPOINT_JOBS, without("results"), "serverless_run"),
     "a field of an endpoint is gone": (ENDPOINT_JOBS, without("max_workers"), "serverless_fields"),
@@ -425,6 +458,7 @@ def test_every_check_that_can_fail_is_seen_to_fail() -> None:
     finders = {"vmem_usage_sum", "disk_unknown", "uptime_negative", "balance_threshold", "volume_statuses"}
     finders |= {"serverless_none"}
     elsewhere = {"billed_in_between", "volumes_slash", "account_run", "account_values", "volumes_values"}
+    elsewhere |= {"inbox", "inbox_newest", "inbox_bids", "backups_all"}
     checked = {
         each.name for collector in COLLECTORS for each in assumptions_of(collector) if each.check is not None
     }

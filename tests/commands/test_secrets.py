@@ -13,6 +13,8 @@ import requests
 
 from exporter.collectors.instances import COLUMNS
 from exporter.simulator import INSTANCES, USER, Reply, SimulatedVast, json_reply
+from exporter.simulator.endpoints.backups import BACKUPS
+from exporter.simulator.endpoints.notifications import INBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,10 +48,15 @@ def whole(vast: SimulatedVast, endpoint: str) -> dict[str, object]:
     return reply
 
 
-def rows(vast: SimulatedVast) -> list[dict[str, object]]:
-    found = whole(vast, INSTANCES)["instances"]
+def listed(vast: SimulatedVast, endpoint: str, name: str) -> list[dict[str, object]]:
+    found = whole(vast, endpoint)[name]
     assert isinstance(found, list)
+    assert found
     return found
+
+
+def rows(vast: SimulatedVast) -> list[dict[str, object]]:
+    return listed(vast, INSTANCES, "instances")
 
 
 def private(vast: SimulatedVast) -> set[str]:
@@ -57,6 +64,10 @@ def private(vast: SimulatedVast) -> set[str]:
     exported = {text for row in rows(vast) for name in COLUMNS for text in texts(row.get(name))}
     fields = [value for row in rows(vast) for name, value in row.items() if name not in COLUMNS]
     fields += [value for name, value in whole(vast, USER).items() if name not in PUBLIC]
+    fields += [
+        [row["event_id"], row["subject"], row["message"]] for row in listed(vast, INBOX, "notifications")
+    ]
+    fields += [row["info"] for row in listed(vast, BACKUPS, "backups")]
     keys = {str(account.key) for account in vast.accounts.values()}
     return {text for text in texts(fields) if len(text) >= LEAST} - exported | keys
 
@@ -84,7 +95,11 @@ def config(vast: SimulatedVast, write: Write) -> str:
     settings = {
         "api": {"url": vast.url, "min_interval": "0s", "timeout": "20s"},
         "accounts": accounts,
-        "collectors": {"instances": {"interval": "1s"}},
+        "collectors": {
+            "instances": {"interval": "1s"},
+            "notifications": {"enabled": True, "interval": "1s"},
+            "backups": {"enabled": True},
+        },
         "web": {"listen_address": "127.0.0.1:0"},
     }
     return str(write(settings))
@@ -111,9 +126,10 @@ def leaks(shown: Mapping[str, str], secrets: set[str]) -> list[tuple[str, str]]:
 
 
 def finished(program: Program, outcome: str = "success") -> None:
-    """Wait for one run of each collector of each account."""
+    """Wait for one run of each collector of each account, or of those that fail."""
+    collectors = ("instances", "account", *(("notifications", "backups") if outcome == "success" else ()))
     for account in ("research", "batch"):
-        for collector in ("instances", "account"):
+        for collector in collectors:
             program.line(f"account={account} collector={collector} outcome={outcome}")
 
 
@@ -129,6 +145,8 @@ def test_no_secret_is_shown_when_all_is_well(begin: Callable[[], Program], secre
     finished(program)
     everything = shown(program)
     assert 'vastai_api_instances{account="research"} 60' in everything["/metrics"]
+    assert 'vastai_notifications_total{account="research",type="outbid"} ' in everything["/metrics"]
+    assert 'vastai_backup_created_timestamp_seconds{account="research",' in everything["/metrics"]
     assert not leaks(everything, secrets)
 
 
@@ -152,6 +170,22 @@ def test_no_secret_is_shown_when_a_reply_that_is_an_error_holds_it(
     fail(vast, lambda _: replies)
     program = begin()
     finished(program, "failure")
+    assert not leaks(shown(program), secrets)
+
+
+def test_no_text_of_a_notification_is_shown_when_an_error_or_an_odd_place_holds_it(
+    vast: SimulatedVast, begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    found = listed(vast, INBOX, "notifications")
+    text = str(found[0]["message"])
+    odd = {"instance_id": text, "machine_id": 88, "your_bid": text, "subject": text}
+    changed = [row | {"notif_type": text, "created_at": text} for row in found]
+    changed += [row | {"event_id": f"{row['event_id']}2", "associated_id": odd} for row in found]
+    vast.faults.always(INBOX, json_reply({"notifications": changed}), "default")
+    vast.faults.always(INBOX, json_reply({"notifications": found}, 500), "batch")
+    program = begin()
+    program.line("account=research collector=notifications outcome=success")
+    program.line("account=batch collector=notifications outcome=failure")
     assert not leaks(shown(program), secrets)
 
 

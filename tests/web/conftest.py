@@ -17,6 +17,7 @@ from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.app import create_app
 from exporter.web.protocol import Limits
 from exporter.web.server import BackgroundServer, listen
+from tests.support.driven_site import driven_site
 from tests.support.program import (
     certificates,
     environment,
@@ -35,6 +36,7 @@ __all__ = [
     "Fleet",
     "Site",
     "certificates",
+    "driven_site",
     "environment",
     "eventually",
     "fleet",
