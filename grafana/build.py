@@ -11,13 +11,14 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana.dashboards import cost, exporter, fleet, instance
+from grafana.dashboards import cost, exporter, fleet, instance, serverless
 
 FOLDER = Path(__file__).resolve().parent
 BOARDS = {
     "fleet.json": fleet.build,
     "instance.json": instance.build,
     "cost.json": cost.build,
+    "serverless.json": serverless.build,
     "exporter.json": exporter.build,
 }
 

@@ -130,9 +130,9 @@ class Exporter:
 
 
 def _loaded(keys: Mapping[str, str]) -> Loaded:
-    """Return the configuration of some accounts, by name, with all else as it is by default."""
+    """Return the configuration of some accounts, by name, with serverless, and else as it is by default."""
     accounts = tuple(AccountKey(name, Key(value=key), {}) for name, key in keys.items())
-    return Loaded(CONFIG.model_validate({}), accounts, ())
+    return Loaded(CONFIG.model_validate({"collectors": {"serverless": {"enabled": True}}}), accounts, ())
 
 
 class _Busy(ManualClock):

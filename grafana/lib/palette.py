@@ -34,6 +34,24 @@ STATUSES = {
     "unknown": WARNING,
     "offline": CRITICAL,
 }
+#: Every state of a serverless worker that is documented. Idle is ready: it waits for requests, or works.
+WORKER_STATES = {
+    "idle": GOOD,
+    "running": GOOD,
+    "pending": "super-light-blue",
+    "creating": "super-light-blue",
+    "created": STATUSES["created"],
+    "starting": STATUSES["created"],
+    "loading": STATUSES["loading"],
+    "model_loading": STATUSES["loading"],
+    "rebooting": STATUSES["rebooting"],
+    "stopping": STATUSES["stopped"],
+    "stopped": STATUSES["stopped"],
+    "destroying": OFF,
+    "unknown": STATUSES["unknown"],
+    "unavail": CRITICAL,
+    "error": CRITICAL,
+}
 STATUS_WORDS = {status: (status, color) for status, color in STATUSES.items()}
 
 #: account_instance_reason:vastai_instance_trouble:rank, the reasons in words; the worst stands first.

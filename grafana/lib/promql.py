@@ -15,6 +15,8 @@ STATUS = "account_instance:vastai_instance_status:topk"
 STATUS_AGE = "account_instance:vastai_instance_status_age_seconds:max"
 BURN = "account_instance:vastai_instance_burn_dollars_per_hour:max"
 LABELLED_BURN = "account_instance_label_gpu_name:vastai_instance_burn_dollars_per_hour:max"
+#: Of the workers of a serverless endpoint; part of the account's.
+ENDPOINT_BURN = "account_endpoint:vastai_instance_burn_dollars_per_hour:sum"
 ACCOUNT_BURN = "account:vastai_instance_burn_dollars_per_hour:sum"
 IDLE_BURN = "account_instance:vastai_instance_idle_dollars_per_hour:max"
 STOPPED_BURN = "account_instance:vastai_instance_stopped_storage_dollars_per_hour:max"
