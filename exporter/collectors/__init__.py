@@ -5,6 +5,7 @@ from exporter.collectors import (
     backups,
     charges,
     instances,
+    market,
     notifications,
     price_increases,
     serverless,
@@ -23,5 +24,6 @@ COLLECTORS: tuple[Collector, ...] = (
     volumes.COLLECTOR,
     notifications.COLLECTOR,
     backups.COLLECTOR,
+    market.COLLECTOR,
     serverless.COLLECTOR,
 )

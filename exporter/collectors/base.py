@@ -10,9 +10,10 @@ from exporter.metrics.fields import Fields
 from exporter.metrics.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from exporter.collectors.assumptions.declaration import Assumption
+    from exporter.collectors.fleet import Rented
     from exporter.metrics.fields import Problems
     from exporter.metrics.rows import Metric, Row
     from exporter.metrics.snapshot import Part
@@ -63,6 +64,8 @@ class Run:
         wall_clock: seconds since the epoch.
         report: told of values that were no use.
         set_by: seconds by which the wall clock was set since the start.
+        fleet: returns the instances of all accounts that may be shown; it waits for those that were not asked
+            for yet.
 
     """
 
@@ -76,6 +79,7 @@ class Run:
     wall_clock: Callable[[], float]
     report: Callable[[Problems], None]
     set_by: Callable[[], float] = lambda: 0.0
+    fleet: Callable[[], Iterable[Rented]] = tuple
 
 
 class Collect(Protocol):
@@ -130,8 +134,11 @@ class Collector:
         summarise: counts and adds up.
         further_fields: fields that it reads for no row of its own.
         not_exported: why no metric is made of the other fields of its replies, by field.
+        requests: how many a run makes, where nothing fails.
+        requests_for: what has each so many, in words; "" for the run as a whole.
         opens: what the permission opens beside what is asked, to whoever has the key.
         assumptions: what it takes for true of the API, and how sure that is.
+        addressed: the same, but that it asks for addresses too; runs instead while discovery is on.
 
     """
 
@@ -154,8 +161,11 @@ class Collector:
     summarise: Summarise | None = None
     further_fields: tuple[str, ...] = ()
     not_exported: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 1
+    requests_for: str = ""
     opens: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    addressed: Collector | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.collectors.base import Run
+    from exporter.collectors.instance_target import Target
     from exporter.metrics.snapshot import Part, Snapshot
     from exporter.metrics.values import Number
 
@@ -37,6 +38,8 @@ STATUSES = (
 UNREADABLE = "unreadable"
 #: The label that stands for all that are too many.
 OTHER = "_other"
+#: Pairs of statuses that have a series of their own; the documented ones make 90.
+MOST_CHANGES = 200
 HOUR = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -53,7 +56,11 @@ class Member(NamedTuple):
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
         burn: dollars an hour that it costs now; 0 where that is not known.
-        is_reserved: whether it spends prepaid credit of its own.
+        rental: how it is rented, as in its labels.
+        verified: whether Vast.ai has verified its machine.
+        machine_id: its machine, "" where the API does not say.
+        gpu_price: dollars an hour for one of its GPUs, without the disk; None while none is paid for.
+        target: where it can be reached, or None where that was not asked.
 
     """
 
@@ -64,7 +71,19 @@ class Member(NamedTuple):
     gpu_name: str
     gpus: Number | None
     burn: float
-    is_reserved: bool = False
+    rental: str
+    verified: bool
+    machine_id: str
+    gpu_price: Number | None
+    target: Target | None = None
+
+
+class Rented(NamedTuple):
+    """An instance, and whose it is: what those see that look at the fleets of all accounts."""
+
+    account: str
+    instance_id: int
+    member: Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +147,8 @@ STATUS_CHANGES = Metric(
     " (API field actual_status).",
     type="counter",
     labels=("account", "from", "to"),
-    notes="only pairs that occurred; each change is a line of the log too",
+    notes=f"only pairs that occurred, at most {MOST_CHANGES}: later ones count as {OTHER};"
+    " each change is a line of the log too",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
@@ -194,7 +214,8 @@ def follow(
             _add(burned, was.label, was.burn * hours, most)
             member = now.items.get(key)
             if member is not None and member.status != was.status:
-                changes[was.status or UNREADABLE, member.status or UNREADABLE] += 1
+                pair = was.status or UNREADABLE, member.status or UNREADABLE
+                changes[pair if pair in changes or len(changes) < MOST_CHANGES else (OTHER, OTHER)] += 1
                 _tell("status changed", run, key, {"from": was.status, "to": member.status}, member)
     appeared, disappeared = sorted(now.items.keys() - known), sorted(known - now.items.keys())
     for key in appeared:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 RESERVED = "reserved"
 #: While these last, the GPU is paid for.
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
+#: What the API says of a machine that Vast.ai has verified.
+VERIFIED = "verified"
 #: Dollars an hour that no instance costs.
 DEAREST = 100_000.0
 #: Epoch seconds between which contracts begin and end: 2001 and 5138. Milliseconds are outside.
@@ -111,6 +113,13 @@ class Instance(Record):
             return self.number(STORAGE_TOTAL_COST)
         discounted = self.number(DISCOUNTED)
         return discounted if discounted is not None and discounted > 0 else self.number(DPH_TOTAL)
+
+    def gpu_price(self) -> Number | None:
+        """Return what one of its GPUs costs now: dollars per hour; None while none is paid for."""
+        burn, disk, gpus = self.burn(), self.number(STORAGE_TOTAL_COST), self.number(NUM_GPUS)
+        if self.status not in GPU_BILLED or burn is None or disk is None or not gpus:
+            return None
+        return (burn - disk) / gpus
 
     def rental(self) -> str:
         """Return how it is rented."""

@@ -338,6 +338,6 @@ COLLECTOR = Collector(
         "loaded_at": "no question of an operator",
         "started_at": "of the instance: vastai_instance_start_timestamp_seconds has it",
     },
-    opens="searches; creating, changing and deleting endpoints and workergroups",
+    opens="offers, and serverless endpoints and worker groups, **to create, change and delete them too**",
     assumptions=assumptions.ASSUMPTIONS,
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from exporter import __version__, logs
 from exporter.commands import process, streams
 from exporter.commands.config_watch import PERIOD, ConfigWatch
+from exporter.commands.reload import ReloadReport
 from exporter.commands.signals import RELOAD_SIGNAL
 from exporter.commands.systemd import Notifier
 from exporter.config.mistakes import ConfigError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
@@ -68,6 +70,11 @@ class Service:
     def exposition(self) -> Exposition:
         """The bytes of /metrics."""
         return self.poller.exposition
+
+    @property
+    def targets(self) -> Targets | None:
+        """What discovery answers; None where it is off."""
+        return self.poller.targets
 
     @property
     def loops(self) -> Sequence[Loop]:
@@ -158,7 +165,8 @@ def serve(
     notifier = Notifier(environ)
     notifier.keep_alive(lambda: not any(loop.trouble() for loop in service.loops))
     notifier.ready(f"serving on {url}")
-    event = _until_stopped(signals, Reloads(service, watch, notifier, url))
+    report = ReloadReport(environ)
+    event = _until_stopped(signals, Reloads(service, watch, notifier, report, url))
     signals.ignore()
     notifier.stopping()
     service.poller.stop()
@@ -185,10 +193,13 @@ class Reloads:
     It does so in a thread of its own: a file may hang, and a signal to stop come.
     """
 
-    def __init__(self, service: Service, watch: ConfigWatch, notifier: Notifier, url: str) -> None:
+    def __init__(
+        self, service: Service, watch: ConfigWatch, notifier: Notifier, report: ReloadReport, url: str
+    ) -> None:
         self._service = service
         self._watch = watch
         self._notifier = notifier
+        self._report = report
         self._url = url
         self._wanted = threading.Event()
         threading.Thread(target=self._run, name="reload", daemon=True).start()
@@ -202,7 +213,7 @@ class Reloads:
             if self._wanted.wait(PERIOD) or self._watch.changed():
                 self._wanted.clear()
                 self._notifier.reloading()
-                self._service.reload()
+                self._report.write(self._service.reload())
                 self._notifier.ready(f"serving on {self._url}")
 
 

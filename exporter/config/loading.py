@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,14 @@ FLAGS = {
 }
 #: Columns whose values the API writes with blanks, and the vendor's client with underscores.
 SPELT_WITH_BLANKS = frozenset({"gpu_name", "cpu_name"})
+#: What an account has beside its key.
+NO_KEYS = frozenset({("name",), ("select_filters",), ("budget",), ("label_budgets",)})
 #: The account that the environment or the vendor's key file gives.
 DEFAULT_ACCOUNT = "default"
 
 
 def _may_be_a_key(location: Location) -> bool:
-    return location[:1] == ("accounts",) and location[2:3] not in {("name",), ("select_filters",)}
+    return location[:1] == ("accounts",) and location[2:3] not in NO_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,19 @@ ONLY_SHARD = Shard()
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
-    """An account: its label, its key, and which of its instances are asked for."""
+    """An account: its label, its key, which of its instances are asked for, and what a month may cost.
+
+    Attributes:
+        budget: dollars a month, or None.
+        label_budgets: dollars a month by user label.
+
+    """
 
     name: str
     key: Key
     select_filters: Mapping[str, Any]
+    budget: float | None = None
+    label_budgets: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,9 @@ def _accounts(
         if not shard.holds(account.name):
             continue
         field, key = _key(account, folder, environ)
-        found.append(AccountKey(account.name, key, account.select_filters))
+        found.append(
+            AccountKey(account.name, key, account.select_filters, account.budget, account.label_budgets)
+        )
         try:
             key.read()
         except AuthError as error:

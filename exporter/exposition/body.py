@@ -15,6 +15,7 @@ import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -158,6 +159,7 @@ class Exposition:
         clock: monotonic seconds.
         most_labels: user labels that have a series of their own, for each account.
         metrics: the table, but for the exporter's own.
+        constant: lines that no collector makes, by metric.
 
     """
 
@@ -169,12 +171,14 @@ class Exposition:
         clock: Callable[[], float],
         most_labels: int,
         metrics: Sequence[Metric],
+        constant: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         self._sources = sources
         self._self_metrics = self_metrics
         self._clock = clock
         self._most_labels = most_labels
         self._metrics = metrics
+        self._constant = constant
         self._lock = threading.Lock()
         self._rendering = Rendering((), {}, (), float("-inf"))
 
@@ -208,7 +212,7 @@ class Exposition:
         now = self._clock()
         snapshots = tuple(source.store.snapshot for source in sources)
         until = float("inf")
-        chunks: defaultdict[str, list[bytes]] = defaultdict(list)
+        chunks = defaultdict(list, {name: [chunk] for name, chunk in self._constant.items()})
         for source, snapshot in zip(sources, snapshots, strict=True):
             fresh = snapshot.fresh(now, source.stale_after)
             if not fresh:

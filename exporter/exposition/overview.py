@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.collectors import account, instances
 from exporter.collectors.fleet import UNREADABLE
+from exporter.collectors.instance_record import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -91,7 +92,7 @@ def _fleet(members: Iterable[Member]) -> Fleet:
     for member in members:
         status = member.status or UNREADABLE
         burn += member.burn
-        unreserved += 0.0 if member.is_reserved else member.burn
+        unreserved += 0.0 if member.rental == RESERVED else member.burn
         statuses[status] += 1
         down[status] += member.intended_status == RUNNING and status not in ON_ITS_WAY
     return Fleet(burn=burn, unreserved_burn=unreserved, statuses=statuses, down=+down)

@@ -288,8 +288,13 @@ class _Series:
         self.undocumented = collector.undocumented
         self.runs = Runs(interval=interval, wall=wall)
         self.failures = _Counts(FAILURES, self.labels, REASONS, self.runs.failures)
-        self.unreadable = _Counts(UNREADABLE, self.labels, collector.fields, Counter())
         self.out_of_range = _Counts(OUT_OF_RANGE, self.labels, collector.ranged_fields, Counter())
+        self._unreadable: Counter[str] = Counter()
+        self.asks_for(collector)
+
+    def asks_for(self, collector: Collector) -> None:
+        """Have a series for each field of a collector, beside those that have counted something."""
+        self.unreadable = _Counts(UNREADABLE, self.labels, collector.fields, self._unreadable)
 
 
 class SelfMetrics:
@@ -339,6 +344,11 @@ class SelfMetrics:
                 self._requests[account, endpoint.path, "200"] += 0
                 self._durations.setdefault(endpoint.path, _Histogram())
         return series.runs
+
+    def update(self, account: str, collector: Collector) -> None:
+        """Go on with a collector that asks for other fields than before; what was counted stays."""
+        with self._lock:
+            self._series[account, collector.name].asks_for(collector)
 
     def remove(self, account: str, collector: Collector) -> None:
         """End the series of one collector of one account."""

@@ -88,10 +88,14 @@ def _escaped(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def of_samples(metric: Metric, account: str, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
     """Return the lines of a metric of an account; a sample is its further labels' values, and its own."""
+    return of_labelled(metric, (((account, *values), value) for values, value in samples))
+
+
+def of_labelled(metric: Metric, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
+    """Return the lines of a metric; a sample is the values of all its labels, and its own."""
     return encode(
         "".join(
-            sample(metric.name, labels(metric.labels, (account, *values)), value)
-            for values, value in sorted(samples)
+            sample(metric.name, labels(metric.labels, values), value) for values, value in sorted(samples)
         )
     )
 

@@ -3,6 +3,7 @@
     ApiError
     |-- AuthError          the key is missing, unknown, revoked or may not do this
     |-- RateLimitedError   HTTP 429
+    |   `-- QuotaError     what may be asked in a day is used up
     |-- ClientError        any other HTTP 4xx, a refused page token included
     |-- ServerError        HTTP 5xx
     |-- SlowError          no whole reply in time
@@ -111,6 +112,21 @@ class RateLimitedError(ApiError):
         super().__init__(message, status=429, error=error)
         self.threshold = threshold
         self.retry_after = retry_after
+
+
+class QuotaError(RateLimitedError):
+    """HTTP 429 because a quota of the day is used up: asking again before its end is in vain.
+
+    Attributes:
+        until: when there is a new one, in epoch seconds.
+
+    """
+
+    passing = False
+
+    def __init__(self, message: str, *, until: float, error: str = "") -> None:
+        super().__init__(message, error=error)
+        self.until = until
 
 
 class ClientError(ApiError):

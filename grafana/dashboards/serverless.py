@@ -5,21 +5,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.lib.board import Board, alerts, instance_link
-from grafana.lib.palette import CRITICAL, GOOD, OFF, WARNING, WATCH, WORKER_STATES
+from grafana.lib.palette import (
+    CRITICAL,
+    FILLS,
+    GOOD,
+    GOOD_TILE,
+    OFF_TILE,
+    WARNING,
+    WATCH,
+    WORKER_STATES,
+)
 from grafana.lib.panels import (
     COUNT,
     DOLLARS_PER_HOUR,
     RATIO,
-    Column,
     Query,
     filled,
     limited,
     lines,
-    rows,
     stacked,
     stat,
 )
 from grafana.lib.promql import ACCOUNT, BURN, ENDPOINT_BURN, INFO, unique
+from grafana.lib.tables import Column, rows
 from grafana.lib.thresholds import duration, why
 
 if TYPE_CHECKING:
@@ -87,40 +95,40 @@ def build() -> Board:
         "Whether the serverless endpoints are served, and what that costs.",
         variables=("account",),
     )
-    board.annotate(alerts())
+    board.annotate(*alerts())
     board.row(
         5,
-        (5, _are_they_served()),
+        (5, _service()),
         (5, _ready()),
         (5, _failed()),
         (5, _load_of_capacity_now()),
         (4, _cost_now()),
     )
-    board.section("Workers and load")
+    board.section("Workers")
     board.row(8, (12, _by_state()), (12, _load_of_capacity()))
     board.row(8, (8, _requests()), (8, _of_the_most()), (8, _cost()))
-    board.section("One by one")
+    board.section("Endpoints")
     board.row(9, (13, _endpoints()), (11, _instances()))
     return board
 
 
-def _are_they_served() -> Panel:
+def _service() -> Panel:
     return filled(
         stat(
-            "Are they served?",
+            "Service",
             "No worker: an active endpoint should have one, by min_load or cold_workers, and has none that is"
             " ready. Workers failed: some are in error or unavailable. Not read: the last run of the"
-            " collector failed, and what is shown is that of runs before. Collector is off: serverless is not"
+            " collector failed, and what is shown is that of runs before. Collector off: serverless is not"
             " switched on.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
-                str(SERVED): ("Yes", GOOD),
-                str(NONE): ("No endpoint", OFF),
-                str(SOME_FAILED): ("Workers failed", WARNING),
-                str(NOT_SERVED): ("No worker", CRITICAL),
-                str(UNREAD): ("Not read", WARNING),
-                str(IS_OFF): ("Collector is off", OFF),
+                str(SERVED): ("Good", GOOD_TILE),
+                str(NONE): ("No endpoint", OFF_TILE),
+                str(SOME_FAILED): ("Workers failed", FILLS[WARNING]),
+                str(NOT_SERVED): ("No worker", FILLS[CRITICAL]),
+                str(UNREAD): ("Not read", FILLS[WARNING]),
+                str(IS_OFF): ("Collector off", OFF_TILE),
             },
         )
     )

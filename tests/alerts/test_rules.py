@@ -29,6 +29,9 @@ RECORDS = yaml.safe_load((HERE / "recording.yml").read_text())["cases"]
 BY_NAME = {
     "vastai_instance_": ("account", "instance_id"),
     "vastai_endpoint_": ("account", "endpoint_id"),
+    "vastai_price_increase_": ("account", "instance_id"),
+    "vastai_market_saving_": ("account", "instance_id"),
+    "vastai_market_": (),
     "vastai_exporter_": (),
     "vastai_": ("account",),
 }

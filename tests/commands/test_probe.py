@@ -24,6 +24,7 @@ from exporter.commands.probe_report import as_json, as_table
 from exporter.logs import Redactor
 from exporter.simulator import INSTANCES, USER, ManualClock, Reply, SimulatedVast, json_reply, starts
 from exporter.simulator.endpoints.backups import BACKUPS
+from exporter.simulator.endpoints.bundles import BUNDLES
 from exporter.simulator.endpoints.charges import CHARGES
 from exporter.simulator.endpoints.notifications import INBOX
 from exporter.simulator.endpoints.price_increases import PRICE_INCREASES
@@ -48,6 +49,7 @@ LISTS = (
     "volumes",
     "results",
     "pending_price_increases",
+    "offers",
     "notifications",
     "backups",
     "workers",
@@ -158,7 +160,7 @@ def private(served: SimulatedVast) -> re.Pattern[str]:
     ]
     assert all(rows_of(reply) for reply in replies if reply is not replies[1])
     words = {"running", "stopped", "exited", "created", "loading", "frozen", "unloaded", "machine", "default"}
-    words |= {"instance", "client", *TYPES, *STATUSES}
+    words |= {"instance", "client", "verified", "unverified", "deverified", *TYPES, *STATUSES}
     found = {text for reply in replies for text in texts(reply) if len(text) >= LEAST} - words
     labels = {label for label in replies[0]["label_counts"] if label}
     secrets = found | labels | {served.key, served.url.partition("//")[2]}
@@ -185,6 +187,14 @@ def test_every_endpoint_of_every_collector_is_asked(vast: SimulatedVast) -> None
     }
     posts = {endpoint.path for each in COLLECTORS for endpoint in each.endpoints if endpoint.method == "POST"}
     assert {one.endpoint for one in vast.requests if one.method != "GET"} == posts
+
+
+def test_the_market_is_asked_for_what_tells_nothing_of_the_fleet(vast: SimulatedVast) -> None:
+    probe(vast)
+    bodies = [one.body for one in vast.requests if one.endpoint == BUNDLES]
+    assert all(isinstance(body, dict) and body["gpu_name"] == {"eq": "RTX 4090"} for body in bodies)
+    types = {body["type"] for body in bodies if isinstance(body, dict)}
+    assert types == {"on-demand", "bid", "reserved"}
 
 
 def test_no_column_is_asked_for_that_the_collector_does_not_ask_for(vast: SimulatedVast) -> None:
@@ -266,6 +276,18 @@ def _all_labels(content: dict[str, Any], _: Mapping[str, str]) -> None:
 
 def _other_order(content: dict[str, Any], _: Mapping[str, str]) -> None:
     content["instances"].reverse()
+
+
+def _more_offers(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"] = content["offers"] * 65
+
+
+def _other_model(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"][0]["gpu_name"] = "much else"
+
+
+def _dearest_first(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"].reverse()
 
 
 #: What the API might do instead: where, how, and the assumption that falls with it.
@@ -415,6 +437,20 @@ LIES: dict[str, tuple[str, Change, str]] = {
     "backups are text": (BACKUPS, each(created_at=lambda _: "much"), "backups_values"),
     "backups have other fields": (BACKUPS, without("created_at"), "backups_fields"),
     "backups are an object": (BACKUPS, set_to(backups={}), "backups_run"),
+    "more offers come": (BUNDLES, _more_offers, "offers_most"),
+    "offers are not filtered": (BUNDLES, _other_model, "offers_filtered"),
+    "offers are in no order": (BUNDLES, _dearest_first, "offers_order"),
+    "what is not verified comes": (BUNDLES, each(verification=lambda _: "unverified"), "offers_verified"),
+    "a verification is new": (BUNDLES, each(verification=lambda _: "paused"), "offers_verification"),
+    "offers are priced in cents": (BUNDLES, each(dph_base=times("dph_base", 100)), "offers_price"),
+    "min_bid is a share": (BUNDLES, each(min_bid=times("min_bid", 0.5)), "offers_bid"),
+    "a discount costs more": (
+        BUNDLES,
+        each(discounted_dph_total=times("discounted_dph_total", 2)),
+        "offers_discounted",
+    ),
+    "an offer's price is text": (BUNDLES, each(dph_base=lambda _: "much"), "market_values"),
+    "offers are gone": (BUNDLES, without("offers"), "market_run"),
     "volumes count instances": (VOLUMES, each(instances=lambda _: 1), "volume_instances"),
     "endpoints are gone": (ENDPOINT_JOBS, without("results"), "serverless_run"),
     "a field of an endpoint is gone": (ENDPOINT_JOBS, without("max_workers"), "serverless_fields"),

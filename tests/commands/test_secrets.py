@@ -106,6 +106,14 @@ def config(vast: SimulatedVast, write: Write) -> str:
 
 
 @pytest.fixture
+def discovering(config: str) -> str:
+    """The configuration with discovery switched on, by which addresses are received."""
+    path = Path(config)
+    path.write_text(path.read_text() + "discovery: {enabled: true}\n")
+    return config
+
+
+@pytest.fixture
 def begin(start: Start, config: str) -> Callable[[], Program]:
     return lambda: start("--config.file", config, "--log.level", "debug", BATCH_KEY=KEY_IN_ENVIRONMENT)
 
@@ -147,6 +155,39 @@ def test_no_secret_is_shown_when_all_is_well(begin: Callable[[], Program], secre
     assert 'vastai_api_instances{account="research"} 60' in everything["/metrics"]
     assert 'vastai_notifications_total{account="research",type="outbid"} ' in everything["/metrics"]
     assert 'vastai_backup_created_timestamp_seconds{account="research",' in everything["/metrics"]
+    assert not leaks(everything, secrets)
+
+
+@pytest.mark.usefixtures("discovering")
+def test_addresses_that_discovery_receives_are_shown_nowhere_else(
+    begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    program = begin()
+    finished(program)
+    found = requests.get(program.url() + "/sd/instances", timeout=30)
+    targets = {target for group in found.json() for target in group["targets"]}
+    hosts = {target.rpartition(":")[0] for target in targets}
+    assert len(targets) > 60
+    assert hosts & secrets
+    everything = shown(program)
+    assert 'field="public_ipaddr"' in everything["/metrics"]
+    assert not leaks(everything, secrets | hosts)
+
+
+@pytest.mark.usefixtures("discovering")
+def test_an_address_or_a_port_that_is_odd_is_counted_and_shown_nowhere(
+    vast: SimulatedVast, begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    some = rows(vast)[:ROWS_A_PAGE]
+    odd = {str(row["public_ipaddr"]): row for row in some if row["ports"]}
+    for address, row in odd.items():
+        row["public_ipaddr"], row["ports"] = {address: row["ports"]}, {address: address}
+    vast.faults.always(INSTANCES, json_reply({"instances": some, "next_token": None}))
+    program = begin()
+    finished(program)
+    everything = shown(program)
+    counted = 'vastai_unreadable_values_total{account="research",collector="instances",field="public_ipaddr"}'
+    assert f"{counted} {len(odd)}\n" in everything["/metrics"]
     assert not leaks(everything, secrets)
 
 
@@ -245,6 +286,21 @@ def test_no_secret_is_shown_by_the_other_commands(run: Run, config: str, secrets
         assert done.returncode == 0
         found |= {command[0]: done.stdout, f"{command[0]}, errors": done.stderr}
     assert not leaks(found, secrets)
+
+
+def test_addresses_are_shown_by_no_other_command_while_discovery_is_on(
+    run: Run, discovering: str, secrets: set[str], tmp_path: Path
+) -> None:
+    targets = tmp_path / "instances.json"
+    for command in (
+        ("check-config", discovering),
+        ("once", "--config.file", discovering),
+        ("once", "--config.file", discovering, "--log.level", "debug", "--sd-output", str(targets)),
+    ):
+        done = run(*command, BATCH_KEY=KEY_IN_ENVIRONMENT)
+        assert done.returncode == 0
+        assert not leaks({"output": done.stdout, "errors": done.stderr}, secrets)
+    assert leaks({"targets": targets.read_text()}, secrets)
 
 
 def test_no_key_is_shown_by_a_mistake_in_the_configuration(

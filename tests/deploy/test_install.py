@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from exporter import __version__
+from exporter.commands.configuration import CONFIG
 from exporter.web.access import read_access
 
 if TYPE_CHECKING:
@@ -77,6 +79,17 @@ def test_helm_understands_what_it_is_told(
     rendered = run(helm_path, "template", *words, **homes)
     assert rendered.returncode == 0, rendered.stderr
     assert "kind: PrometheusRule" in rendered.stdout
+
+
+def test_the_exporter_accepts_the_configuration_of_several_accounts(blocks: dict[str, list[str]]) -> None:
+    config = CONFIG.model_validate(yaml.safe_load(blocks["yaml config"][0]))
+    assert [account.name for account in config.accounts] == ["research", "production"]
+
+
+def test_docker_is_told_of_files_in_a_way_that_fails_without_them(blocks: dict[str, list[str]]) -> None:
+    (command,) = (text for text in blocks["sh"] if text.startswith("docker run"))
+    assert "--mount type=bind," in command
+    assert "--volume" not in command
 
 
 def test_prometheus_accepts_the_scrape_configuration(

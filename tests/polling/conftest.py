@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.pipeline import promtool
 from tests.support.scripted_api import (
     _no_proxies,
     api,
@@ -26,6 +27,7 @@ __all__ = [
     "closed_port",
     "endpoint",
     "full_port",
+    "promtool",
     "proxy",
     "second_api",
     "setup",

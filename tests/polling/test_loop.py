@@ -712,6 +712,15 @@ def test_a_key_that_lacks_a_permission_is_told_which(new_loop: NewLoop, api: Api
     assert loop.runs.error == "HTTP 403 (Forbidden): the key may lack the permission instance_read"
 
 
+def test_a_key_that_lacks_a_permission_that_is_not_documented_is_told_so(new_loop: NewLoop, api: Api) -> None:
+    loop = new_loop()
+    loop.job = replace(loop.job, collector=replace(INSTANCES, permission=""))
+    api.otherwise = api.reply({"detail": "Forbidden"}, 403)
+    assert not loop.run_once()
+    lacks = "the key may lack a permission; which one is not documented"
+    assert loop.runs.error == f"HTTP 403 (Forbidden): {lacks}"
+
+
 def test_one_page_of_a_firewall_is_no_failure(new_loop: NewLoop, api: Api) -> None:
     loop = new_loop()
     api.replies += [api.reply(b"<html>Access denied", 403), api.reply(page(1, 2))]

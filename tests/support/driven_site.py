@@ -20,6 +20,7 @@ from exporter.web.server import BackgroundServer, listen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
     from exporter.simulator import SimulatedVast
@@ -36,6 +37,7 @@ class DrivenSite:
     exposition: Exposition
     clock: ManualClock
     wall_clock: ManualClock
+    targets: Targets | None = None
     url: str = ""
     reloads: int = 0
 

@@ -124,6 +124,13 @@ CASES = [
         "too many requests: HTTP 429 (rate_limit_exceeded: Slow down, please)",
     ),
     Case(
+        "the quota of a day is not asked for again",
+        whole({"error": "search_quota_exceeded", "msg": "Daily search quota exceeded"}, 429),
+        "rate_limited",
+        "the quota of the day is used up: HTTP 429 (search_quota_exceeded: Daily search quota exceeded)",
+        1,
+    ),
+    Case(
         "bad token",
         whole({"error": "invalid_token", "msg": "Token is bad"}, 400),
         "client_error",

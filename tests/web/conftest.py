@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
@@ -74,6 +75,10 @@ class Fleet:
     @property
     def exposition(self) -> Exposition:
         return self._poller.exposition
+
+    @property
+    def targets(self) -> Targets | None:
+        return self._poller.targets
 
     @property
     def loops(self) -> tuple[Loop, ...]:

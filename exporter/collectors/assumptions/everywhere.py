@@ -94,18 +94,4 @@ ASSUMPTIONS = (
         confidence="open",
         origin="documents",
     ),
-    Assumption(
-        name="offers_pace",
-        sentence="searches of offers are limited to 10 a minute; a 429 named 5, perhaps a second",
-        consequence="nobody searches faster than the documents allow",
-        confidence="likely",
-        origin="documents",
-    ),
-    Assumption(
-        name="offers_quota",
-        sentence="beside that there is a daily quota of searches, of unknown size, until midnight UTC",
-        consequence="once it is used up, no search until then, which is no failure",
-        confidence="open",
-        origin="client",
-    ),
 )
