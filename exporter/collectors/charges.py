@@ -7,6 +7,7 @@ One is shown when all of its days are known, and never as a part that looks whol
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.collectors.assumptions import charges as assumptions
 from exporter.collectors.base import Collector, Progress, Run
-from exporter.collectors.fleet import OTHER
+from exporter.collectors.fleet import OTHER as OTHER_LABELS
 from exporter.metrics import lines
 from exporter.metrics.fields import Problems
 from exporter.metrics.rows import Metric
@@ -35,8 +36,10 @@ DAY = 86_400
 #: A day that is younger may still change.
 SETTLED_AFTER = 7
 WINDOWS = ("today", "yesterday", "7d", "month", "last_month")
+#: What is charged, and as what, where the API has no word for it.
+OTHER = "other"
+_WORD = re.compile("[a-z_]{1,30}")
 #: What the API calls the items of a charge, and what they are called here.
-OTHER_ITEM = "other"
 ITEMS = {"gpu": "gpu", "disk": "disk", "bwd": "bandwidth_down", "bwu": "bandwidth_up"}
 #: What instances cost an hour, workers of serverless included: what can be estimated from prices.
 RENTAL_SOURCES = {"instance", "serverless"}
@@ -56,7 +59,7 @@ CHARGES = Metric(
     help="What was billed in a window of whole days in UTC (API fields results, amount).",
     labels=("account", "window", "source", "item"),
     notes="window is today, yesterday, 7d (the last 7 whole days), month or last_month, each there when all"
-    " of its days are known; source is instance, volume or serverless;"
+    " of its days are known; source is instance, volume or serverless, or other;"
     " item is gpu, disk, bandwidth_down, bandwidth_up, or other for what the API does not itemise",
 )
 LABEL_CHARGES = Metric(
@@ -169,15 +172,24 @@ def _add(row: object, found: Tally, problems: Problems) -> None:
         return
     source = _source(row)
     label = _label(row, problems)
-    whole = [{"amount": row["amount"], "type": OTHER_ITEM}] if row.get("amount") else []
-    for item in row.get("items") or whole:
+    for item in _items(row, problems):
         try:
             amount = number(item["amount"])
-            what = text(item["type"])
         except (UnreadableError, LookupError, TypeError):
             problems.unreadable["amount"] += 1
             continue
+        what = _word(item.get("type"))
         found.add(source, ITEMS.get(what, what), label, amount)
+
+
+def _items(row: Mapping[str, Any], problems: Problems) -> list[Any]:
+    """Return what is itemised of a row, or else all of it as one item."""
+    items = row.get("items")
+    if isinstance(items, list) and items:
+        return items
+    if items:
+        problems.unreadable["items"] += 1
+    return [{"amount": row["amount"], "type": OTHER}] if row.get("amount") else []
 
 
 def _source(row: Mapping[str, Any]) -> str:
@@ -185,7 +197,13 @@ def _source(row: Mapping[str, Any]) -> str:
     metadata = row.get("metadata")
     if isinstance(metadata, dict) and metadata.get("endpoint_id") is not None:
         return "serverless"
-    return str(row.get("source") or row.get("type") or "").partition("-")[0]
+    source = row.get("source") or row.get("type")
+    return _word(source.partition("-")[0] if isinstance(source, str) else None)
+
+
+def _word(value: object) -> str:
+    """Return a word of the API as it is; anything else would be a series for each row."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else OTHER
 
 
 def _label(row: Mapping[str, Any], problems: Problems) -> str:
@@ -268,11 +286,11 @@ def _sum(days: Iterable[Mapping[Any, Number]]) -> dict[Any, Number]:
 
 
 def _folded(labels: Mapping[str, Number], most: int) -> dict[str, Number]:
-    """Return dollars by label with all but the `most` dearest labels added up as `OTHER`."""
+    """Return dollars by label with all but the `most` dearest labels added up as `OTHER_LABELS`."""
     ordered = sorted(labels, key=lambda label: (-labels[label], label))
     found = {label: labels[label] for label in ordered[:most]}
     for label in ordered[most:]:
-        found[OTHER] = found.get(OTHER, 0) + labels[label]
+        found[OTHER_LABELS] = found.get(OTHER_LABELS, 0) + labels[label]
     return found
 
 
@@ -288,7 +306,7 @@ COLLECTOR = Collector(
     collect=collect,
     summaries=(CHARGES, LABEL_CHARGES, LABEL_RENTAL_CHARGES, WINDOW_START),
     summarise=summarise,
-    further_fields=("results", "amount", "label"),
+    further_fields=("results", "amount", "items", "label"),
     not_exported={
         "start": "the day is what was asked for",
         "end": "the day is what was asked for",
@@ -296,7 +314,6 @@ COLLECTOR = Collector(
         "source": "the label source; the contract's number would be a series for each",
         "description": "free text",
         "metadata": "label and endpoint_id are read",
-        "items": "the label item",
     },
     requests=SETTLED_AFTER,
     requests_for="500 charges of a day",

@@ -163,6 +163,21 @@ def test_what_can_not_be_read_costs_its_own_amount_only(exporter: Exporter, acco
     assert account.unreadable == {"results": 2, "amount": 2}
 
 
+def test_what_is_no_word_of_the_api_is_other(exporter: Exporter, account: Account) -> None:
+    rows = [
+        row(source=["instance-7"]) | {"items": [{"type": "GPU 3", "amount": 1}, {"amount": 2}]},  # type: ignore[arg-type]
+        row(source="C.1234", gpu=4),
+        row(source="instance-7") | {"items": {"gpu": 8}, "amount": 16},
+    ]
+    next(account.start(COLLECTOR, reply(*rows)))
+    assert charges(exporter) == {
+        ("today", "other", "other"): 3,
+        ("today", "other", "gpu"): 4,
+        ("today", "instance", "other"): 16,
+    }
+    assert account.unreadable == {"items": 1}
+
+
 def test_a_day_that_fails_leaves_the_others_and_the_run_has_failed(
     exporter: Exporter, account: Account
 ) -> None:

@@ -526,14 +526,26 @@ def test_shards_are_a_stateful_set_whose_pods_know_their_number(objects: Render,
     assert number == "metadata.labels['apps.kubernetes.io/pod-index']"
 
 
-def test_a_changed_configuration_starts_a_new_pod_and_another_change_does_not(objects: Render) -> None:
-    def checksum(**values: object) -> str:
-        rendered = objects({"accounts": [ACCOUNT], **values})
-        return str(pod_of(rendered)["metadata"]["annotations"]["checksum/config"])
+def test_a_changed_configuration_starts_no_new_pod_because_it_is_read_again_by_itself(
+    objects: Render,
+) -> None:
+    def pod(**values: object) -> dict[str, object]:
+        return dict(pod_of(objects({"accounts": [ACCOUNT], **values})))
 
-    assert checksum() == checksum(service={"port": 80})
-    assert checksum() != checksum(config={"limits": {"labels": 50}})
-    assert checksum() != checksum(accounts=[{**ACCOUNT, "name": "other"}])
+    assert pod() == pod(config={"limits": {"labels": 50}})
+    assert pod() == pod(accounts=[{**ACCOUNT, "name": "other"}])
+    assert pod() != pod(accounts=[{**ACCOUNT, "existingSecret": "other"}])
+
+
+def test_a_secret_that_is_missing_keeps_no_pod_from_starting(objects: Render) -> None:
+    (volume,) = (
+        each
+        for each in pod_of(objects({"accounts": [ACCOUNT]}))["spec"]["volumes"]
+        if each["name"] == "config"
+    )
+    assert [each["secret"]["optional"] for each in volume["projected"]["sources"] if "secret" in each] == [
+        True
+    ]
 
 
 @pytest.mark.parametrize(

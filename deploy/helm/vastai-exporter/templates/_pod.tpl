@@ -37,7 +37,8 @@
 {{- end }}
 
 {{- /* Configuration and keys are one volume, so that a new key is in place in one step. 288 is 0440. A shard with a
-Deployment of its own has the keys of its own accounts only. List of the root and of that shard, -1 for all. */}}
+Deployment of its own has the keys of its own accounts only. A secret that is not there costs its own account, and keeps
+no pod from starting. List of the root and of that shard, -1 for all. */}}
 {{- define "vastai-exporter.volumes" -}}
 {{- $shard := index . 1 }}
 {{- with index . 0 }}
@@ -49,7 +50,7 @@ Deployment of its own has the keys of its own accounts only. List of the root an
 {{- $ours := or (lt $shard 0) (eq (toString $shard) (include "vastai-exporter.owner" (list .name $shards))) }}
 {{- $key := default "api-key" .key }}
 {{- $item := dict "key" $key "path" (printf "keys/%s/%s" .existingSecret $key) }}
-{{- $source := dict "secret" (dict "name" .existingSecret "items" (list $item)) }}
+{{- $source := dict "secret" (dict "name" .existingSecret "items" (list $item) "optional" true) }}
 {{- if and $ours (not (has $source $sources)) }}
 {{- $sources = append $sources $source }}
 {{- end }}

@@ -48,11 +48,10 @@ spec:
     metadata:
       labels:
         {{- toYaml (merge (fromYaml (include "vastai-exporter.selector" .)) $own .Values.podLabels .Values.commonLabels) | nindent 8 }}
+      {{- with merge (dict) .Values.podAnnotations .Values.commonAnnotations }}
       annotations:
-        checksum/config: {{ include "vastai-exporter.config" . | sha256sum }}
-        {{- with merge (dict) .Values.podAnnotations .Values.commonAnnotations }}
         {{- toYaml . | nindent 8 }}
-        {{- end }}
+      {{- end }}
     spec:
       serviceAccountName: {{ include "vastai-exporter.serviceAccountName" . }}
       automountServiceAccountToken: false
