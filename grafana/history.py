@@ -91,7 +91,7 @@ class Exporter:
         self._self_metrics.wall = lambda moment: wall_clock() + moment - self._clock.time
         self._self_metrics.reloaded(at=self._clock.time)
         options = Options(
-            urls={"api": vast.url},
+            urls={"api": vast.url, "run": vast.run_url},
             timeout=30.0,
             user_agent="history",
             network=Network(),

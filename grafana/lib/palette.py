@@ -57,6 +57,24 @@ STATUSES = {
     "unknown": WARNING,
     "offline": CRITICAL,
 }
+#: Every state of a serverless worker that is documented. Idle is ready: it waits for requests, or works.
+WORKER_STATES = {
+    "idle": GOOD,
+    "running": GOOD,
+    "pending": STATUSES["provisioning"],
+    "creating": STATUSES["provisioning"],
+    "created": STATUSES["created"],
+    "starting": STATUSES["created"],
+    "loading": STATUSES["loading"],
+    "model_loading": STATUSES["loading"],
+    "rebooting": STATUSES["rebooting"],
+    "stopping": STATUSES["stopped"],
+    "stopped": STATUSES["stopped"],
+    "destroying": OFF,
+    "unknown": STATUSES["unknown"],
+    "unavail": CRITICAL,
+    "error": CRITICAL,
+}
 #: The same for a table's cells, where only what needs a look is coloured.
 STATUS_WORDS = {
     status: (status, color if color in FILLS else OFF if status == "exited" else NEUTRAL)

@@ -47,6 +47,7 @@ FILTERS = {
     "fleet": {"account", "label", "gpu_name"},
     "cost": {"account", "label", "gpu_name"},
     "instance": {"account", "instance"},
+    "serverless": {"account"},
     "exporter": {"account"},
 }
 #: Settings of the Prometheus data source, which the schema leaves to it.
@@ -104,7 +105,7 @@ def test_grafana_is_provisioned_with_a_prometheus_and_the_folder() -> None:
 def test_a_uid_is_for_ever(dashboards: list[Dashboard]) -> None:
     uids = [dashboard.json["uid"] for dashboard in dashboards]
 
-    assert uids == ["vastai-fleet", "vastai-instance", "vastai-cost", "vastai-exporter"]
+    assert uids == ["vastai-fleet", "vastai-instance", "vastai-cost", "vastai-serverless", "vastai-exporter"]
 
 
 def test_ids_of_panels_are_unique(dashboard: Dashboard) -> None:
@@ -353,7 +354,8 @@ def _labels_of(name: str) -> frozenset[str]:
     if operation == "topk":
         return _labels_of(metric_name) - OF_TARGET
     words = level.replace("gpu_name", "gpu-name").split("_")
-    return frozenset({"instance": "instance_id", "gpu-name": "gpu_name"}.get(word, word) for word in words)
+    spelt = {"instance": "instance_id", "endpoint": "endpoint_id", "gpu-name": "gpu_name"}
+    return frozenset(spelt.get(word, word) for word in words)
 
 
 def _made(nodes: list[Any]) -> Iterator[str]:
