@@ -112,11 +112,11 @@ def instances() -> Panel:
 def unused_disk() -> Panel:
     """Return the disks that are paid for and have never been used."""
     price = once("vastai_instance_storage_total_cost_dollars_per_hour")
-    never = f"clamp_min(1 - max_over_time({of_accounts(DISK_USED)}[7d:6h]), 0)"
+    never = f"clamp_min(1 - max_over_time({of_accounts(DISK_USED)}[1d:1h]), 0)"
     unused = f"({price} * on (account, instance_id) {never})"
     return rows(
         "Unused disk",
-        "Disk that is rented and was not used in the last 7 days, in dollars: its price times the share"
+        "Disk that is rented and was not used in the last 24 hours, in dollars: its price times the share"
         " that was never in use. A disk can't be made smaller; rent less the next time. The 50 dearest.",
         Query(f"topk(50, {MONTH_HOURS} * {labelled(unused)})"),
         Query(chosen(never)),
