@@ -155,12 +155,15 @@ def test_rates_are_found_by_the_rule(dashboards: list[Dashboard]) -> None:
     """The pattern sees each rate that the parser sees."""
     for dashboard in dashboards:
         for query in dashboard.queries:
-            calls: list[promql.Call] = []
-            promql.walk(
-                query.parse(), lambda node: calls.append(node) if isinstance(node, promql.Call) else None
-            )
+            calls = list(_calls(query.parse()))
             seen = len(re.findall(r"\brate\((\w+)\{[^}]*(?:\}[^}\[]*)*\}\[([^\]]+)\]", query.expression))
             assert seen == sum(call.func.name == "rate" for call in calls), str(query)
+
+
+def _calls(root: promql.Expr) -> Iterator[promql.Call]:
+    found: list[promql.Expr] = []
+    promql.walk(root, found.append)
+    return (node for node in found if isinstance(node, promql.Call))
 
 
 def test_alerts_are_marked_only_where_somebody_wants_them(dashboard: Dashboard) -> None:
