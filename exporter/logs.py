@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 import threading
+from collections import OrderedDict
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,19 +37,32 @@ Shown = str | int | float | bool | None
 _BARE = re.compile(r"[^\s\"=\\]+")
 
 
+#: Secrets that are remembered. Each key in use is learned again before each request; what falls out has been
+#: rotated away long ago.
+MOST_SECRETS = 5_000
+
+
 class Redactor:
     """Takes known secrets, and the query of every URL, out of texts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._learned: OrderedDict[str, None] = OrderedDict()
         self._secrets: tuple[str, ...] = ()
 
     def learn(self, secret: str) -> None:
         """Leave `secret` out from now on."""
-        if secret and secret not in self._secrets:
-            with self._lock:
-                # The longest first: none may leave the rest of another that it begins.
-                self._secrets = tuple(sorted({*self._secrets, secret}, key=len, reverse=True))
+        if not secret:
+            return
+        with self._lock:
+            if secret in self._learned:
+                self._learned.move_to_end(secret)
+                return
+            self._learned[secret] = None
+            if len(self._learned) > MOST_SECRETS:
+                self._learned.popitem(last=False)
+            # The longest first: none may leave the rest of another that it begins.
+            self._secrets = tuple(sorted(self._learned, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         """Return `text` without what must not be shown."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana.dashboards import cost, exporter, fleet, instance
+from grafana.dashboards import cost, exporter, fleet, instance, work
 
 if TYPE_CHECKING:
     from grafana.lib.board import Board
@@ -33,11 +33,15 @@ BOARDS = {
     "cost.json": cost.build,
     "exporter.json": exporter.build,
 }
+#: Dashboards that not everybody has data for, by their place in the repository.
+ELSEWHERE = {"deploy/discovery/work.json": work.build}
 
 
 def generated(folder: Path) -> dict[Path, str]:
     """Return what each generated file in `folder` should hold."""
-    return {folder / name: text(build()) for name, build in BOARDS.items()}
+    boards = {folder / name: build for name, build in BOARDS.items()}
+    boards |= {folder.parent / name: build for name, build in ELSEWHERE.items()}
+    return {path: text(build()) for path, build in boards.items()}
 
 
 def text(board: Board) -> str:
@@ -60,11 +64,12 @@ def main(arguments: list[str], folder: Path = FOLDER) -> int:
         return 2
     stale = {path: text for path, text in generated(folder).items() if _content(path) != text}
     for path, text in stale.items():
+        name = f"grafana/{path.name}" if path.parent == folder else path.relative_to(folder.parent)
         if arguments:
-            print(f"grafana/{path.name} is stale: `python -m grafana` makes it anew", file=sys.stderr)
+            print(f"{name} is stale: `python -m grafana` makes it anew", file=sys.stderr)
         else:
             path.write_text(text, encoding="utf-8")
-            print(f"wrote grafana/{path.name}")
+            print(f"wrote {name}")
     return 1 if stale and arguments else 0
 
 

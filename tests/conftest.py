@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     import pytest
 
 # How long an example takes depends on what else the machine does; what is served is served to all examples.
-# This is the only profile: of several, the one that happens to be loaded last would count for every test.
+# No other file loads a profile: the one that happens to be loaded last would count for every test.
 settings.register_profile(
     "tests",
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+# For a night: --hypothesis-profile=long --timeout=0
+settings.register_profile("long", settings.get_profile("tests"), max_examples=20_000)
 settings.load_profile("tests")
 
 # Under nohup the programs that tests start would ignore SIGHUP as the tests do. A handler is not inherited:

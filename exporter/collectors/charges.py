@@ -7,6 +7,7 @@ One is shown when all of its days are known, and never as a part that looks whol
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.collectors.assumptions import charges as assumptions
 from exporter.collectors.base import Collector, Progress, Run
-from exporter.collectors.fleet import OTHER
+from exporter.collectors.fleet import OTHER as OTHER_LABELS
 from exporter.metrics import lines
 from exporter.metrics.fields import Problems
 from exporter.metrics.rows import Metric
@@ -35,9 +36,14 @@ DAY = 86_400
 #: A day that is younger may still change.
 SETTLED_AFTER = 7
 WINDOWS = ("today", "yesterday", "7d", "month", "last_month")
+#: What is charged, and as what, where the API has no word for it.
+OTHER = "other"
+_WORD = re.compile("[a-z_]{1,30}")
 #: What the API calls the items of a charge, and what they are called here.
-OTHER_ITEM = "other"
 ITEMS = {"gpu": "gpu", "disk": "disk", "bwd": "bandwidth_down", "bwu": "bandwidth_up"}
+#: What instances cost an hour, workers of serverless included: what can be estimated from prices.
+RENTAL_SOURCES = {"instance", "serverless"}
+RENTAL_ITEMS = {"gpu", "disk"}
 
 LISTING: Listing[int] = Listing(
     endpoint=ENDPOINT,
@@ -53,7 +59,7 @@ CHARGES = Metric(
     help="What was billed in a window of whole days in UTC (API fields results, amount).",
     labels=("account", "window", "source", "item"),
     notes="window is today, yesterday, 7d (the last 7 whole days), month or last_month, each there when all"
-    " of its days are known; source is instance, volume or serverless;"
+    " of its days are known; source is instance, volume or serverless, or other;"
     " item is gpu, disk, bandwidth_down, bandwidth_up, or other for what the API does not itemise",
 )
 LABEL_CHARGES = Metric(
@@ -63,14 +69,46 @@ LABEL_CHARGES = Metric(
     labels=("account", "label", "window"),
     notes="beyond limits.labels the smallest are added up as _other",
 )
+LABEL_RENTAL_CHARGES = Metric(
+    name="vastai_label_rental_charges_dollars",
+    help="What was billed for GPUs and disks of instances in a window of whole days in UTC, by the label of"
+    " the instance (API fields results, amount).",
+    labels=("account", "label", "window"),
+    notes="to be compared with an estimate from prices: without traffic, volumes and what is not itemised,"
+    " with workers of serverless; beyond limits.labels the smallest are added up as _other",
+)
+WINDOW_START = Metric(
+    name="vastai_charges_window_start_timestamp_seconds",
+    help="When a window of charges begins, in UTC; there when all days of the window are known.",
+    labels=("account", "window"),
+    notes="window today tells which day the last run took for today; a window that is there without charges"
+    " cost nothing",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What one day cost: dollars by source and item, and by label."""
+    """What one day cost: dollars by source and item, by label, and by label what instances cost an hour."""
 
     items: Mapping[tuple[str, str], Number]
     labels: Mapping[str, Number]
+    rentals: Mapping[str, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A day while its rows come in."""
+
+    items: Counter[tuple[str, str]] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    rentals: Counter[str] = field(default_factory=Counter)
+
+    def add(self, source: str, item: str, label: str, amount: Number) -> None:
+        """Add an amount to whatever it is part of."""
+        self.items[source, item] += amount  # type: ignore[assignment]  # dollars are no integers
+        self.labels[label] += amount  # type: ignore[assignment]
+        if source in RENTAL_SOURCES and item in RENTAL_ITEMS:
+            self.rentals[label] += amount  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,34 +155,41 @@ def _ask(run: Run, day: int) -> tuple[Day, int]:
     """Return what one day cost, and how many rows said so."""
     bounds = {"day": {"gte": day * DAY, "lte": (day + 1) * DAY - 1}}
     problems = Problems()
-    items: Counter[tuple[str, str]] = Counter()
-    labels: Counter[str] = Counter()
+    found = Tally()
     count = 0
     for reply, _ in replies(run.client, LISTING, {"select_filters": compact_json(bounds)}):
         for row in rows_of(reply, LISTING):
             count += 1
-            _add(row, items, labels, problems)
+            _add(row, found, problems)
     run.report(problems)
-    return Day(dict(items), dict(labels)), count
+    return Day(dict(found.items), dict(found.labels), dict(found.rentals)), count
 
 
-def _add(row: object, items: Counter[tuple[str, str]], labels: Counter[str], problems: Problems) -> None:
+def _add(row: object, found: Tally, problems: Problems) -> None:
     """Add one row, which has an item for each thing that cost something."""
     if not isinstance(row, dict):
         problems.unreadable["results"] += 1
         return
     source = _source(row)
     label = _label(row, problems)
-    whole = [{"amount": row["amount"], "type": OTHER_ITEM}] if row.get("amount") else []
-    for item in row.get("items") or whole:
+    for item in _items(row, problems):
         try:
             amount = number(item["amount"])
-            what = text(item["type"])
         except (UnreadableError, LookupError, TypeError):
             problems.unreadable["amount"] += 1
             continue
-        items[source, ITEMS.get(what, what)] += amount  # type: ignore[assignment]  # dollars are no integers
-        labels[label] += amount  # type: ignore[assignment]
+        what = _word(item.get("type"))
+        found.add(source, ITEMS.get(what, what), label, amount)
+
+
+def _items(row: Mapping[str, Any], problems: Problems) -> list[Any]:
+    """Return what is itemised of a row, or else all of it as one item."""
+    items = row.get("items")
+    if isinstance(items, list) and items:
+        return items
+    if items:
+        problems.unreadable["items"] += 1
+    return [{"amount": row["amount"], "type": OTHER}] if row.get("amount") else []
 
 
 def _source(row: Mapping[str, Any]) -> str:
@@ -152,7 +197,13 @@ def _source(row: Mapping[str, Any]) -> str:
     metadata = row.get("metadata")
     if isinstance(metadata, dict) and metadata.get("endpoint_id") is not None:
         return "serverless"
-    return str(row.get("source") or row.get("type") or "").partition("-")[0]
+    source = row.get("source") or row.get("type")
+    return _word(source.partition("-")[0] if isinstance(source, str) else None)
+
+
+def _word(value: object) -> str:
+    """Return a word of the API as it is; anything else would be a series for each row."""
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else OTHER
 
 
 def _label(row: Mapping[str, Any], problems: Problems) -> str:
@@ -205,17 +256,24 @@ def summarise(
     ledger: Ledger = snapshot.memory or Ledger()
     items: dict[tuple[str, ...], Number] = {}
     labels: dict[tuple[str, ...], Number] = {}
+    rentals: dict[tuple[str, ...], Number] = {}
+    starts: dict[tuple[str, ...], Number] = {}
     for window, days in windows(ledger.today).items():
         if any(day not in ledger.days for day in days):
             continue
         known = [ledger.days[day] for day in days]
+        starts[window,] = days.start * DAY
         for (source, item), dollars in _sum(day.items for day in known).items():
             items[window, source, item] = dollars
         for label, dollars in _folded(_sum(day.labels for day in known), most_labels).items():
             labels[label, window] = dollars
+        for label, dollars in _folded(_sum(day.rentals for day in known), most_labels).items():
+            rentals[label, window] = dollars
     return {
         CHARGES.name: lines.of_samples(CHARGES, account, items.items()),
         LABEL_CHARGES.name: lines.of_samples(LABEL_CHARGES, account, labels.items()),
+        LABEL_RENTAL_CHARGES.name: lines.of_samples(LABEL_RENTAL_CHARGES, account, rentals.items()),
+        WINDOW_START.name: lines.of_samples(WINDOW_START, account, starts.items()),
     }
 
 
@@ -228,11 +286,11 @@ def _sum(days: Iterable[Mapping[Any, Number]]) -> dict[Any, Number]:
 
 
 def _folded(labels: Mapping[str, Number], most: int) -> dict[str, Number]:
-    """Return dollars by label with all but the `most` dearest labels added up as `OTHER`."""
+    """Return dollars by label with all but the `most` dearest labels added up as `OTHER_LABELS`."""
     ordered = sorted(labels, key=lambda label: (-labels[label], label))
     found = {label: labels[label] for label in ordered[:most]}
     for label in ordered[most:]:
-        found[OTHER] = found.get(OTHER, 0) + labels[label]
+        found[OTHER_LABELS] = found.get(OTHER_LABELS, 0) + labels[label]
     return found
 
 
@@ -246,9 +304,9 @@ COLLECTOR = Collector(
     interval=3600.0,
     stale_after=10_800.0,
     collect=collect,
-    summaries=(CHARGES, LABEL_CHARGES),
+    summaries=(CHARGES, LABEL_CHARGES, LABEL_RENTAL_CHARGES, WINDOW_START),
     summarise=summarise,
-    further_fields=("results", "amount", "label"),
+    further_fields=("results", "amount", "items", "label"),
     not_exported={
         "start": "the day is what was asked for",
         "end": "the day is what was asked for",
@@ -256,8 +314,9 @@ COLLECTOR = Collector(
         "source": "the label source; the contract's number would be a series for each",
         "description": "free text",
         "metadata": "label and endpoint_id are read",
-        "items": "the label item",
     },
+    requests=SETTLED_AFTER,
+    requests_for="500 charges of a day",
     opens="invoices and earnings",
     assumptions=assumptions.ASSUMPTIONS,
 )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MARGIN = 1.1
 #: Seconds; neither Retry-After nor a threshold named in a 429 makes us wait longer at a time.
 LONGEST_WAIT = 60.0
+#: Seconds after which a key that was not used is forgotten when a new one comes: keys are rotated.
+FORGOTTEN_AFTER = 7 * 86_400.0
 
 
 class Pace:
@@ -27,6 +29,11 @@ class Pace:
         self._raised: dict[Endpoint, float] = {}
         self._last: dict[Endpoint, float] = {}
         self._shut_until: dict[Endpoint, float] = {}
+
+    def last_turn(self) -> float:
+        """Return when the key was used last, by the clock."""
+        with self._lock:
+            return max(self._last.values(), default=float("-inf"))
 
     def interval(self, endpoint: Endpoint) -> float:
         """Return the seconds between two requests to `endpoint`."""
@@ -86,13 +93,23 @@ class Paces:
         self._lock = threading.Lock()
         self._paces: dict[bytes, Pace] = {}
 
+    def __len__(self) -> int:
+        """Return how many keys are remembered."""
+        return len(self._paces)
+
     def of(self, key: str) -> Pace:
         """Return the pace of `key`."""
         digest = hashlib.sha256(key.encode()).digest()
         with self._lock:
             if digest not in self._paces:
+                self._forget_old_keys()
                 self._paces[digest] = Pace(clock=self._clock, min_interval=self._min_interval)
             return self._paces[digest]
+
+    def _forget_old_keys(self) -> None:
+        oldest = self._clock() - FORGOTTEN_AFTER
+        for digest in [digest for digest, pace in self._paces.items() if pace.last_turn() < oldest]:
+            del self._paces[digest]
 
     def set_min_interval(self, seconds: float | None) -> None:
         """Replace what is configured as the least interval; what the past asks for stays in force."""

@@ -20,6 +20,7 @@ from exporter.metrics.values import (
     status,
     text,
 )
+from tests.support.odd_json import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,19 +186,7 @@ def test_an_inner_number_of_what_is_no_object_or_is_no_number_is_unreadable(sent
         inner_number("rate")(json.loads(sent))
 
 
-#: All that JSON may hold as Python reads it: NaN, infinities, halves of surrogate pairs, huge integers.
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.floats()
-    | st.integers(-(10**500), 10**500)
-    | st.text(st.characters())
-    | st.from_regex(r"[ +-]?[0-9_.]{1,5}([eE][+-]?[0-9]{1,4})?", fullmatch=True),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["discountedTotalPerHour", "x"]), inner)
-    ),
-    max_leaves=4,
-)
+JSON = json_values("discountedTotalPerHour")
 
 
 @pytest.mark.parametrize("read", [number, flag, text, status, inner_number("discountedTotalPerHour")])

@@ -17,6 +17,7 @@ from exporter.simulator import ManualClock, SimulatedVast
 from exporter.web.app import create_app
 from exporter.web.protocol import Limits
 from exporter.web.server import BackgroundServer, listen
+from tests.support.driven_site import driven_site
 from tests.support.program import (
     certificates,
     environment,
@@ -35,6 +36,7 @@ __all__ = [
     "Fleet",
     "Site",
     "certificates",
+    "driven_site",
     "environment",
     "eventually",
     "fleet",
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
@@ -72,6 +75,10 @@ class Fleet:
     @property
     def exposition(self) -> Exposition:
         return self._poller.exposition
+
+    @property
+    def targets(self) -> Targets | None:
+        return self._poller.targets
 
     @property
     def loops(self) -> tuple[Loop, ...]:
