@@ -122,10 +122,13 @@ class Exporter:
 
     def step(self, seconds: float) -> None:
         """Let every loop run once, and the rest of `seconds` pass."""
-        until = self._clock.time + seconds
+        begin = self._clock.time
+        end = begin + seconds
         for loop in self.loops:
+            self._clock.time = begin  # they run side by side
             loop.run_once()
-        self._clock.time = max(until, self._clock.time)
+            end = max(end, self._clock.time)
+        self._clock.time = end
 
     def scrape(self) -> bytes:
         """Return what Prometheus gets."""
@@ -178,8 +181,8 @@ def exposition(plan: Plan) -> Iterator[bytes]:
         thresholds=False,
         incidents=not plan.calm,
     )
-    for name in others:
-        vast.add_account(name, keys[name], size=sizes[name], seed=plan.seed + 1)
+    for number, name in enumerate(others, start=1):
+        vast.add_account(name, keys[name], size=sizes[name], seed=plan.seed + number)
     with vast:
         exporter = Exporter(vast, keys, clock)
         steps = round(plan.hours * HOUR / plan.step)

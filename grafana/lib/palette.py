@@ -48,7 +48,7 @@ TILES = FILLS | {GOOD: GOOD_TILE, OFF: OFF_TILE, PLAIN: OFF_TILE}
 STATUSES = {
     "running": GOOD,
     "provisioning": "light-blue",
-    "created": "#3AA6B9",
+    "created": "#2A94A8",
     "loading": NEUTRAL,
     "rebooting": "semi-dark-blue",
     "frozen": WASTE,

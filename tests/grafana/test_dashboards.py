@@ -50,6 +50,8 @@ FILTERS = {
     "serverless": {"account"},
     "exporter": {"account"},
 }
+#: Pixels of the dashboard's grid on a screen of 1,100, and around a table within its panel.
+SMALL_SCREEN, PADDING = 1084, 24
 #: Settings of the Prometheus data source, which the schema leaves to it.
 OF_DATA_SOURCE = {"expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"}
 #: What Prometheus and the client library know of a target, and of alerts.
@@ -123,6 +125,19 @@ def test_panels_lie_side_by_side(dashboard: Dashboard) -> None:
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert beside or below
+
+
+def test_no_column_is_cut_off_on_a_small_screen(dashboard: Dashboard) -> None:
+    """At 1,100 pixels a table is as wide as its columns at least; what is left is shared."""
+    for panel in dashboard.panels:
+        if panel["type"] == "table":
+            settings = [
+                each for override in panel["fieldConfig"]["overrides"] for each in override["properties"]
+            ]
+            least = sum(
+                each["value"] for each in settings if each["id"] in {"custom.width", "custom.minWidth"}
+            )
+            assert least <= SMALL_SCREEN * panel["gridPos"]["w"] / 24 - PADDING, panel["title"]
 
 
 def test_every_panel_explains_itself(dashboard: Dashboard) -> None:
