@@ -102,7 +102,12 @@ class ChangingAccounts:
         times = {"interval": f"{60 + self._day % 7}s", "stale_after": "30d"}
         config = CONFIG.model_validate(
             {
-                "api": {"url": self._vast.url, "min_interval": "0s", "timeout": f"{5 + self._day % 3}s"},
+                "api": {
+                    "url": self._vast.url,
+                    "run_url": self._vast.run_url,
+                    "min_interval": "0s",
+                    "timeout": f"{5 + self._day % 3}s",
+                },
                 "collectors": {each.name: {"enabled": True, **times} for each in COLLECTORS},
                 "limits": {"labels": 20 + self._day % 2},
             }
@@ -154,6 +159,7 @@ def changing(tmp_path: Path) -> Iterator[ChangingAccounts]:
         yield ChangingAccounts(vast, clock, tmp_path)
 
 
+@pytest.mark.timeout(600)  # some 40 s on an idle machine
 def test_after_ninety_days_of_changes_no_more_is_kept_than_after_thirty(changing: ChangingAccounts) -> None:
     for _ in range(SETTLED):
         changing.live_for_a_day()
