@@ -23,9 +23,11 @@ import click
 from exporter.collectors import COLLECTORS
 from exporter.commands.configuration import CONFIG
 from exporter.config.loading import AccountKey, Loaded
+from exporter.exposition import budgets
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.logs import Redactor
+from exporter.polling.fleet import whole_fleet
 from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.simulator import INSTANCES, IncidentType, ManualClock, Reply, SimulatedVast
@@ -56,6 +58,10 @@ RESTING = {Workload.NOTEBOOK, Workload.SERVING}
 LEAST_BUSY = 30.0
 #: What the first account has of the fleet, which is the simulator's own; the others share the rest.
 FIRST_SHARE = 0.7
+PLANNED = (
+    budgets.Budget("research", 40_000.0, {"prod-inference": 12_000.0}),
+    budgets.Budget("production", 16_000.0, {}),
+)
 NAMES = ("research", "production", "R&D", "vision", "speech", "batch")
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 
@@ -106,6 +112,7 @@ class Exporter:
             redact=Redactor(),
             progress=lambda _job, _progress: None,
             event=lambda: _Moves(self._clock),
+            fleet=lambda wait: whole_fleet(lambda: self.loops, self._clock, wait),
         )
         self.loops = [Loop(job, context) for job in jobs(_loaded(keys), COLLECTORS, INTERVALS)]
         sources = [
@@ -117,7 +124,11 @@ class Exporter:
             self._self_metrics,
             clock=self._clock,
             most_labels=200,
-            metrics=[metric for collector in COLLECTORS for metric in collector.metrics],
+            metrics=[
+                *(metric for collector in COLLECTORS for metric in collector.metrics),
+                *budgets.BUDGETS,
+            ],
+            constant=budgets.chunks(each for each in PLANNED if each.account in keys),
         )
 
     def step(self, seconds: float) -> None:
