@@ -27,7 +27,7 @@ def _summed(expression: str, *labels: str) -> str:
     """Return the sum of the chosen instances, by labels that describe them."""
     if not labels:
         return f"sum({chosen(expression)})"
-    return f"sum by ({', '.join(labels)}) ({described(expression, *labels)})"
+    return f"sum by ({', '.join(labels)}) ({described(chosen(expression), *labels)})"
 
 
 def dollars_per_million(tokens: str, *labels: str) -> str:

@@ -39,4 +39,4 @@ def test_every_query_is_about_what_is_recorded() -> None:
 def test_every_query_follows_all_variables() -> None:
     for panel in BOARD["panels"]:
         for target in panel["targets"]:
-            assert {*re.findall(r"\$(\w+)", target["expr"])} == {"account", "label", "gpu_name", "instance"}
+            assert {*re.findall(r"\$\{(\w+)", target["expr"])} == {"account", "label", "gpu_name"}
