@@ -15,10 +15,20 @@ RUN --mount=type=secret,id=ca,required=false \
     && /opt/pip/bin/pip --python bin/python install --no-compile --require-hashes --no-deps --only-binary=:all: -r requirements.lock
 # The package is pure Python: its folder in the right place is all that installing it would do.
 COPY exporter /tmp/exporter
+COPY config.example.yaml /tmp/exporter/files/
+COPY deploy/alertmanager /tmp/exporter/files/deploy/alertmanager
+COPY deploy/discovery /tmp/exporter/files/deploy/discovery
+COPY deploy/prometheus /tmp/exporter/files/deploy/prometheus
+COPY deploy/systemd /tmp/exporter/files/deploy/systemd
+COPY deploy/textfile /tmp/exporter/files/deploy/textfile
+COPY grafana/*.json /tmp/exporter/files/grafana/
+COPY grafana/provisioning /tmp/exporter/files/grafana/provisioning
 # Byte code that doesn't look at its source file's time is the same in each build, and is never written again.
 RUN mv /tmp/exporter lib/python*/site-packages/ \
     && printf '%s\n' '#!/opt/exporter/bin/python' 'from exporter.__main__ import main' '' 'main()' >bin/vastai-exporter \
-    && chmod 755 bin/vastai-exporter \
+    && printf '%s\n' '#!/opt/exporter/bin/python -ISB' >bin/container-health \
+    && cat lib/python*/site-packages/exporter/commands/container_health.py >>bin/container-health \
+    && chmod 755 bin/vastai-exporter bin/container-health \
     && bin/python -m compileall -q --invalidation-mode unchecked-hash lib
 COPY LICENSE ./
 
@@ -38,5 +48,5 @@ ENV PATH=/opt/exporter/bin:$PATH \
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 EXPOSE 10622
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["vastai-exporter", "health"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["container-health"]
 ENTRYPOINT ["vastai-exporter"]

@@ -30,9 +30,9 @@ test: check ## All tests, with a real Prometheus, against the built wheel, and w
 
 docs: setup ## Generate what is generated
 	.venv/bin/python deploy/prometheus/generate.py
-	deploy/kubernetes/generate
 	.venv/bin/python -m grafana
 	.venv/bin/python docs/generate.py
+	deploy/kubernetes/generate
 
 bench: setup ## Measure speed and memory (bench/README.md)
 	.venv/bin/python -m bench
@@ -50,4 +50,4 @@ lock: setup ## Pin dependencies anew
 	.ci/lock
 
 clean: ## Remove what all this has made
-	rm -rf .venv .venv-vendor .venv-newest .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vendor .venv-publishing .venv-newest .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

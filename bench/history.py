@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,14 @@ ACCOUNTS = 10
 #: User labels of each account.
 LABELS = 20
 MODELS = ("RTX 4090", "RTX 3090", "H100 SXM", "A100 SXM4", "L40S")
+#: Kinds that are compared with the market: models, and numbers of GPUs.
+COMPARED = 4
 TARGET = 'job="vastai-exporter",instance="bench"'
+#: What is recorded every hour.
+SPENT = "vastai_account_spend_dollars_total:max"
+COST = "vastai_instance_spend_dollars:sum_1h"
+#: Bytes that an instance had moved an hour ago, in each direction.
+TRAFFIC = 1e12
 #: How many of 1,000 instances are in which trouble; all others run well.
 TROUBLES = {
     "idle": 30,
@@ -30,6 +38,7 @@ TROUBLES = {
     "ending": 10,
     "unreliable": 20,
     "filling": 5,
+    "raised": 5,
     "memory": 2,
 }
 OF_A_THOUSAND = [trouble for trouble, number in TROUBLES.items() for _ in range(number)]
@@ -79,6 +88,7 @@ def page(instances: int, now: float) -> bytes:
     """Return a scrape: of each metric that rules ask for, every sample."""
     lines = [line for number in range(instances) for line in _instance(number, now)]
     lines += [line for number in range(ACCOUNTS) for line in _account(number, now, instances // ACCOUNTS)]
+    lines += _market()
     lines.append("vastai_exporter_config_last_reload_successful 1\n")
     return "".join(lines).encode()
 
@@ -104,6 +114,11 @@ def _instance(number: int, now: float) -> Iterator[str]:
         "end_timestamp_seconds": now + (0.5 if trouble == "ending" else 30) * DAY,
         "reliability_ratio": 0.85 if trouble == "unreliable" else 0.99,
         "credit_balance_dollars": 0.0,
+        "storage_total_cost_dollars_per_hour": 0.02,
+        "inet_up_billed_bytes_total": TRAFFIC + 1e9,
+        "inet_down_billed_bytes_total": TRAFFIC + 1e9,
+        "inet_up_cost_dollars_per_byte": 2e-11,
+        "inet_down_cost_dollars_per_byte": 2e-11,
     }
     if status == "running":
         values["mem_usage_bytes"] = 9.6e10 if trouble == "memory" else 2e10
@@ -113,6 +128,11 @@ def _instance(number: int, now: float) -> Iterator[str]:
         values["gpu_temp_celsius"] = 88 if trouble == "hot" else 65
     for name, value in values.items():
         yield f"vastai_instance_{name}{{{own}}} {float(value)}\n"
+    yield f"vastai_market_saving_dollars_per_hour{{{own}}} 0.1\n"
+    if trouble == "raised":
+        yield f"vastai_price_increase_contract_end_timestamp_seconds{{{own}}} {now + DAY}\n"
+        yield f"vastai_price_increase_old_gpu_dollars_per_hour{{{own}}} 0.4\n"
+        yield f"vastai_price_increase_new_gpu_dollars_per_hour{{{own}}} 0.5\n"
 
 
 def _account(number: int, now: float, instances: int) -> Iterator[str]:
@@ -137,6 +157,35 @@ def _account(number: int, now: float, instances: int) -> Iterator[str]:
         for field in range(60):
             yield f'vastai_unreadable_values_total{{{of_it},field="field_{field}"}} 0\n'
     yield f'vastai_api_requests_total{{{own},path="/api/v1/instances/",code="200"}} 1000\n'
+    yield from _money(own, now)
+
+
+def _money(own: str, now: float) -> Iterator[str]:
+    """Yield what was billed, with more than the estimate, and budgets, of which the labels' are used up."""
+    midnight = now - now % DAY
+    month_start = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    starts = {"today": midnight, "yesterday": midnight - DAY, "month": month_start.timestamp()}
+    yield f"vastai_account_budget_dollars_per_month{{{own}}} 1000000\n"
+    for label in range(LABELS):
+        yield f'vastai_label_budget_dollars_per_month{{{own},label="label-{label}"}} 1000\n'
+    for window, dollars in {"today": 100, "yesterday": 1500, "month": 30_000}.items():
+        of_it = f'{own},window="{window}"'
+        yield f"vastai_charges_window_start_timestamp_seconds{{{of_it}}} {starts[window]}\n"
+        for source in ("instance", "volume", "serverless"):
+            for item in ("gpu", "disk", "bandwidth_up", "bandwidth_down"):
+                yield f'vastai_charges_dollars{{{of_it},source="{source}",item="{item}"}} {dollars}\n'
+        for label in range(LABELS):
+            yield f'vastai_label_charges_dollars{{{of_it},label="label-{label}"}} {dollars}\n'
+            yield f'vastai_label_rental_charges_dollars{{{of_it},label="label-{label}"}} {dollars}\n'
+
+
+def _market() -> Iterator[str]:
+    for model in MODELS:
+        for gpus in range(1, COMPARED + 1):
+            kind = f'gpu_name="{model}",num_gpus="{gpus}",rental="on_demand"'
+            yield f"vastai_market_offers{{{kind}}} 20\n"
+            for stat, price in {"min": 0.2, "p25": 0.3, "median": 0.4}.items():
+                yield f'vastai_market_gpu_price_dollars_per_hour{{{kind},stat="{stat}"}} {price}\n'
 
 
 def _samples(
@@ -156,13 +205,13 @@ def _steady(value: float) -> Callable[[float], float]:
 
 
 def month(_instances: int, now: float) -> Iterator[str]:
-    """Yield 30 days of what is recorded every hour, up to 25 hours ago."""
-    yield from _hours(now - 30 * DAY, now - 25 * HOUR)
+    """Yield 30 days of what is recorded every hour, up to 49 hours ago."""
+    yield from _hours(now - 30 * DAY, now - 49 * HOUR)
 
 
 def day(instances: int, now: float) -> Iterator[str]:
-    """Yield the day before the last three hours: accounts and labels by the minute, instances by the hour."""
-    first, last = now - 25 * HOUR, now - 3 * HOUR
+    """Yield two days before the last three hours: accounts by the minute, instances by the hour."""
+    first, last = now - 49 * HOUR, now - 3 * HOUR
     yield from _hours(first, last)
     yield from _minutes(first, last)
     for number in range(instances):
@@ -206,6 +255,9 @@ def _recent(number: int, now: float) -> Iterator[str]:
     if status == "exited":
         cost = f"account_instance:vastai_instance_stopped_storage_dollars_per_hour:max{{{own}}}"
         yield from _samples(cost, now - 1.1 * HOUR, now, MINUTE, _steady(0.02))
+    for way in ("up", "down"):
+        billed = f"vastai_instance_inet_{way}_billed_bytes_total{{{TARGET},{own}}}"
+        yield from _samples(billed, now - 70 * MINUTE, now - 45 * MINUTE, MINUTE, _steady(TRAFFIC))
     window = now - 40 * MINUTE, now, MINUTE
     if status == "running":
         missing = f"vastai_instance_telemetry_missing{{{TARGET},{own}}}"
@@ -223,11 +275,27 @@ def _hours(first: float, last: float) -> Iterator[str]:
         yield from _samples(
             f"account:vastai_instance_spend_dollars:sum_1h{{{own}}}", first, last, HOUR, _steady(1000)
         )
-        spent = f"account:vastai_account_spend_dollars_total:max{{{own}}}"
-        yield from _samples(spent, first, last, HOUR, lambda then: then / 1e4)
+        month = f'{own},month="{datetime.fromtimestamp(last, UTC).month}"'
+        for spent in (f"account:{SPENT}{{{own}}}", f"account_month:{SPENT}{{{month}}}"):
+            yield from _samples(spent, first, last, HOUR, lambda then: then / 1e4)
         for label in range(LABELS):
-            cost = f'account_label:vastai_instance_spend_dollars:sum_1h{{{own},label="label-{label}"}}'
-            yield from _samples(cost, first, last, HOUR, _steady(50))
+            of_it = f'label="label-{label}"'
+            for cost in (
+                f"account_label:{COST}{{{own},{of_it}}}",
+                f"account_label_month:{COST}{{{month},{of_it}}}",
+            ):
+                yield from _samples(cost, first, last, HOUR, _steady(50))
+
+
+def _days(own: str, level: str, first: float, last: float) -> Iterator[str]:
+    """Yield what each day added up to, four minutes after four minutes."""
+    for day in range(int(first // DAY), int(last // DAY) + 1):
+        begin, end = max(first, day * DAY), min(last, (day + 1) * DAY)
+        of_it = f'{own},day="{datetime.fromtimestamp(begin, UTC).day}"'
+        parts = ("sum", "count") if level == "account" else ("sum",)
+        for part in parts:
+            series = f"{level}_day:vastai_instance_spend_dollars:{part}{{{of_it}}}"
+            yield from _samples(series, begin, end, 4 * MINUTE, lambda then: then % DAY / 300)
 
 
 def _minutes(first: float, last: float) -> Iterator[str]:
@@ -235,7 +303,9 @@ def _minutes(first: float, last: float) -> Iterator[str]:
         own = f'account="account-{account}"'
         burn = f"account:vastai_instance_burn_dollars_per_hour:sum{{{own}}}"
         yield from _samples(burn, first, last, MINUTE, _steady(1000))
+        yield from _days(own, "account", first, last)
         for label in range(LABELS):
+            yield from _days(f'{own},label="label-{label}"', "account_label", first, last)
             burn = f'account_label:vastai_instance_burn_dollars_per_hour:sum{{{own},label="label-{label}"}}'
             yield from _samples(burn, first, last, MINUTE, _steady(50))
         spent = f"vastai_account_spend_dollars_total{{{TARGET},{own}}}"

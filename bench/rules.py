@@ -32,6 +32,8 @@ RULES = Path(__file__).resolve().parents[1] / "deploy/prometheus"
 FILES = ("recording.rules.yml", "alerts.rules.yml")
 #: Instances of the small fleet, beside that of --instances.
 SMALL = 2_000
+#: Instances among which each trouble occurs.
+THOUSAND = 1_000
 #: Minutes of which the durations count, after one that does not.
 COUNTED = 4
 #: Minutes in which only scrapes are made, to know what they cost.
@@ -96,7 +98,7 @@ def _copy_rules(folder: Path) -> str:
             text = text.replace(found[0], found[0].replace("1h", "1m"))
         (folder / name).write_text(text, encoding="utf-8")
         asked |= {each for each in NAME.findall(_expressions(text)) if not each.endswith("_changes_total")}
-    shown = set(NAME.findall(page(2, 0.0).decode()))
+    shown = set(NAME.findall(page(THOUSAND, 0.0).decode()))
     if asked - shown:
         raise RuntimeError(f"the page of the benchmark lacks what rules ask for: {sorted(asked - shown)}")
     return hourly

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generator import chart, cli, collectors, configuration, markdown, metrics, web
+from generator import chart, chart_readme, cli, collectors, configuration, markdown, metrics, web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
-VALUES_SCHEMA = ROOT / "deploy/helm/vastai-exporter/values.schema.json"
+CHART = ROOT / "deploy/helm/vastai-exporter"
+VALUES_SCHEMA = CHART / "values.schema.json"
+THRESHOLDS = ROOT / "deploy/prometheus/thresholds.yml"
 #: Generated blocks of pages that are written by hand.
 BLOCKS = {
     ROOT / "README.md": {
@@ -24,7 +26,11 @@ BLOCKS = {
         "main metrics": metrics.main_table,
     },
     ROOT / "SECURITY.md": {"requests": collectors.requests},
-    ROOT / "docs/api.md": {"endpoints": collectors.endpoints, "assumptions": collectors.assumptions},
+    ROOT / "docs/api.md": {
+        "endpoints": collectors.endpoints,
+        "costs": collectors.costs,
+        "assumptions": collectors.assumptions,
+    },
 }
 
 
@@ -36,7 +42,12 @@ def generated() -> dict[Path, str]:
         ROOT / "docs/web-configuration.md": web.page(),
         ROOT / "docs/cli.md": cli.page(),
         ROOT / "config.example.yaml": configuration.example(),
-        VALUES_SCHEMA: chart.values_schema(VALUES_SCHEMA.read_text(encoding="utf-8")),
+        VALUES_SCHEMA: chart.values_schema(VALUES_SCHEMA.read_text(encoding="utf-8"), THRESHOLDS),
+        CHART / "README.md": chart_readme.page((CHART / "values.yaml").read_text(encoding="utf-8")),
+        **{
+            CHART / "files/rules" / name: text
+            for name, text in chart.rules(ROOT / "deploy/prometheus/generate.py", THRESHOLDS).items()
+        },
         **{page: _with_blocks(page, blocks) for page, blocks in BLOCKS.items()},
     }
 

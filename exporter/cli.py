@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ FAILED = 1
 BAD_CONFIGURATION = 2
 #: Seconds in which a health check has to be answered.
 HEALTH_TIMEOUT = 3.0
+#: Seconds in which a reload has to be over; files may lie on a disk that is slow.
+RELOAD_TIMEOUT = 30.0
 #: Of the demo: for this machine only.
 DEMO_ADDRESS = f"127.0.0.1:{PORT}"
 #: Flags by the name of their parameter: the key's path in the configuration.
@@ -174,8 +177,8 @@ def run(
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     loaded = _or_exit(read)
-    serving = partial(serve, loaded, read, signals=signals or from_the_start(), environ=os.environ)
-    sys.exit(_or_exit(partial(serving, intervals={})))
+    serving = partial(serve, loaded, read, config_file=config_file, intervals={})
+    sys.exit(_or_exit(partial(serving, signals=signals or from_the_start(), environ=os.environ)))
 
 
 @cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
@@ -214,7 +217,16 @@ def demo(
 @cli.command()
 @_config_flag
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="F", help="File to replace."
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="File to replace with the metrics.",
+)
+@click.option(
+    "--sd-output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="F",
+    help="File to replace with targets, for file_sd.",
 )
 @_shard_flags
 @_log_flags
@@ -224,6 +236,7 @@ def once(
     /,
     config_file: Path | None,
     output: Path | None,
+    sd_output: Path | None,
     shard: int | None,
     total_shards: int | None,
     **flags: str | None,
@@ -233,13 +246,20 @@ def once(
     With --output they replace a file in one step, as node_exporter's textfile collector needs it. Its mode
     and owner are kept, and a link leads to the file that is replaced. A device or a named pipe is written
     into. The exit code is 1 when something could not be collected; the metrics that are written say what.
+
+    --sd-output switches discovery on and writes in the same way what /sd/instances would answer; the metrics
+    are then written only with --output. Unless the instances of every account are read, the file stays as
+    it is.
     """
-    from exporter.commands.configuration import load  # noqa: PLC0415
-    from exporter.commands.once import run_once  # noqa: PLC0415
+    from exporter.commands.configuration import load, with_discovery  # noqa: PLC0415
+    from exporter.commands.once import Outputs, run_once  # noqa: PLC0415
 
     read = partial(load, config_file, dict(os.environ), _by_key(flags), _shard(shard, total_shards))
     loaded = _or_exit(read)
-    sys.exit(run_once(loaded, output, signals=signals or from_the_start(), environ=os.environ))
+    if sd_output is not None:
+        loaded = _or_exit(partial(with_discovery, loaded))
+    outputs = Outputs(metrics=output, targets=sd_output)
+    sys.exit(run_once(loaded, outputs, signals=signals or from_the_start(), environ=os.environ))
 
 
 @cli.command(epilog="docs/api.md says what the answers mean, and where they are wanted.")
@@ -276,10 +296,43 @@ def check_config(
 
     flags = _by_key({"web_config_file": web_config_file})
     loaded = _or_exit(partial(load, file, dict(os.environ), flags, _shard(shard, total_shards)))
-    for note in loaded.notes:
+    for note in (*loaded.notes, *loaded.without_key):
         click.echo(note, err=True)
+    if loaded.without_key:
+        sys.exit(BAD_CONFIGURATION)
     for line in described(loaded, file):
         click.echo(line)
+
+
+@cli.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    required=True,
+    help="Folder to write to; it is made.",
+)
+@click.option("--force", is_flag=True, help="Replace files that are there and different.")
+def files(output: Path, *, force: bool) -> NoReturn:
+    """Write the files that go with the exporter: rules, dashboards, units, examples.
+
+    They are of this version, and lie in the folder as in the repository. Where a file is there already and is
+    not the same, it is named, nothing is written, and the exit code is 1.
+    """
+    from exporter.commands.files import DifferentError, shipped, write_files  # noqa: PLC0415
+
+    try:
+        found = shipped()
+        write_files(found, output, force=force)
+    except DifferentError as error:
+        for path in error.paths:
+            click.echo(f"{path}: is there and is different; --force replaces it", err=True)
+        sys.exit(FAILED)
+    except OSError as error:
+        click.echo(f"{error.filename or output}: can't be written: {error.strerror}", err=True)
+        sys.exit(FAILED)
+    click.echo(f"{output}: {len(found)} files")
+    sys.exit()
 
 
 @cli.command()
@@ -299,6 +352,22 @@ def health(config_file: Path | None, **flags: str | None) -> NoReturn:
     healthy, text = ask(config.web, timeout=HEALTH_TIMEOUT)
     click.echo(text)
     sys.exit(0 if healthy else FAILED)
+
+
+@cli.command()
+@click.argument("pid", type=click.IntRange(min=1))
+def reload(pid: int) -> NoReturn:
+    """Have a running exporter read its configuration again, and wait for the outcome.
+
+    It is made for a unit's ExecReload=, and needs its RuntimeDirectory=. PID is the exporter's process. The
+    exit code is 1 when the configuration was refused; then the mistakes are on standard error.
+    """
+    from exporter.commands.reload import reload as reload_process  # noqa: PLC0415
+
+    mistakes = reload_process(pid, os.environ, wait=time.sleep, patience=RELOAD_TIMEOUT)
+    for line in mistakes:
+        click.echo(line, err=True)
+    sys.exit(FAILED if mistakes else 0)
 
 
 def _by_key(flags: dict[str, str | None]) -> dict[str, str | None]:

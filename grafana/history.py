@@ -54,8 +54,9 @@ MOST_OF_DISK = 0.8
 #: percent.
 RESTING = {Workload.NOTEBOOK, Workload.SERVING}
 LEAST_BUSY = 30.0
-#: The fleet is divided between these; the first is the simulator's own.
-SHARES = {"research": 0.7, "production": 0.3}
+#: What the first account has of the fleet, which is the simulator's own; the others share the rest.
+FIRST_SHARE = 0.7
+NAMES = ("research", "production", "R&D", "vision", "speech", "batch")
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 
 
@@ -65,6 +66,7 @@ class Plan:
 
     Attributes:
         instances: how many, over all accounts.
+        accounts: how many.
         hours: from the first scrape to the last.
         step: seconds between two scrapes, and between two evaluations of rules.
         calm: nothing goes wrong, and nothing needs a hand.
@@ -73,6 +75,7 @@ class Plan:
     """
 
     instances: int = 60
+    accounts: int = 2
     hours: float = 6.0
     step: float = 60.0
     calm: bool = False
@@ -130,9 +133,10 @@ class Exporter:
 
 
 def _loaded(keys: Mapping[str, str]) -> Loaded:
-    """Return the configuration of some accounts, by name, with all else as it is by default."""
+    """Return the configuration of some accounts, by name, with every collector switched on."""
+    collectors = {collector.name: {"enabled": True} for collector in COLLECTORS}
     accounts = tuple(AccountKey(name, Key(value=key), {}) for name, key in keys.items())
-    return Loaded(CONFIG.model_validate({}), accounts, ())
+    return Loaded(CONFIG.model_validate({"collectors": collectors}), accounts, ())
 
 
 class _Busy(ManualClock):
@@ -163,9 +167,9 @@ def exposition(plan: Plan) -> Iterator[bytes]:
     """Yield the samples of every scrape, with timestamps, in the text that promtool reads."""
     begin = END - plan.hours * HOUR
     clock = ManualClock(begin)
-    first, *others = SHARES
-    keys = {name: f"key-of-{name}" for name in SHARES}
-    sizes = {name: round(plan.instances * share) for name, share in SHARES.items()}
+    sizes = _sizes(plan)
+    first, *others = sizes
+    keys = {name: f"key-of-{number}" for number, name in enumerate(sizes)}
     vast = SimulatedVast(
         size=sizes[first],
         seed=plan.seed,
@@ -189,6 +193,17 @@ def exposition(plan: Plan) -> Iterator[bytes]:
             exporter.step(plan.step)
             yield _dated(exporter.scrape(), clock.time)
     yield b"# EOF\n"
+
+
+def _sizes(plan: Plan) -> dict[str, int]:
+    """Return how many instances each account has."""
+    names = [*NAMES, *(f"team-{number:02}" for number in range(len(NAMES) + 1, plan.accounts + 1))][
+        : plan.accounts
+    ]
+    first = round(plan.instances * (FIRST_SHARE if plan.accounts > 1 else 1))
+    rest = plan.instances - first
+    shares = [(rest + number) // len(names[1:]) for number in range(len(names) - 1)]
+    return dict(zip(names, (first, *sorted(shares, reverse=True)), strict=True))
 
 
 def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
@@ -272,6 +287,7 @@ def write(folder: Path, plan: Plan) -> None:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--instances", default=60, show_default=True, help="How many, over all accounts.")
+@click.option("--accounts", default=2, show_default=True, help="How many.")
 @click.option("--hours", default=6.0, show_default=True, help="How long.")
 @click.option("--step", default=60.0, show_default=True, help="Seconds between two scrapes.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same history.")

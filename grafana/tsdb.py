@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+#: The interval of groups whose samples are added up.
+HOURLY = "1h"
 _NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -57,14 +59,23 @@ def levels(rules: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
     promtool evaluates the rules of a file apart from each other, so that none sees what another records.
     """
-    waiting = [rule for group in rules["groups"] for rule in group["rules"]]
+    waiting = [(group.get("interval"), rule) for group in rules["groups"] for rule in group["rules"]]
     while waiting:
-        names = {rule["record"] for rule in waiting}
-        ready = [rule for rule in waiting if not names & set(_NAMES.findall(rule["expr"]))]
+        names = {rule["record"] for _, rule in waiting}
+        ready = [
+            (interval, rule) for interval, rule in waiting if not names & set(_NAMES.findall(rule["expr"]))
+        ]
         if not ready:
             raise ValueError(f"rules that need each other: {sorted(names)}")
-        yield {"groups": [{"name": "history", "rules": ready}]}
-        waiting = [rule for rule in waiting if rule not in ready]
+        # Samples of an hour are added up; for all others a step is as good as an interval.
+        hourly = [rule for interval, rule in ready if interval == HOURLY]
+        others = [rule for interval, rule in ready if interval != HOURLY]
+        groups = [
+            {"name": "hours", "interval": HOURLY, "rules": hourly},
+            {"name": "history", "rules": others},
+        ]
+        yield {"groups": [group for group in groups if group["rules"]]}
+        waiting = [each for each in waiting if each not in ready]
 
 
 @contextmanager

@@ -38,7 +38,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "config.example.yaml"
 GENERATED = ("docs/metrics.md", "docs/configuration.md", "docs/cli.md", "config.example.yaml")
-SCHEMA = "deploy/helm/vastai-exporter/values.schema.json"
+CHART = "deploy/helm/vastai-exporter"
+SCHEMA = f"{CHART}/values.schema.json"
+#: What is generated from the chart's values, and from the rules.
+OF_THE_CHART = (
+    f"{CHART}/README.md",
+    f"{CHART}/files/rules/recording.rules.yml",
+    f"{CHART}/files/rules/alerts.rules.yml",
+)
 #: Pages that are written by hand but for some blocks.
 BLOCKS = ("README.md", "SECURITY.md", "docs/api.md")
 # The runbooks, whose queries use recorded series too, have tests of their own (tests/alerts).
@@ -112,7 +119,7 @@ class TestGeneratedFiles:
 
     def test_are_made_anew_without_touching_what_is_written_by_hand(self, tmp_path: Path) -> None:
         copy = self._copy(tmp_path)
-        for name in GENERATED:
+        for name in (*GENERATED, *OF_THE_CHART):
             (copy / name).unlink()
         for name in BLOCKS:
             emptied = re.sub(
@@ -121,10 +128,11 @@ class TestGeneratedFiles:
             (copy / name).write_text(emptied)
         schema = json.loads(self._text(SCHEMA))
         schema["properties"]["config"] = {}
+        schema["properties"]["prometheusRule"]["properties"]["thresholds"] = {}
         (copy / SCHEMA).write_text(json.dumps(schema))
         assert generate(copy).returncode == 0
         assert generate(copy, "--check").returncode == 0
-        for name in (*GENERATED, *BLOCKS, SCHEMA):
+        for name in (*GENERATED, *BLOCKS, *OF_THE_CHART, SCHEMA):
             assert (copy / name).read_text() == self._text(name), name
 
     @staticmethod
@@ -135,10 +143,22 @@ class TestGeneratedFiles:
     def _copy(folder: Path) -> Path:
         copy = folder / "copy"
         shutil.copytree(ROOT / "docs", copy / "docs")
-        (copy / SCHEMA).parent.mkdir(parents=True)
-        for name in (*BLOCKS, "config.example.yaml", SCHEMA):
+        for name in (CHART, "deploy/prometheus"):
+            shutil.copytree(ROOT / name, copy / name, symlinks=True)
+        for name in (*BLOCKS, "config.example.yaml"):
             shutil.copy(ROOT / name, copy / name)
         return copy
+
+
+def test_every_variable_that_the_exporter_reads_is_in_the_documentation() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "exporter").rglob("*.py"))
+    names = set(re.findall(r"\b(?:VASTAI_EXPORTER|VAST)_[A-Z_]*[A-Z]\b", sources))
+    names |= {
+        f"VASTAI_EXPORTER_{target}" for target in ("SHARD", "TOTAL_SHARDS")
+    }  # whose names are put together
+    page = (ROOT / "docs/configuration.md").read_text()
+    assert len(names) > 7
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
 class TestDeclarations:

@@ -1,29 +1,65 @@
-"""The part of the chart's values.schema.json that the configuration's models say."""
+"""What the chart takes from the rest of the repository: parts of values.schema.json, and its rules."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import runpy
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from exporter.commands.configuration import CONFIG
 from generator.markdown import NOTICE
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 #: Sections of config.yaml for which the chart has values of its own.
 _OTHERWISE = ("accounts", "web")
+#: Keys of an account that the chart makes of its secret, and those that name the secret.
+_KEYS = ("api_key", "api_key_file", "api_key_env")
+_SECRET = ("existingSecret", "key")
+#: Thresholds for which the chart has values of its own: where links lead to.
+_BASES = ("runbook_base", "grafana_base")
 #: What says nothing of what is allowed. A default is in seconds where a duration is in words.
 _NEEDLESS = frozenset({"title", "default", "examples"})
 
 
-def values_schema(present: str) -> str:
-    """Return values.schema.json with the schema of the value `config` made anew."""
+def values_schema(present: str, thresholds: Path) -> str:
+    """Return values.schema.json with what other files say made anew: configuration, accounts, thresholds."""
     schema = json.loads(present)
     whole = CONFIG.model_json_schema()
     models = whole.pop("$defs")
     config = _inlined(whole, models)
+    accounts = config["properties"]["accounts"]["items"]["properties"]
     for name in _OTHERWISE:
         del config["properties"][name]
-    schema["properties"]["config"] = {"$comment": NOTICE, **config}
+    properties = schema["properties"]
+    properties["config"] = {"$comment": NOTICE, **config}
+    account = properties["accounts"]["items"]
+    own = {name: account["properties"][name] for name in ("name", *_SECRET)}
+    account["properties"] = own | {
+        name: found for name, found in accounts.items() if name not in {*own, *_KEYS}
+    }
+    properties["prometheusRule"]["properties"]["thresholds"] = _thresholds(thresholds)
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def rules(generator: Path, thresholds: Path) -> dict[str, str]:
+    """Return the chart's rule files by their names: those of Prometheus, with %name% for each threshold."""
+    places = {name: f"%{name}%" for name in yaml.safe_load(thresholds.read_text(encoding="utf-8"))}
+    files: dict[str, str] = runpy.run_path(str(generator))["generate"](places)
+    return files
+
+
+def _thresholds(file: Path) -> dict[str, Any]:
+    """Return the schema of thresholds: each of the kind that it has in the file."""
+    kinds = {
+        name: {"type": "string" if isinstance(threshold["value"], str) else "number"}
+        for name, threshold in yaml.safe_load(file.read_text(encoding="utf-8")).items()
+        if name not in _BASES
+    }
+    return {"$comment": NOTICE, "type": "object", "additionalProperties": False, "properties": kinds}
 
 
 def _inlined(node: Any, models: dict[str, Any], *, names: bool = False) -> Any:  # noqa: ANN401 - any JSON

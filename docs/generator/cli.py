@@ -74,6 +74,15 @@ def commands_table() -> str:
     )
 
 
+def variables() -> dict[str, str]:
+    """Return the flags that a variable of the environment sets, by the variable."""
+    return {
+        str(parameter.envvar): parameter.opts[0]
+        for _, parameter in _parameters()
+        if parameter.envvar and isinstance(parameter, click.Option)
+    }
+
+
 def _commands() -> list[tuple[str, click.Command]]:
     return list(cli.commands.items())
 

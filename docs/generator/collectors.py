@@ -27,6 +27,8 @@ _ORIGINS: Mapping[Origin, str] = {
     "documents": "the vendor's documents",
     "inferred": "a conclusion",
 }
+#: Seconds of a day.
+DAY = 86_400
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -78,6 +80,22 @@ def endpoints() -> str:
             for collector, endpoint in _asked()
         ],
     )
+
+
+def costs() -> str:
+    """Return docs/api.md's table of how many requests a day each collector makes for an account."""
+    return table(
+        ("collector", "by default", "every", "requests a day"),
+        [
+            (code(each.name), _state(each), format_duration(each.interval), _a_day(each))
+            for each in COLLECTORS
+        ],
+    )
+
+
+def _a_day(collector: Collector) -> str:
+    count = f"{round(DAY / collector.interval) * collector.requests:,}"
+    return f"{count} for each {collector.requests_for}" if collector.requests_for else count
 
 
 def requests() -> str:

@@ -16,7 +16,8 @@ from exporter.collectors import COLLECTORS
 from exporter.commands.configuration import CONFIG
 from exporter.config.durations import format_duration
 from exporter.config.loading import FLAGS
-from exporter.config.models import DURATION
+from exporter.config.models import DURATION, ContainerPort
+from generator import cli
 from generator.collectors import need, sentence
 from generator.markdown import NOTICE, code, notice, table
 
@@ -37,6 +38,7 @@ _TYPES: dict[object, str] = {
     str: "text",
     Path: "path",
     SecretStr: "text, secret",
+    ContainerPort: "port",
 }
 
 
@@ -91,7 +93,10 @@ def example() -> str:
 def page() -> str:
     """Return docs/configuration.md."""
     sections = [_section(key) for key in keys(CONFIG)]
-    return "\n".join([notice(), "", _BEFORE, *sections, _flags()])
+    variables = "\n".join(
+        f"| {code(name)} | the flag {code(flag)} |" for name, flag in cli.variables().items()
+    )
+    return "\n".join([notice(), "", _BEFORE.replace("@variables@", variables), *sections, _flags()])
 
 
 def _lines(model: type[BaseModel], prefix: str = "", indent: str = "") -> Iterator[str]:
@@ -229,7 +234,8 @@ and what is allowed, and exit code 2. `vastai-exporter check-config FILE` says w
 | `VAST_API_KEY_FILE` | a file that holds this key; not together with `VAST_API_KEY` |
 | `VAST_URL` | where the API is; wins over `api.url` |
 | the name in an account's `api_key_env` | the key of that account |
-| `VASTAI_EXPORTER_...` | some [flags](cli.md#flags-and-variables) |
+@variables@
+| `VASTAI_EXPORTER_REVISION` | the commit that `vastai_exporter_build_info` names; an image's build sets it |
 | `XDG_CONFIG_HOME`, `HOME` | where the vendor's own client keeps its key |
 
 With neither accounts in the file nor `VAST_API_KEY` or `VAST_API_KEY_FILE`, the key file of the vendor's own
@@ -251,10 +257,19 @@ begin with `/` counts from the folder of the configuration file. A key file is r
 a new key is used at once, without a restart. After a failed run the exporter looks at the file every second,
 and tries again as soon as it has changed.
 
+An account whose key file or variable is missing costs only itself: its runs fail with the reason `auth`,
+the log says so at every start and reload, and the key is used as soon as it is there. The exporter exits
+with 2 if no account has a key. `check-config` exits with 2 for every missing key.
+
 Two accounts with the same key share its pace.
 
-## What is read again
+## Reload
 
-At SIGHUP and POST `/-/reload` everything but `web`, a change of which needs a restart and is refused. The
-file `web.config_file` is read again by itself when it changes ([web configuration](web-configuration.md)).
+The exporter reads the configuration file again when it changes, and at SIGHUP and POST `/-/reload`. It
+looks at the file every 2 seconds and takes a change that two looks in a row have seen, so that a file that
+is being written is not taken half. It follows links, so it sees what Kubernetes mounts. A configuration
+with a mistake is refused, and the old one stays. Accounts that did not change keep their data.
+
+A change of `web` needs a restart and is refused. The file `web.config_file` is read again by itself when it
+changes ([web configuration](web-configuration.md)). Variables and flags are those of the start.
 """

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
+from exporter.exposition.budgets import BUDGETS
 from exporter.exposition.self_metrics import SELF_METRICS
 from exporter.exposition.table import METRICS
 from exporter.metrics.values import CUT, LONGEST_TEXT
@@ -32,6 +33,10 @@ Text in labels is as its users wrote it, up to {LONGEST_TEXT} bytes of UTF-8; wh
 with `{CUT}`. So Prometheus's `label_value_length_limit` may be {LONGEST_TEXT}. Its `label_limit` has to be at
 least {len(_MOST_LABELS.labels) + 3}, for `{_MOST_LABELS.name}`, and one more for each label that a job adds.
 """
+_ABOUT_BUDGETS = (
+    "Of the configuration, for each account; they are there from the start, whatever the API says. The"
+    " exporter only shows them: it stops nothing."
+)
 _ABOUT_SELF = (
     "Always there. `process_*` and `python_info`, as prometheus_client writes them, stand beside them."
 )
@@ -70,6 +75,7 @@ def page(api_fields: Path) -> str:
             "",
             _ABOUT,
             *map(_collector, COLLECTORS),
+            f"## Budgets\n\n{_metrics(_ABOUT_BUDGETS, BUDGETS)}",
             f"## The exporter itself\n\n{_metrics(_ABOUT_SELF, SELF_METRICS)}",
             series.section(),
             *fields.sections(api_fields),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS, instances
 from exporter.config.models import Limits
+from exporter.exposition.budgets import ACCOUNT_BUDGET, LABEL_BUDGET
 from exporter.exposition.self_metrics import BUCKETS, REASONS, SELF_METRICS
 from generator.markdown import code, codes, table
 
@@ -34,6 +35,10 @@ def section() -> str:
     """Return the section."""
     rows = [row for collector in COLLECTORS for row in _collector(collector)]
     own = [metric for metric in SELF_METRICS if "account" not in metric.labels]
+    rows += [
+        ("", "account with a budget", f"1: {code(ACCOUNT_BUDGET.name)}"),
+        ("", "label with a budget", f"1: {code(LABEL_BUDGET.name)}"),
+    ]
     rows += [("", *row) for row in _own(own)]
     return f"{_ABOUT}\n{table(('collector', 'for each', 'series'), rows)}"
 

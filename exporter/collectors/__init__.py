@@ -1,6 +1,15 @@
 """One file a resource of the API: what is asked, how often, and its rows of the metric table."""
 
-from exporter.collectors import account, charges, instances, price_increases, volumes
+from exporter.collectors import (
+    account,
+    backups,
+    charges,
+    instances,
+    market,
+    notifications,
+    price_increases,
+    volumes,
+)
 from exporter.collectors.base import Collector
 
 __all__ = ["COLLECTORS", "Collector"]
@@ -12,4 +21,7 @@ COLLECTORS: tuple[Collector, ...] = (
     charges.COLLECTOR,
     price_increases.COLLECTOR,
     volumes.COLLECTOR,
+    notifications.COLLECTOR,
+    backups.COLLECTOR,
+    market.COLLECTOR,
 )

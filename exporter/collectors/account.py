@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ENDPOINT = Endpoint("/api/v0/users/current/", 1.0, documented=False)
 IDENTITY = ("account",)
 
+CREDIT = number_field("credit", least=-1e9, most=1e9)
 MAIL_ENABLED = flag_field("balance_threshold_enabled")
 AUTOBILL_AMOUNT = number_field("autobill_amount", least=0, most=1e9)
 #: All that was ever spent, as a number below 0 that falls.
@@ -56,7 +57,7 @@ ROWS: tuple[Row[Record], ...] = (
     field_row(
         "vastai_account_credit_dollars",
         "Prepaid credit that can be spent; below 0 the account is in its grace",
-        number_field("credit", least=-1e9, most=1e9),
+        CREDIT,
         labels=IDENTITY,
     ),
     field_row(
@@ -97,7 +98,7 @@ def collect(run: Run) -> Iterator[Progress]:
     record = FIELDS.read(run.client.ask(ENDPOINT), problems)
     run.report(problems)
     labels = lines.labels(IDENTITY, (run.account,))
-    part = Part(confirmed=run.clock(), lines=lines.of_objects(ROWS, [(labels, record)]), items={1: None})
+    part = Part(confirmed=run.clock(), lines=lines.of_objects(ROWS, [(labels, record)]), items={1: record})
     run.store.snapshot = run.store.snapshot.replacing([part])
     yield Progress(pages=1, objects=1, total=1)
 

@@ -10,9 +10,10 @@ from exporter.metrics.fields import Fields
 from exporter.metrics.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from exporter.collectors.assumptions.declaration import Assumption
+    from exporter.collectors.fleet import Rented
     from exporter.metrics.fields import Problems
     from exporter.metrics.rows import Metric, Row
     from exporter.metrics.snapshot import Part
@@ -63,6 +64,8 @@ class Run:
         wall_clock: seconds since the epoch.
         report: told of values that were no use.
         set_by: seconds by which the wall clock was set since the start.
+        fleet: returns the instances of all accounts that may be shown; it waits for those that were not asked
+            for yet.
 
     """
 
@@ -76,6 +79,7 @@ class Run:
     wall_clock: Callable[[], float]
     report: Callable[[Problems], None]
     set_by: Callable[[], float] = lambda: 0.0
+    fleet: Callable[[], Iterable[Rented]] = tuple
 
 
 class Collect(Protocol):
@@ -120,6 +124,8 @@ class Collector:
         stale_after: seconds for which what was found is shown, unless configured otherwise.
         collect: a run of it.
         enabled: whether it is on unless configured otherwise; if so, `/-/ready` waits for its first run.
+        undocumented: whether the vendor does not say who gets it: that the API does not have it, or not for
+            this key, is then no failure; it is just not available.
         filtered: whether `select_filters` of the account say what it asks for.
         scope: for whom it runs.
         settings: what can be configured of it.
@@ -128,8 +134,11 @@ class Collector:
         summarise: counts and adds up.
         further_fields: fields that it reads for no row of its own.
         not_exported: why no metric is made of the other fields of its replies, by field.
+        requests: how many a run makes, where nothing fails.
+        requests_for: what has each so many, in words; "" for the run as a whole.
         opens: what the permission opens beside what is asked, to whoever has the key.
         assumptions: what it takes for true of the API, and how sure that is.
+        addressed: the same, but that it asks for addresses too; runs instead while discovery is on.
 
     """
 
@@ -143,6 +152,7 @@ class Collector:
     stale_after: float
     collect: Collect
     enabled: bool = False
+    undocumented: bool = False
     filtered: bool = False
     scope: Scope = "account"
     settings: type[CollectorSettings] = CollectorSettings
@@ -151,8 +161,11 @@ class Collector:
     summarise: Summarise | None = None
     further_fields: tuple[str, ...] = ()
     not_exported: Mapping[str, str] = field(default_factory=dict)
+    requests: int = 1
+    requests_for: str = ""
     opens: str = ""
     assumptions: tuple[Assumption, ...] = ()
+    addressed: Collector | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

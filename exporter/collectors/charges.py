@@ -41,6 +41,9 @@ OTHER = "other"
 _WORD = re.compile("[a-z_]{1,30}")
 #: What the API calls the items of a charge, and what they are called here.
 ITEMS = {"gpu": "gpu", "disk": "disk", "bwd": "bandwidth_down", "bwu": "bandwidth_up"}
+#: What instances cost an hour, workers of serverless included: what can be estimated from prices.
+RENTAL_SOURCES = {"instance", "serverless"}
+RENTAL_ITEMS = {"gpu", "disk"}
 
 LISTING: Listing[int] = Listing(
     endpoint=ENDPOINT,
@@ -66,14 +69,46 @@ LABEL_CHARGES = Metric(
     labels=("account", "label", "window"),
     notes="beyond limits.labels the smallest are added up as _other",
 )
+LABEL_RENTAL_CHARGES = Metric(
+    name="vastai_label_rental_charges_dollars",
+    help="What was billed for GPUs and disks of instances in a window of whole days in UTC, by the label of"
+    " the instance (API fields results, amount).",
+    labels=("account", "label", "window"),
+    notes="to be compared with an estimate from prices: without traffic, volumes and what is not itemised,"
+    " with workers of serverless; beyond limits.labels the smallest are added up as _other",
+)
+WINDOW_START = Metric(
+    name="vastai_charges_window_start_timestamp_seconds",
+    help="When a window of charges begins, in UTC; there when all days of the window are known.",
+    labels=("account", "window"),
+    notes="window today tells which day the last run took for today; a window that is there without charges"
+    " cost nothing",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What one day cost: dollars by source and item, and by label."""
+    """What one day cost: dollars by source and item, by label, and by label what instances cost an hour."""
 
     items: Mapping[tuple[str, str], Number]
     labels: Mapping[str, Number]
+    rentals: Mapping[str, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A day while its rows come in."""
+
+    items: Counter[tuple[str, str]] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    rentals: Counter[str] = field(default_factory=Counter)
+
+    def add(self, source: str, item: str, label: str, amount: Number) -> None:
+        """Add an amount to whatever it is part of."""
+        self.items[source, item] += amount  # type: ignore[assignment]  # dollars are no integers
+        self.labels[label] += amount  # type: ignore[assignment]
+        if source in RENTAL_SOURCES and item in RENTAL_ITEMS:
+            self.rentals[label] += amount  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +155,17 @@ def _ask(run: Run, day: int) -> tuple[Day, int]:
     """Return what one day cost, and how many rows said so."""
     bounds = {"day": {"gte": day * DAY, "lte": (day + 1) * DAY - 1}}
     problems = Problems()
-    items: Counter[tuple[str, str]] = Counter()
-    labels: Counter[str] = Counter()
+    found = Tally()
     count = 0
     for reply, _ in replies(run.client, LISTING, {"select_filters": compact_json(bounds)}):
         for row in rows_of(reply, LISTING):
             count += 1
-            _add(row, items, labels, problems)
+            _add(row, found, problems)
     run.report(problems)
-    return Day(dict(items), dict(labels)), count
+    return Day(dict(found.items), dict(found.labels), dict(found.rentals)), count
 
 
-def _add(row: object, items: Counter[tuple[str, str]], labels: Counter[str], problems: Problems) -> None:
+def _add(row: object, found: Tally, problems: Problems) -> None:
     """Add one row, which has an item for each thing that cost something."""
     if not isinstance(row, dict):
         problems.unreadable["results"] += 1
@@ -145,8 +179,7 @@ def _add(row: object, items: Counter[tuple[str, str]], labels: Counter[str], pro
             problems.unreadable["amount"] += 1
             continue
         what = _word(item.get("type"))
-        items[source, ITEMS.get(what, what)] += amount  # type: ignore[assignment]  # dollars are no integers
-        labels[label] += amount  # type: ignore[assignment]
+        found.add(source, ITEMS.get(what, what), label, amount)
 
 
 def _items(row: Mapping[str, Any], problems: Problems) -> list[Any]:
@@ -223,17 +256,24 @@ def summarise(
     ledger: Ledger = snapshot.memory or Ledger()
     items: dict[tuple[str, ...], Number] = {}
     labels: dict[tuple[str, ...], Number] = {}
+    rentals: dict[tuple[str, ...], Number] = {}
+    starts: dict[tuple[str, ...], Number] = {}
     for window, days in windows(ledger.today).items():
         if any(day not in ledger.days for day in days):
             continue
         known = [ledger.days[day] for day in days]
+        starts[window,] = days.start * DAY
         for (source, item), dollars in _sum(day.items for day in known).items():
             items[window, source, item] = dollars
         for label, dollars in _folded(_sum(day.labels for day in known), most_labels).items():
             labels[label, window] = dollars
+        for label, dollars in _folded(_sum(day.rentals for day in known), most_labels).items():
+            rentals[label, window] = dollars
     return {
         CHARGES.name: lines.of_samples(CHARGES, account, items.items()),
         LABEL_CHARGES.name: lines.of_samples(LABEL_CHARGES, account, labels.items()),
+        LABEL_RENTAL_CHARGES.name: lines.of_samples(LABEL_RENTAL_CHARGES, account, rentals.items()),
+        WINDOW_START.name: lines.of_samples(WINDOW_START, account, starts.items()),
     }
 
 
@@ -264,7 +304,7 @@ COLLECTOR = Collector(
     interval=3600.0,
     stale_after=10_800.0,
     collect=collect,
-    summaries=(CHARGES, LABEL_CHARGES),
+    summaries=(CHARGES, LABEL_CHARGES, LABEL_RENTAL_CHARGES, WINDOW_START),
     summarise=summarise,
     further_fields=("results", "amount", "items", "label"),
     not_exported={
@@ -275,6 +315,8 @@ COLLECTOR = Collector(
         "description": "free text",
         "metadata": "label and endpoint_id are read",
     },
+    requests=SETTLED_AFTER,
+    requests_for="500 charges of a day",
     opens="invoices and earnings",
     assumptions=assumptions.ASSUMPTIONS,
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.collectors.base import Run
+    from exporter.collectors.instance_target import Target
     from exporter.metrics.snapshot import Part, Snapshot
     from exporter.metrics.values import Number
 
@@ -37,9 +38,8 @@ STATUSES = (
 UNREADABLE = "unreadable"
 #: The label that stands for all that are too many.
 OTHER = "_other"
-#: Pairs of statuses with a counter of their own: the documented ones make 110. The API may have others, and
-#: what counts as `OTHER` beyond that is the pair of `OTHER` and `OTHER`.
-MOST_CHANGES = 400
+#: Pairs of statuses that have a series of their own; the documented ones make 90.
+MOST_CHANGES = 200
 HOUR = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,11 @@ class Member(NamedTuple):
         gpu_name: the model of its GPUs.
         gpus: how many they are, or None where the API does not say.
         burn: dollars an hour that it costs now; 0 where that is not known.
+        rental: how it is rented, as in its labels.
+        verified: whether Vast.ai has verified its machine.
+        machine_id: its machine, "" where the API does not say.
+        gpu_price: dollars an hour for one of its GPUs, without the disk; None while none is paid for.
+        target: where it can be reached, or None where that was not asked.
 
     """
 
@@ -66,6 +71,19 @@ class Member(NamedTuple):
     gpu_name: str
     gpus: Number | None
     burn: float
+    rental: str
+    verified: bool
+    machine_id: str
+    gpu_price: Number | None
+    target: Target | None = None
+
+
+class Rented(NamedTuple):
+    """An instance, and whose it is: what those see that look at the fleets of all accounts."""
+
+    account: str
+    instance_id: int
+    member: Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +132,14 @@ APPEARED = Metric(
     name="vastai_instances_appeared_total",
     help="Instances that were not there at the reading before, since the exporter started (API field id).",
     type="counter",
-    notes="from the first whole walk on; what comes and goes between two readings is not seen",
+    notes="from the first whole walk on; what comes and goes between two readings is not seen; each one is a"
+    " line of the log too",
 )
 DISAPPEARED = Metric(
     name="vastai_instances_disappeared_total",
     help="Instances that are no longer there, since the exporter started (API field id).",
     type="counter",
-    notes="from the first whole walk on",
+    notes="from the first whole walk on; each one is a line of the log too",
 )
 STATUS_CHANGES = Metric(
     name="vastai_status_changes_total",
@@ -128,8 +147,8 @@ STATUS_CHANGES = Metric(
     " (API field actual_status).",
     type="counter",
     labels=("account", "from", "to"),
-    notes="only pairs that occurred; each change is a line of the log too;"
-    f" beyond {MOST_CHANGES} pairs, which no documented statuses make, new ones count as {OTHER}",
+    notes=f"only pairs that occurred, at most {MOST_CHANGES}: later ones count as {OTHER};"
+    " each change is a line of the log too",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
@@ -197,10 +216,16 @@ def follow(
             if member is not None and member.status != was.status:
                 pair = was.status or UNREADABLE, member.status or UNREADABLE
                 changes[pair if pair in changes or len(changes) < MOST_CHANGES else (OTHER, OTHER)] += 1
-                _log_change(run.account, key, was, member)
+                _tell("status changed", run, key, {"from": was.status, "to": member.status}, member)
+    appeared, disappeared = sorted(now.items.keys() - known), sorted(known - now.items.keys())
+    for key in appeared:
+        member = now.items[key]
+        _tell("instance appeared", run, key, {"status": member.status}, member)
+    for key in disappeared:
+        _tell("instance disappeared", run, key)
     return History(
-        appeared=history.appeared + len(now.items.keys() - known),
-        disappeared=history.disappeared + len(known - now.items.keys()),
+        appeared=history.appeared + len(appeared),
+        disappeared=history.disappeared + len(disappeared),
         changes=dict(changes),
         burned=burned,
     )
@@ -212,9 +237,13 @@ def _add(burned: dict[tuple[str, ...], float], label: str, dollars: float, most:
     burned[key] = burned.get(key, 0.0) + dollars
 
 
-def _log_change(account: str, instance: int, was: Member, now: Member) -> None:
-    fields = {"from": was.status, "to": now.status, "intended_status": now.intended_status}
-    _log.info("status changed", extra={"fields": {"account": account, "instance": instance, **fields}})
+def _tell(
+    event: str, run: Run, instance: int, fields: Mapping[str, object] | None = None, now: Member | None = None
+) -> None:
+    """Log what happened to an instance; `docs/logs.md` has what these lines are read by."""
+    ids: dict[str, object] = {"account": run.account, "instance_id": instance}
+    intended = {} if now is None else {"intended_status": now.intended_status}
+    _log.info(event, extra={"fields": {**ids, **(fields or {}), **intended}})
 
 
 def _history_lines(account: str, history: History) -> dict[str, bytes]:

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
     from exporter.metrics.values import Number
 
+#: How an instance is rented that spends prepaid credit of its own.
+RESERVED = "reserved"
 #: While these last, the GPU is paid for.
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
+#: What the API says of a machine that Vast.ai has verified.
+VERIFIED = "verified"
 #: Dollars an hour that no instance costs.
 DEAREST = 100_000.0
 #: Epoch seconds between which contracts begin and end: 2001 and 5138. Milliseconds are outside.
@@ -96,10 +100,8 @@ class Instance(Record):
     @property
     def has_telemetry(self) -> bool:
         """Whether the API has telemetry of its GPUs at present (measured: it may send zeros instead)."""
-        if self.number(GPU_UTIL) is None:
-            return False
-        celsius = self.number(GPU_TEMP)
-        return celsius is None or celsius > 0
+        celsius = self.numbers.get(GPU_TEMP.name, 1)
+        return GPU_UTIL.name in self.numbers and celsius > 0
 
     def burn(self) -> Number | None:
         """Return what it costs now, by its state: dollars per hour."""
@@ -112,11 +114,18 @@ class Instance(Record):
         discounted = self.number(DISCOUNTED)
         return discounted if discounted is not None and discounted > 0 else self.number(DPH_TOTAL)
 
+    def gpu_price(self) -> Number | None:
+        """Return what one of its GPUs costs now: dollars per hour; None while none is paid for."""
+        burn, disk, gpus = self.burn(), self.number(STORAGE_TOTAL_COST), self.number(NUM_GPUS)
+        if self.status not in GPU_BILLED or burn is None or disk is None or not gpus:
+            return None
+        return (burn - disk) / gpus
+
     def rental(self) -> str:
         """Return how it is rented."""
         if self.number(IS_BID):
             return "interruptible"
-        return "reserved" if (self.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
+        return RESERVED if (self.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
 
 
 def current_status(record: Record, row: Mapping[str, Any]) -> str | None:

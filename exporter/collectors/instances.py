@@ -6,6 +6,7 @@ true, and where the vendor's own documents are wrong, is said in docs/metrics.md
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,13 +34,15 @@ from exporter.collectors.instance_record import (
     RUNNING,
     STORAGE_TOTAL_COST,
     TELEMETRY,
+    VERIFIED,
     Instance,
     current_status,
     moment,
     price,
     share,
 )
-from exporter.metrics.fields import NEGATIVE, NumberField, Record, flag_field, number_field
+from exporter.collectors.instance_target import TARGET_FIELDS, target_of
+from exporter.metrics.fields import NEGATIVE, Fields, NumberField, Record, flag_field, number_field
 from exporter.metrics.rows import (
     BYTES_PER_SECOND,
     DOLLARS_PER_HOUR,
@@ -350,23 +353,42 @@ ROWS: tuple[Row[Instance], ...] = (
 FIELDS = fields_of(ROWS)
 #: What is asked of the API, and nothing else: rows hold tokens, environment variables and addresses too.
 COLUMNS = ("id", *FIELDS.names)
-LISTING = Listing(
-    endpoint=ENDPOINT,
-    rows="instances",
-    key=id_of,
-    params={
-        "limit": "25",
-        "order_by": compact_json([{"col": "id", "dir": "asc"}]),
-        "select_cols": compact_json(COLUMNS),
-    },
-    limit=25,
-    total="total_instances",
-)
+#: What is asked for while discovery is on.
+ADDRESSED_FIELDS = Fields([*(field for row in ROWS for field in row.fields), *TARGET_FIELDS])
+ADDRESSED_COLUMNS = ("id", *ADDRESSED_FIELDS.names)
+
+
+def _listing(columns: tuple[str, ...]) -> Listing[int]:
+    return Listing(
+        endpoint=ENDPOINT,
+        rows="instances",
+        key=id_of,
+        params={
+            "limit": "25",
+            "order_by": compact_json([{"col": "id", "dir": "asc"}]),
+            "select_cols": compact_json(columns),
+        },
+        limit=25,
+        total="total_instances",
+    )
+
+
+LISTING = _listing(COLUMNS)
+ADDRESSED_LISTING = _listing(ADDRESSED_COLUMNS)
 
 
 def collect(run: Run) -> Iterator[Progress]:
     """Walk every page; see `exporter.collectors.base.Collect`."""
-    return paged.collect(run, LISTING, OBJECTS, {"select_filters": compact_json(dict(run.filters))})
+    return paged.collect(run, LISTING, OBJECTS, _params(run))
+
+
+def collect_addressed(run: Run) -> Iterator[Progress]:
+    """Walk every page, and ask for addresses too."""
+    return paged.collect(run, ADDRESSED_LISTING, ADDRESSED_OBJECTS, _params(run))
+
+
+def _params(run: Run) -> Mapping[str, str]:
+    return {"select_filters": compact_json(dict(run.filters))}
 
 
 def _complete(record: Record, row: Mapping[str, Any], before: Member | None, now: float) -> Instance:
@@ -387,7 +409,15 @@ def _member(instance: Instance) -> Member:
         gpu_name=instance.text(GPU_NAME),
         gpus=instance.number(NUM_GPUS),
         burn=instance.burn() or 0.0,
+        rental=instance.rental(),
+        verified=instance.text(DESCRIPTION["verification"]) == VERIFIED,
+        machine_id=instance.text(DESCRIPTION["machine_id"]),
+        gpu_price=instance.gpu_price(),
     )
+
+
+def _addressed_member(instance: Instance) -> Member:
+    return _member(instance)._replace(target=target_of(instance))
 
 
 OBJECTS: paged.Objects[Instance, Member] = paged.Objects(
@@ -399,8 +429,9 @@ OBJECTS: paged.Objects[Instance, Member] = paged.Objects(
     moved=lambda member, seconds: member._replace(since=member.since + seconds),
     follow=follow,
 )
+ADDRESSED_OBJECTS = replace(OBJECTS, fields=ADDRESSED_FIELDS, item=_addressed_member)
 
-COLLECTOR = Collector(
+_WITHOUT_ADDRESSES = Collector(
     name="instances",
     title="Instances",
     about="every rented instance",
@@ -416,6 +447,18 @@ COLLECTOR = Collector(
     summaries=SUMMARIES,
     summarise=summarise,
     further_fields=("id", "total_instances"),
+    requests_for="25 instances",
     opens="the instances' logs and SSH keys",
     assumptions=assumptions.ASSUMPTIONS,
+)
+COLLECTOR = replace(
+    _WITHOUT_ADDRESSES,
+    addressed=replace(
+        _WITHOUT_ADDRESSES,
+        collect=collect_addressed,
+        further_fields=(
+            *_WITHOUT_ADDRESSES.further_fields,
+            *(field.name for field in TARGET_FIELDS),
+        ),
+    ),
 )

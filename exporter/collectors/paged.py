@@ -87,9 +87,9 @@ def collect(
     A page is shown as soon as it is there. Only the first walk of all is shown when it is whole.
     """
     started = run.clock()
-    before = run.store.snapshot
-    known = before  # with the pages of this walk; shown at once, but for the first walk of all
-    count, total = 0, before.total
+    known = run.store.snapshot  # with the pages of this walk; what they replace is let go at once
+    is_first = not known.parts
+    count, total = 0, known.total
     for page in walk(run.client, listing, params):
         problems = Problems()
         problems.unreadable["id"] += page.left_out
@@ -100,9 +100,9 @@ def collect(
             count += len(part.items)
             known = known.replacing([part]).with_total(total)
             if objects.follow is not None:
-                seen = old if before.parts else None
+                seen = None if is_first else old
                 known = known.with_memory(objects.follow(run, known.memory, seen, part))
-            if before.parts:
+            if not is_first:
                 run.store.snapshot = known
         run.report(problems)
         yield Progress(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exporter.collectors import COLLECTORS
+from exporter.collectors import COLLECTORS, instances
 from exporter.config import loading
+from exporter.config.mistakes import ConfigError
 from exporter.config.models import config_model
 from exporter.web.access import read_access
 
@@ -32,9 +33,29 @@ def load(
 
     """
     loaded = loading.load(CONFIG, path, environ, flags, shard)
+    _check_discovery(loaded)
     if loaded.config.web.config_file is not None:
         read_access(loaded.config.web.config_file)  # so that what is wrong is said before anything changes
     return loaded
+
+
+def with_discovery(loaded: Loaded) -> Loaded:
+    """Return a configuration in which discovery is switched on.
+
+    Raises:
+        ConfigError: what it needs is off.
+
+    """
+    discovery = loaded.config.discovery.model_copy(update={"enabled": True})
+    loaded = replace(loaded, config=loaded.config.model_copy(update={"discovery": discovery}))
+    _check_discovery(loaded)
+    return loaded
+
+
+def _check_discovery(loaded: Loaded) -> None:
+    config = loaded.config
+    if config.discovery.enabled and not config.collectors.named(instances.COLLECTOR.name).enabled:
+        raise ConfigError(["discovery.enabled: true: collectors.instances.enabled has to be true as well"])
 
 
 def with_all_collectors(loaded: Loaded) -> Loaded:

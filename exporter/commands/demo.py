@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from exporter.collectors import COLLECTORS
-from exporter.commands.configuration import load, with_all_collectors
+from exporter.collectors import COLLECTORS, market
+from exporter.commands.configuration import load, with_all_collectors, with_discovery
 from exporter.commands.serve import serve
 from exporter.simulator import SimulatedClock, SimulatedVast
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
 
-#: Every collector runs so often that something happens while one looks.
-INTERVALS = {collector.name: 15.0 for collector in COLLECTORS}
+#: Every collector runs so often that something happens while one looks; searches are 6.6 s apart, and many.
+INTERVALS = {collector.name: 15.0 for collector in COLLECTORS} | {market.COLLECTOR.name: 180.0}
+#: Searches of offers in a day: enough for these intervals.
+SEARCH_QUOTA = 20_000
 
 
 def serve_demo(
@@ -46,10 +48,13 @@ def serve_demo(
     """
     clock = SimulatedClock(time.time(), speed)
     with SimulatedVast(size=size, seed=seed, clock=clock) as vast:
+        for account in vast.accounts.values():
+            account.search_quota = SEARCH_QUOTA
 
         def read() -> Loaded:
-            return with_all_collectors(load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags))
+            loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags)
+            return with_discovery(with_all_collectors(loaded))
 
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
-        return serve(loaded, read, signals=signals, environ=environ, intervals=INTERVALS)
+        return serve(loaded, read, config_file=None, signals=signals, environ=environ, intervals=INTERVALS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.collectors.assumptions.evidence import Answer, Evidence
 from exporter.collectors.base import Run, Store
+from exporter.collectors.fleet import Member, Rented
 from exporter.metrics.fields import Problems
 from exporter.vast.client import Client
 from exporter.vast.errors import ApiError, Stopped
@@ -25,6 +26,27 @@ if TYPE_CHECKING:
 
 #: Answers to one collector that tell all that more of them would: 8 pages are 200 instances.
 MOST_ANSWERS = 8
+#: Stands for the fleet of the account: any other would tell as much of the market.
+FLEET = tuple(
+    Rented(
+        account="",
+        instance_id=0,
+        member=Member(
+            status="running",
+            intended_status="running",
+            since=0.0,
+            label="",
+            gpu_name="RTX 4090",
+            gpus=1,
+            burn=0.0,
+            rental=rental,
+            verified=True,
+            machine_id="",
+            gpu_price=None,
+        ),
+    )
+    for rental in ("on_demand", "interruptible", "reserved")
+)
 #: Why a run failed where nothing else would be answered either.
 UNREACHABLE: frozenset[Reason] = frozenset({"auth", "network", "timeout"})
 
@@ -104,6 +126,7 @@ class Interview:
             clock=self._options.clock,
             wall_clock=self._options.wall_clock,
             report=self._report,
+            fleet=lambda: FLEET,
         )
         used = False
         try:

@@ -10,6 +10,7 @@ import stat
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from exporter.polling.job import Job
     from exporter.polling.loop import Loop
 
+_log = logging.getLogger(__name__)
+
 FAILED = 1
 #: Begins a terminal's line anew.
 CLEAR = "\r\x1b[K"
@@ -43,8 +46,43 @@ CLEAR = "\r\x1b[K"
 NEW_FILE = 0o644
 
 
-def run_once(loaded: Loaded, output: Path | None, *, signals: Signals, environ: Mapping[str, str]) -> int:
-    """Collect once, write what was found to `output` or standard output, and return the exit code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where what was found is written.
+
+    Attributes:
+        metrics: a file, or None.
+        targets: a file for file_sd, or None. With neither, the metrics go to standard output.
+
+    """
+
+    metrics: Path | None = None
+    targets: Path | None = None
+
+    def put(self, once: Once) -> None:
+        """Write all that is wanted.
+
+        Raises:
+            OSError: something can't be written; `strerror` names it.
+
+        """
+        if self.metrics is None and self.targets is None:
+            _put("standard output", partial(streams.put_on_standard_output, once.text()))
+        if self.metrics is not None:
+            _put(self.metrics, partial(write, self.metrics, once.text()))
+        if self.targets is not None and (found := once.targets()) is not None:
+            _put(self.targets, partial(write, self.targets, found))
+
+
+def _put(name: Path | str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except OSError as error:
+        raise OSError(error.errno, f"{name}: can't be written: {error.strerror}") from error
+
+
+def run_once(loaded: Loaded, outputs: Outputs, *, signals: Signals, environ: Mapping[str, str]) -> int:
+    """Collect once, write what was found to `outputs`, and return the exit code."""
     progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
     redact = Redactor()
     set_up_logs(loaded, redact, progress)
@@ -56,17 +94,14 @@ def run_once(loaded: Loaded, output: Path | None, *, signals: Signals, environ: 
     progress.clear()
     try:
         with signals.raising():
-            if output is not None:
-                write(output, once.text())
-            else:
-                streams.put_on_standard_output(once.text())
+            outputs.put(once)
     except Interrupted:
         once.stop()
         logging.disable()  # a run may end meanwhile, and what it says is of no use any more
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except OSError as error:
-        sys.stderr.write(f"{output or 'standard output'}: can't be written: {error.strerror}\n")
+        sys.stderr.write(f"{error.strerror}\n")
         return FAILED
     return 0 if once.succeeded() else FAILED
 
@@ -118,6 +153,17 @@ class Once:
         """Return what was found, in the text format; without process_*: node_exporter has its own."""
         body = self._poller.exposition.body(openmetrics=False, gzip=False, process=False)
         return b"".join(body.pieces)
+
+    def targets(self) -> bytes | None:
+        """Return the targets for file_sd; None unless the instances of every account were read."""
+        found = self._poller.targets
+        if found is None:
+            return None
+        if missing := found.unread():
+            fields = {"accounts": ", ".join(missing)}
+            _log.warning("the targets are not written: instances could not be read", extra={"fields": fields})
+            return None
+        return found.json()
 
     def _run(self, loop: Loop) -> None:
         try:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
 from exporter.commands import process, streams
+from exporter.commands.config_watch import PERIOD, ConfigWatch
+from exporter.commands.reload import ReloadReport
 from exporter.commands.signals import RELOAD_SIGNAL
 from exporter.commands.systemd import Notifier
 from exporter.config.mistakes import ConfigError
@@ -25,9 +27,11 @@ from exporter.web.users import PasswordChecks
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.polling.loop import Loop
 
@@ -69,6 +73,11 @@ class Service:
         return self.poller.exposition
 
     @property
+    def targets(self) -> Targets | None:
+        """What discovery answers; None where it is off."""
+        return self.poller.targets
+
+    @property
     def loops(self) -> Sequence[Loop]:
         """What runs at present."""
         return self.poller.loops
@@ -94,17 +103,28 @@ def set_up_logs(loaded: Loaded, redact: logs.Redactor, stream: logs.Sink) -> Non
     logs.set_up(loaded.config.log.level, loaded.config.log.format, redact, stream)
     for note in loaded.notes:
         _log.warning(note)
+    for line in loaded.without_key:
+        _log.error("an account has no key and is not polled", extra={"fields": {"error": line}})
 
 
 def serve(
     loaded: Loaded,
     read: Callable[[], Loaded],
     *,
+    config_file: Path | None,
     signals: Signals,
     environ: Mapping[str, str],
     intervals: Mapping[str, float],
 ) -> int:
-    """Serve until one of `signals` comes, and return the exit code; other arguments as of `Service`.
+    """Serve until a signal ends it, and return the exit code.
+
+    Args:
+        loaded: the configuration to begin with.
+        read: reads the configuration again, from where `loaded` came from.
+        config_file: is watched, and read again when it changes; None where there is none.
+        signals: end the service, or have the configuration read again.
+        environ: the environment.
+        intervals: seconds between runs, by collector, instead of the configured ones.
 
     Raises:
         ConfigError: the web configuration went bad after `loaded` was read.
@@ -122,6 +142,8 @@ def serve(
         sys.stderr.write(f"can't listen on {web.listen_address}: {reason}\n")
         return CANNOT_SERVE
     revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
+    watch = ConfigWatch(config_file)
+    read = _noting(watch, read)
     service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
     numbers = service.poller.self_metrics
     handshakes = Handshakes(numbers.tls_handshake_failed)
@@ -145,7 +167,8 @@ def serve(
     notifier = Notifier(environ)
     notifier.keep_alive(lambda: not any(loop.trouble() for loop in service.loops))
     notifier.ready(f"serving on {url}")
-    event = _until_stopped(signals, Reloads(service, notifier, url))
+    report = ReloadReport(environ)
+    event = _until_stopped(signals, Reloads(service, watch, notifier, report, url))
     signals.ignore()
     notifier.stopping()
     service.poller.stop()
@@ -158,12 +181,27 @@ def serve(
     return 0
 
 
-class Reloads:
-    """Reads the configuration again, in a thread of its own: a file may hang, and a signal to stop come."""
+def _noting(watch: ConfigWatch, read: Callable[[], Loaded]) -> Callable[[], Loaded]:
+    def noted() -> Loaded:
+        watch.note()
+        return read()
 
-    def __init__(self, service: Service, notifier: Notifier, url: str) -> None:
+    return noted
+
+
+class Reloads:
+    """Reads the configuration again when that is asked for, and when its file has changed.
+
+    It does so in a thread of its own: a file may hang, and a signal to stop come.
+    """
+
+    def __init__(
+        self, service: Service, watch: ConfigWatch, notifier: Notifier, report: ReloadReport, url: str
+    ) -> None:
         self._service = service
+        self._watch = watch
         self._notifier = notifier
+        self._report = report
         self._url = url
         self._wanted = threading.Event()
         threading.Thread(target=self._run, name="reload", daemon=True).start()
@@ -173,11 +211,12 @@ class Reloads:
         self._wanted.set()
 
     def _run(self) -> None:
-        while self._wanted.wait():
-            self._wanted.clear()
-            self._notifier.reloading()
-            self._service.reload()
-            self._notifier.ready(f"serving on {self._url}")
+        while True:
+            if self._wanted.wait(PERIOD) or self._watch.changed():
+                self._wanted.clear()
+                self._notifier.reloading()
+                self._report.write(self._service.reload())
+                self._notifier.ready(f"serving on {self._url}")
 
 
 def _until_stopped(signals: Signals, reloads: Reloads) -> signal.Signals | None:

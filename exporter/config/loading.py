@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,14 @@ FLAGS = {
 }
 #: Columns whose values the API writes with blanks, and the vendor's client with underscores.
 SPELT_WITH_BLANKS = frozenset({"gpu_name", "cpu_name"})
+#: What an account has beside its key.
+NO_KEYS = frozenset({("name",), ("select_filters",), ("budget",), ("label_budgets",)})
 #: The account that the environment or the vendor's key file gives.
 DEFAULT_ACCOUNT = "default"
 
 
 def _may_be_a_key(location: Location) -> bool:
-    return location[:1] == ("accounts",) and location[2:3] not in {("name",), ("select_filters",)}
+    return location[:1] == ("accounts",) and location[2:3] not in NO_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,19 @@ ONLY_SHARD = Shard()
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
-    """An account: its label, its key, and which of its instances are asked for."""
+    """An account: its label, its key, which of its instances are asked for, and what a month may cost.
+
+    Attributes:
+        budget: dollars a month, or None.
+        label_budgets: dollars a month by user label.
+
+    """
 
     name: str
     key: Key
     select_filters: Mapping[str, Any]
+    budget: float | None = None
+    label_budgets: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +79,17 @@ class Loaded:
 
     Attributes:
         config: with all defaults filled in.
-        accounts: with keys that could be read.
+        accounts: all that are ours.
         notes: what an operator should be told, a sentence each.
+        without_key: a line for each account whose key can't be read now, where others have one. It fails
+            alone until its key is there.
 
     """
 
     config: Config
     accounts: tuple[AccountKey, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    without_key: tuple[str, ...] = ()
 
 
 def load(
@@ -104,9 +117,9 @@ def load(
         ignored = [name for name in ("VAST_API_KEY", "VAST_API_KEY_FILE") if environ.get(name)]
         notes = [f"{name} is ignored: the accounts of {path} are used" for name in ignored]
         notes += _odd_filters(config.accounts, path, shard)
-        return Loaded(config, _accounts(config.accounts, path, environ, shard), tuple(notes))
-    accounts = (_default_account(path, environ),) if shard.holds(DEFAULT_ACCOUNT) else ()
-    return Loaded(config, accounts, ())
+        accounts, without_key = _accounts(config.accounts, path, environ, shard)
+        return Loaded(config, accounts, tuple(notes), without_key)
+    return Loaded(config, (_default_account(path, environ),) if shard.holds(DEFAULT_ACCOUNT) else ())
 
 
 def load_config(
@@ -145,26 +158,32 @@ def _put(settings: dict[str, Any], key: str, value: str) -> None:
 
 def _accounts(
     accounts: Iterable[Account], source: Path | None, environ: Mapping[str, str], shard: Shard
-) -> tuple[AccountKey, ...]:
+) -> tuple[tuple[AccountKey, ...], tuple[str, ...]]:
+    """Return the accounts that are ours, and a line for each whose key is elsewhere and not there now.
+
+    Raises:
+        ConfigError: none of them has a key, or one that stands in the configuration can't be one.
+
+    """
     found: list[AccountKey] = []
-    mistakes: list[str] = []
+    lines: list[str] = []
+    are_mistakes = False
     folder = source.parent if source is not None else Path()
     for index, account in enumerate(accounts):
         if not shard.holds(account.name):
             continue
         field, key = _key(account, folder, environ)
-        if key is None:
-            missing = f"the environment variable {account.api_key_env} is not set or empty"
-            mistakes.append(f"{source}: accounts[{index}].{field}: {missing}")
-            continue
+        found.append(
+            AccountKey(account.name, key, account.select_filters, account.budget, account.label_budgets)
+        )
         try:
             key.read()
-            found.append(AccountKey(account.name, key, account.select_filters))
         except AuthError as error:
-            mistakes.append(f"{source}: accounts[{index}].{field}: {error}")
-    if mistakes:
-        raise ConfigError(mistakes)
-    return tuple(found)
+            lines.append(f"{source}: accounts[{index}].{field}: {error}")
+            are_mistakes |= account.api_key is not None
+    if are_mistakes or (found and len(lines) == len(found)):
+        raise ConfigError(lines)
+    return tuple(found), tuple(lines)
 
 
 def _odd_filters(accounts: Iterable[Account], source: Path | None, shard: Shard) -> Iterator[str]:
@@ -180,14 +199,14 @@ def _odd_filters(accounts: Iterable[Account], source: Path | None, shard: Shard)
                         yield f"{place}: nothing is called that, the API writes {value.replace('_', ' ')!r}"
 
 
-def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key | None]:
-    """Return the field that names the key, and the key; None for a variable that is not set or empty."""
+def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key]:
+    """Return the field that says where an account's key is, and the key."""
     if account.api_key is not None:
         return "api_key", Key(value=account.api_key.get_secret_value())
     if account.api_key_file is not None:
         return "api_key_file", Key(path=folder / account.api_key_file)
-    value = environ.get(account.api_key_env or "")
-    return "api_key_env", Key(value=value) if value else None
+    variable = account.api_key_env or ""
+    return "api_key_env", Key(value=environ.get(variable, ""), origin=f"the environment variable {variable}")
 
 
 def _default_account(path: Path | None, environ: Mapping[str, str]) -> AccountKey:

@@ -93,6 +93,8 @@ class Mistakes:
             return message  # a check of several keys together says itself what was given
         if kind == "model_type":
             message = f"keys and values: {', '.join(self.keys_at(location))}"
+        if kind == "tuple_type" and not self.keys_at(location):
+            message = "a list"
         given = "" if self._secret(location) else _given(detail["input"])
         return f"{given}expected {message[:1].lower()}{message[1:]}"
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: The port of ours; the range registered for exporters is full.
 PORT = 10622
 #: Paths that the web side has for itself.
-RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/readyz")
+RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/readyz", "/sd/instances")
 
 #: What the API can compare with in select_filters.
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
@@ -40,6 +40,11 @@ OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
 LONGEST_DURATION = 365 * 86400.0
 #: Whole numbers in select_filters; JSON readers differ on larger ones.
 LARGEST_NUMBER = 2**53
+
+#: Dollars a month that no budget exceeds.
+MOST_DOLLARS = 1_000_000_000
+#: Bytes of a user label in UTF-8: where metrics cut it (`exporter.metrics.values.LONGEST_TEXT`).
+LONGEST_LABEL = 500
 
 _NAME = "[A-Za-z0-9_-]{1,63}"
 _ADDRESS = re.compile(
@@ -116,6 +121,19 @@ def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str)
 
 
+def _dollars(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_DOLLARS:
+        raise ValueError(f"dollars, above 0 and up to {MOST_DOLLARS:,}")
+    return float(value)
+
+
+def _labels(value: dict[str, float]) -> dict[str, float]:
+    for label in value:
+        if len(label.encode(errors="replace")) > LONGEST_LABEL:
+            raise ValueError(f"labels of at most {LONGEST_LABEL} bytes, as metrics have them")
+    return value
+
+
 def _file_path(value: object) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise ValueError("the path of a file")
@@ -126,6 +144,15 @@ def _variable(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", value):
         raise ValueError("the name of an environment variable, such as RESEARCH_KEY")
     return value
+
+
+def _container_port(value: object) -> int:
+    number = value.removesuffix("/tcp") if isinstance(value, str) else value
+    if isinstance(number, str) and re.fullmatch("[0-9]{1,5}", number):
+        number = int(number)
+    if type(number) is not int or not 1 <= number <= 65535:  # noqa: PLR2004
+        raise ValueError("a TCP port such as 8000/tcp or 8000")
+    return number
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -166,7 +193,16 @@ Timeout = Annotated[Duration, AfterValidator(_above_zero)]
 Url = Annotated[str, AfterValidator(_url), _written("^https?://")]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
+Dollars = Annotated[
+    float, BeforeValidator(_dollars), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})
+]
+LabelDollars = Annotated[dict[str, Dollars], AfterValidator(_labels)]
 FilePath = Annotated[Path, Field(strict=False), BeforeValidator(_file_path)]
+ContainerPort = Annotated[
+    int,
+    BeforeValidator(_container_port),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": "^[0-9]{1,5}(/tcp)?$"}),
+]
 Variable = Annotated[str, AfterValidator(_variable)]
 
 
@@ -220,6 +256,17 @@ class Account(Model):
         description="which instances, as the API filters them: column, operator (eq neq gt gte lt lte in"
         " notin), value",
         examples=[{"gpu_name": {"in": ["RTX 4090"]}}],
+    )
+    budget: Dollars | None = Field(
+        None,
+        description="dollars a month that the account may cost; only shown, nothing is stopped",
+        examples=[2000],
+    )
+    label_budgets: LabelDollars = Field(
+        default_factory=dict,
+        description="dollars a month that the instances of a user label may cost, by label; the empty one"
+        " is for those without",
+        examples=[{"train": 500}],
     )
 
     @model_validator(mode="after")
@@ -334,6 +381,29 @@ class Limits(Model):
         description="user labels of an account that vastai_label_instances tells apart; the smallest beyond"
         " are counted together as _other",
     )
+    market: Annotated[int, Field(ge=1, le=100)] = Field(
+        20,
+        description="combinations of GPU model, number of GPUs and rental type that the collector market asks"
+        " for, those first that burn the most; each is a search in every run",
+    )
+
+
+class Discovery(Model):
+    """Targets at `/sd/instances`: addresses of running instances, asked for only while this is on."""
+
+    enabled: bool = Field(default=False, description="whether it is there")
+    ports: tuple[ContainerPort, ...] = Field(
+        (),
+        strict=False,
+        description="ports inside of the containers that become targets; none: all that are exposed",
+        examples=[["8000/tcp"]],
+    )
+    labels: tuple[str, ...] = Field(
+        (),
+        strict=False,
+        description='your labels of the instances that become targets, "" for those without; none: all',
+        examples=[["serving"]],
+    )
 
 
 class Web(Model):
@@ -369,6 +439,7 @@ class Config(Model):
         description="none: the key of VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file is used",
     )
     collectors: Collectors
+    discovery: Discovery = Field(default_factory=Discovery)
     limits: Limits = Field(default_factory=Limits)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)

@@ -15,11 +15,13 @@ import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from isal import isal_zlib
 
+from exporter.exposition.overview import Overview, overviews
 from exporter.metrics import lines
 
 if TYPE_CHECKING:
@@ -157,6 +159,7 @@ class Exposition:
         clock: monotonic seconds.
         most_labels: user labels that have a series of their own, for each account.
         metrics: the table, but for the exporter's own.
+        constant: lines that no collector makes, by metric.
 
     """
 
@@ -168,12 +171,14 @@ class Exposition:
         clock: Callable[[], float],
         most_labels: int,
         metrics: Sequence[Metric],
+        constant: Mapping[str, bytes] = MappingProxyType({}),
     ) -> None:
         self._sources = sources
         self._self_metrics = self_metrics
         self._clock = clock
         self._most_labels = most_labels
         self._metrics = metrics
+        self._constant = constant
         self._lock = threading.Lock()
         self._rendering = Rendering((), {}, (), float("-inf"))
 
@@ -191,6 +196,10 @@ class Exposition:
             return rendering.gzip(tail, openmetrics=openmetrics)
         return rendering.plain(tail, openmetrics=openmetrics)
 
+    def overviews(self) -> tuple[Overview, ...]:
+        """Return what each account is doing, at a glance."""
+        return tuple(overviews(self._sources(), self._clock()))
+
     def _is_current(self, sources: Sequence[Source]) -> bool:
         rendering = self._rendering
         return (
@@ -203,7 +212,7 @@ class Exposition:
         now = self._clock()
         snapshots = tuple(source.store.snapshot for source in sources)
         until = float("inf")
-        chunks: defaultdict[str, list[bytes]] = defaultdict(list)
+        chunks = defaultdict(list, {name: [chunk] for name, chunk in self._constant.items()})
         for source, snapshot in zip(sources, snapshots, strict=True):
             fresh = snapshot.fresh(now, source.stale_after)
             if not fresh:

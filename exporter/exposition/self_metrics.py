@@ -56,6 +56,14 @@ LAST_SUCCESS = Metric(
     " in memory and served until the next.",
     labels=_RUN,
 )
+AVAILABLE = Metric(
+    name="vastai_collector_available",
+    help="1 if the API has what the collector asks for, 0 if it told the last run that it has not, or not for"
+    " this key.",
+    labels=_RUN,
+    notes="of collectors whose endpoint is not documented for every key: it is no failure, and the run counts"
+    " as a success that found nothing",
+)
 DURATION = Metric(
     name="vastai_collector_duration_seconds",
     help="How long the last successful run of the collector took.",
@@ -160,6 +168,7 @@ RELOAD_TIMESTAMP = Metric(
 SELF_METRICS = (
     SUCCESS,
     LAST_SUCCESS,
+    AVAILABLE,
     DURATION,
     PAGES,
     OBJECTS,
@@ -198,6 +207,7 @@ class Runs:
         failing: failed runs in a row.
         refused: whether the last run failed because the key was not accepted.
         error: why the last run failed, in words; "" if it did not.
+        absence: what the API said, in words, if it does not have what was asked for; "" otherwise.
 
     """
 
@@ -214,6 +224,7 @@ class Runs:
     failing: int = 0
     refused: bool = False
     error: str = ""
+    absence: str = ""
 
     @property
     def ended(self) -> bool:
@@ -228,13 +239,20 @@ class Runs:
     def succeeded(self, *, at: float, duration: float, pages: int, objects: int) -> None:
         """Note a successful run that ended at `at` (monotonic)."""
         self.success, self.error, self.failing, self.refused = True, "", 0, False
+        self.absence = ""
         self.succeeded_at, self.duration, self.pages, self.objects = at, duration, pages, objects
         self.overruns += duration > self.interval
         self.ended_runs += 1
 
+    def told_of_absence(self, *, at: float, duration: float, absence: str) -> None:
+        """Note a run that ended at `at` (monotonic) with the API having nothing of the kind."""
+        self.succeeded(at=at, duration=duration, pages=0, objects=0)
+        self.absence = absence
+
     def failed(self, reason: Reason, error: str) -> None:
         """Note a failed run."""
         self.success, self.error, self.refused = False, error, reason == "auth"
+        self.absence = ""
         self.failing += 1
         self.failures[reason] += 1
         self.ended_runs += 1
@@ -280,10 +298,16 @@ class _Series:
         self, account: str, collector: Collector, interval: float, wall: Callable[[float], float]
     ) -> None:
         self.labels = lines.labels(_RUN, (account, collector.name))
+        self.undocumented = collector.undocumented
         self.runs = Runs(interval=interval, wall=wall)
         self.failures = _Counts(FAILURES, self.labels, REASONS, self.runs.failures)
-        self.unreadable = _Counts(UNREADABLE, self.labels, collector.fields, Counter())
         self.out_of_range = _Counts(OUT_OF_RANGE, self.labels, collector.ranged_fields, Counter())
+        self._unreadable: Counter[str] = Counter()
+        self.asks_for(collector)
+
+    def asks_for(self, collector: Collector) -> None:
+        """Have a series for each field of a collector, beside those that have counted something."""
+        self.unreadable = _Counts(UNREADABLE, self.labels, collector.fields, self._unreadable)
 
 
 class SelfMetrics:
@@ -334,6 +358,11 @@ class SelfMetrics:
                 self._requests[account, endpoint.path, "200"] += 0
                 self._durations.setdefault(endpoint.path, _Histogram())
         return series.runs
+
+    def update(self, account: str, collector: Collector) -> None:
+        """Go on with a collector that asks for other fields than before; what was counted stays."""
+        with self._lock:
+            self._series[account, collector.name].asks_for(collector)
 
     def remove(self, account: str, collector: Collector) -> None:
         """End the series of one collector of one account."""
@@ -411,6 +440,8 @@ class SelfMetrics:
 
         put(SUCCESS, every, lambda runs: int(runs.success))
         put(LAST_SUCCESS, every, lambda runs: runs.last_success)
+        undocumented = [series for series in every if series.undocumented and series.runs.ended]
+        put(AVAILABLE, undocumented, lambda runs: int(not runs.absence))
         put(DURATION, succeeded, lambda runs: runs.duration)
         put(PAGES, succeeded, lambda runs: runs.pages)
         put(OBJECTS, succeeded, lambda runs: runs.objects)

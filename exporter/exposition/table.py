@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
+from exporter.exposition.budgets import BUDGETS
 from exporter.exposition.self_metrics import SELF_METRICS
 
 if TYPE_CHECKING:
@@ -12,5 +13,6 @@ if TYPE_CHECKING:
 
 METRICS: tuple[Metric, ...] = (
     *(metric for collector in COLLECTORS for metric in collector.metrics),
+    *BUDGETS,
     *SELF_METRICS,
 )

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import inf
-from typing import TYPE_CHECKING, Any
+from math import inf, nextafter
+from typing import TYPE_CHECKING
 
-from exporter.metrics.values import Number, UnreadableError, flag, inner_number, number, text
+from exporter.metrics.values import LARGEST, SHORT, Number, UnreadableError, flag, inner_number, number, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
+#: What lies between it and its negative is a number by itself, without a second look.
+PLAIN = nextafter(LARGEST, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Sentinel:
-    """Values by which the API says that it does not know: in words for the docs, and as a test."""
+    """Values by which the API says that it does not know: all below `known_from`."""
 
     words: str
-    matches: Callable[[Number], bool]
+    known_from: float
 
 
-NEGATIVE = Sentinel("negative is unknown", lambda value: value < 0)
-NOT_POSITIVE = Sentinel("0 and below is unknown", lambda value: value <= 0)
+NEGATIVE = Sentinel("negative is unknown", 0.0)
+NOT_POSITIVE = Sentinel("0 and below is unknown", nextafter(0.0, inf))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +57,27 @@ class NumberField:
         """Whether some of what can be read can't be true."""
         return (self.least, self.most) != (-inf, inf)
 
-    def admits(self, value: Number, problems: Problems) -> bool:
-        """Return whether a value that was read says anything; one that can't be true is counted."""
-        if self.unknown is not None and self.unknown.matches(value):
-            return False
+    @property
+    def plain(self) -> tuple[float, float]:
+        """The range in which a number of the JSON is the value as it stands; (inf, -inf) where none is."""
+        if self.read is not number:
+            return inf, -inf
+        known_from = -inf if self.unknown is None else self.unknown.known_from
+        return max(self.least, known_from, -PLAIN), min(self.most, PLAIN)
+
+    def value(self, sent: object, problems: Problems) -> Number | None:
+        """Return the number that the API sent, or None where it is of no use: that is counted."""
+        try:
+            value = self.read(sent)
+        except UnreadableError:
+            problems.unreadable[self.name] += 1
+            return None
+        if value is None or (self.unknown is not None and value < self.unknown.known_from):
+            return None
         if self.least <= value <= self.most:
-            return True
+            return value
         problems.out_of_range[self.name] += 1
-        return False
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +86,14 @@ class TextField:
 
     name: str
     read: Callable[[object], str | None] = text
+
+    def value(self, sent: object, problems: Problems) -> str | None:
+        """Return the text that the API sent, or None where it is of no use: what can't be read is counted."""
+        try:
+            return self.read(sent)
+        except UnreadableError:
+            problems.unreadable[self.name] += 1
+            return None
 
 
 Field = NumberField | TextField
@@ -143,41 +168,30 @@ class Fields:
         self.names = tuple(found)
         numbers = [each for each in found.values() if isinstance(each, NumberField)]
         self.ranged = tuple(each.name for each in numbers if each.has_range)
-        self._numbers = tuple(
-            (each.name, each.read, each if each.unknown is not None or each.has_range else None)
-            for each in numbers
-        )
-        self._texts = tuple(
-            (each.name, each.read, None) for each in found.values() if isinstance(each, TextField)
-        )
+        self._numbers = tuple((each.name, *each.plain, each) for each in numbers)
+        texts = [each for each in found.values() if isinstance(each, TextField)]
+        self._texts = tuple((each.name, SHORT if each.read is text else -1, each) for each in texts)
 
     def read(self, row: Mapping[str, object], problems: Problems) -> Record:
         """Return what `row` says; what is no use is counted in `problems`."""
-        return Record(_read(row, self._numbers, problems), _read(row, self._texts, problems))
+        return Record(self._read_numbers(row, problems), self._read_texts(row, problems))
 
+    def _read_numbers(self, row: Mapping[str, object], problems: Problems) -> dict[str, Number]:
+        found: dict[str, Number] = {}
+        for name, low, high, each in self._numbers:  # for every value of every row: nearly all are plain
+            sent = row.get(name)
+            if (type(sent) is float or type(sent) is int) and low <= sent <= high:
+                found[name] = sent
+            elif sent is not None and (value := each.value(sent, problems)) is not None:
+                found[name] = value
+        return found
 
-def _read(
-    row: Mapping[str, object],
-    fields: Iterable[tuple[str, Callable[[object], Any], NumberField | None]],
-    problems: Problems,
-) -> dict[str, Any]:
-    """Return what can be read and says anything, by name; this runs for every value of every row.
-
-    Args:
-        row: of the API.
-        fields: the name of each, how it is read, and the field itself where its values need a second look.
-        problems: where the rest is counted.
-
-    """
-    found: dict[str, Any] = {}
-    for name, read, checked in fields:
-        if (sent := row.get(name)) is None:
-            continue
-        try:
-            value = read(sent)
-        except UnreadableError:
-            problems.unreadable[name] += 1
-            continue
-        if value is not None and (checked is None or checked.admits(value, problems)):
-            found[name] = value
-    return found
+    def _read_texts(self, row: Mapping[str, object], problems: Problems) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, short, each in self._texts:
+            sent = row.get(name)
+            if type(sent) is str and len(sent) <= short and sent.isascii():
+                found[name] = sent
+            elif sent is not None and (value := each.value(sent, problems)) is not None:
+                found[name] = value
+        return found

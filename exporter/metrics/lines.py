@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from exporter.metrics.snapshot import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from exporter.metrics.rows import Metric, R, Row
     from exporter.metrics.values import Number
@@ -51,44 +51,53 @@ def of_objects(rows: Sequence[Row[R]], objects: Sequence[tuple[str, R]]) -> Line
     text: dict[str, bytes] = {}
     counts: dict[str, bytes] = {}
     patterns: dict[bytes, bytes] = {}  # most metrics are absent for the same objects
+    records = [record for _, record in objects]
+    plain = [f"{ids}}} " for ids, _ in objects]
     for row in rows:
-        name, value_of = row.name, row.value
-        values = [value_of(record) for _, record in objects]
-        if None in values:
+        values = list(map(row.value, records))
+        closed = plain if row.label_values is None else _extended(row, row.label_values, objects)
+        head = f"{row.name}{{"
+        lines = [f"{head}{ids}{v!r}\n" for ids, v in zip(closed, values, strict=True) if v is not None]
+        if not lines:
+            continue
+        text[row.name] = encode("".join(lines))
+        if len(lines) < len(objects):
             pattern = bytes([value is not None for value in values])
-            counts[name] = patterns.setdefault(pattern, pattern)
-        if row.label_values is None:
-            lines = [
-                f"{name}{{{ids}}} {v!r}\n"
-                for (ids, _), v in zip(objects, values, strict=True)
-                if v is not None
-            ]
-        else:
-            lines = [
-                f"{name}{{{ids},{_further(row, record)}}} {v!r}\n"
-                for (ids, record), v in zip(objects, values, strict=True)
-                if v is not None
-            ]
-        if lines:
-            text[name] = encode("".join(lines))
-        else:
-            counts.pop(name, None)
+            counts[row.name] = patterns.setdefault(pattern, pattern)
     return Lines(text=text, counts=counts)
+
+
+def _extended(
+    row: Row[R], label_values: Callable[[R], tuple[str, ...]], objects: Sequence[tuple[str, R]]
+) -> list[str]:
+    """Return the labels of each object up to the value, with those of `row` behind the object's own."""
+    further = [label_values(record) for _, record in objects]
+    names = row.labels[-len(further[0]) :] if further else ()
+    template = "".join([f',{name}="%s"' for name in names])
+    return [
+        f"{ids}{template % _escaped(values)}}} " for (ids, _), values in zip(objects, further, strict=True)
+    ]
+
+
+def _escaped(values: tuple[str, ...]) -> tuple[str, ...]:
+    together = "".join(values)
+    if "\\" in together or '"' in together or "\n" in together:
+        return tuple(map(escape, values))
+    return values
 
 
 def of_samples(metric: Metric, account: str, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
     """Return the lines of a metric of an account; a sample is its further labels' values, and its own."""
+    return of_labelled(metric, (((account, *values), value) for values, value in samples))
+
+
+def of_labelled(metric: Metric, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
+    """Return the lines of a metric; a sample is the values of all its labels, and its own."""
     return encode(
         "".join(
-            sample(metric.name, labels(metric.labels, (account, *values)), value)
-            for values, value in sorted(samples)
+            sample(metric.name, labels(metric.labels, values), value) for values, value in sorted(samples)
         )
     )
-
-
-def _further(row: Row[R], record: R) -> str:
-    values = row.label_values(record) if row.label_values is not None else ()
-    return labels(row.labels[-len(values) :], values)
 
 
 def encode(text: str) -> bytes:

@@ -115,6 +115,8 @@ def scaled(
 ) -> Callable[[R], Number | None]:
     """Return a function that takes the number in `field` of a record, times `scale`, where `when` holds."""
     name, times, over = field.name, scale.numerator, scale.denominator
+    if when is None and scale == 1:
+        return lambda record: record.numbers.get(name)
 
     def value(record: R) -> Number | None:
         number = record.numbers.get(name)

@@ -19,6 +19,8 @@ LARGEST = 1e100
 #: Bytes of a text in UTF-8: so Prometheus counts for `label_value_length_limit`, beyond which one value would
 #: cost the whole scrape.
 LONGEST_TEXT = 500
+#: Characters that fit whatever they are: none has more than 4 bytes.
+SHORT = LONGEST_TEXT // 4
 #: Stands at the end of a text that was longer.
 CUT = "\N{HORIZONTAL ELLIPSIS}"
 #: Half a surrogate pair: JSON may hold it, UTF-8 may not.
@@ -58,7 +60,7 @@ def text(value: object) -> str:
         # Here and not where it is written: two texts that are written alike have to be counted as one.
         if not value.isascii():
             value = _SURROGATE.sub("\ufffd", value)
-        return _cut(value) if len(value) > LONGEST_TEXT // 4 else value  # no character has more than 4 bytes
+        return _cut(value) if len(value) > SHORT else value
     read = number(value)
     return str(int(read)) if read == int(read) else repr(read)
 

@@ -45,9 +45,14 @@ class Job:
         return self.account, self.collector.name
 
     def asks_the_same(self, other: Job) -> bool:
-        """Return whether `other` differs at most in when it asks, so that what is known stays true."""
+        """Return whether `other` differs at most in when it asks, and in whether it asks for addresses too.
+
+        So what is known stays true.
+        """
         times = {"interval": self.settings.interval, "stale_after": self.settings.stale_after}
-        return replace(other, settings=other.settings.model_copy(update=times)) == self
+        same_name = other.collector.name == self.collector.name
+        other = replace(other, settings=other.settings.model_copy(update=times), collector=self.collector)
+        return same_name and other == self
 
 
 def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str, float]) -> tuple[Job, ...]:
@@ -60,6 +65,8 @@ def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str
 
     """
     found: list[Job] = []
+    if loaded.config.discovery.enabled:
+        collectors = [each.addressed or each for each in collectors]
     enabled = [(each, loaded.config.collectors.named(each.name)) for each in collectors]
     enabled = [(each, settings) for each, settings in enabled if settings.enabled]
 

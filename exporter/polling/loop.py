@@ -16,10 +16,11 @@ from exporter.vast.errors import ApiError, AuthError, Reason, Stopped
 from exporter.vast.keys import KeyWatch, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from exporter.collectors.base import Progress
+    from exporter.collectors.fleet import Rented
     from exporter.exposition.self_metrics import Runs, SelfMetrics
     from exporter.logs import Redactor
     from exporter.polling.job import Job
@@ -53,6 +54,7 @@ class Context:
         event: makes what a run waits on until it is stopped.
         exposed: key files that were warned of because others can read them.
         set_by: seconds by which the wall clock was set since the start.
+        fleet: the instances of all accounts, waited for with the given function.
 
     """
 
@@ -64,6 +66,7 @@ class Context:
     event: Callable[[], threading.Event] = threading.Event
     exposed: set[Path] = field(default_factory=set)
     set_by: Callable[[], float] = lambda: 0.0
+    fleet: Callable[[Callable[[float], None]], Iterable[Rented]] = lambda _wait: ()
 
 
 class Loop:
@@ -75,6 +78,7 @@ class Loop:
         runs: how it is doing.
         store: what it has found.
         due: when `step` has something to do next, in monotonic seconds.
+        asks_since: since when it asks for what it asks for now, in monotonic seconds.
 
     """
 
@@ -91,7 +95,7 @@ class Loop:
         self._last_start: float | None = None
         self._matches = True
         self._watch: KeyWatch | None = None  # while runs fail
-        self._next_run = self.due = self._clock()
+        self._next_run = self.due = self.asks_since = self._clock()
         self._queued = self._running = False
         self._sign_until = 0.0
         self._alive(0)
@@ -118,6 +122,9 @@ class Loop:
             self.context.limits,
         ):
             return False
+        if job.collector != self.job.collector:
+            self.asks_since = self._clock()
+            context.self_metrics.update(job.account, job.collector)
         self.job, self.context = job, context
         self.runs.interval = job.settings.interval
         self._client.options = context.options
@@ -186,6 +193,9 @@ class Loop:
             for last in self.job.collector.collect(self._run()):
                 self.context.progress(self.job, last)
         except ApiError as error:
+            if error.absent and self.job.collector.undocumented:
+                self._told_of_absence(started, self._words(error))
+                return True
             self._failed(started, last, error.reason, self._words(error))
             return False
         except Stopped:
@@ -234,6 +244,7 @@ class Loop:
             clock=self._clock,
             wall_clock=self.context.options.wall_clock,
             set_by=self.context.set_by,
+            fleet=lambda: self.context.fleet(self._wait),
             report=lambda problems: self.context.self_metrics.problems(*self.job.id, problems),
         )
 
@@ -265,6 +276,15 @@ class Loop:
                 "the run took longer than its interval, the next follows at once", extra={"fields": fields}
             )
 
+    def _told_of_absence(self, started: float, error: str) -> None:
+        """Note that the API does not have what was asked for; that is a warning once, while it lasts."""
+        seconds = self._clock() - started
+        error = self.context.redact(error)
+        level = logging.INFO if self.runs.absence else logging.WARNING
+        self.runs.told_of_absence(at=self._clock(), duration=seconds, absence=error)
+        fields = self._outcome("not available", seconds, None) | {"error": error}
+        _log.log(level, "run finished", extra={"fields": fields})
+
     def _tell_of_filters(self, objects: int) -> None:
         """Say once, while it lasts, that nothing is found where something is looked for."""
         matches = objects > 0 or not self.job.filters or not self.job.collector.filtered
@@ -285,10 +305,11 @@ class Loop:
         _log.warning("run failed", extra={"fields": fields})
 
     def _words(self, error: ApiError) -> str:
+        if not isinstance(error, AuthError) or not error.permission:
+            return str(error)
         permission = self.job.collector.permission
-        if isinstance(error, AuthError) and error.permission and permission:
-            return f"{error}: the key may lack the permission {permission}"
-        return str(error)
+        lacks = f"the permission {permission}" if permission else "a permission; which one is not documented"
+        return f"{error}: the key may lack {lacks}"
 
     def _fields(self) -> dict[str, object]:
         return {"account": self.job.account, "collector": self.job.collector.name}

@@ -7,10 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter import __version__
-from exporter.collectors import COLLECTORS
+from exporter.collectors import COLLECTORS, instances
 from exporter.config.mistakes import ConfigError
+from exporter.discovery.targets import Fleet, Targets
+from exporter.exposition import budgets
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
+from exporter.polling.fleet import whole_fleet
 from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
@@ -129,9 +132,9 @@ class Poller:
                 loops[job.id].warn_of_exposed_key()
             self._scheduler.add(loops[job.id])
         self._loops = {job.id: loops[job.id] for job in wanted}
-        self._exposed.intersection_update([job.key.path for job in wanted if job.key.path is not None])
         self._loaded = loaded
         self.exposition = self._exposition(loaded)
+        self.targets = self._targets(loaded)
         self.self_metrics.reloaded(at=self._clock())
 
     def _context(self, loaded: Loaded) -> Context:
@@ -156,6 +159,7 @@ class Poller:
             limits=loaded.config.limits,
             exposed=self._exposed,
             set_by=self._wall_clock.set_by,
+            fleet=lambda wait: whole_fleet(lambda: self.loops, self._clock, wait),
         )
 
     def _exposition(self, loaded: Loaded) -> Exposition:
@@ -168,5 +172,29 @@ class Poller:
             self.self_metrics,
             clock=self._clock,
             most_labels=loaded.config.limits.labels,
-            metrics=[metric for collector in self._collectors for metric in collector.metrics],
+            metrics=[
+                *(metric for collector in self._collectors for metric in collector.metrics),
+                *budgets.BUDGETS,
+            ],
+            constant=budgets.chunks(
+                budgets.Budget(account.name, account.budget, account.label_budgets)
+                for account in loaded.accounts
+            ),
         )
+
+    def _targets(self, loaded: Loaded) -> Targets | None:
+        """Return what discovery answers, or None where it is off."""
+        if not loaded.config.discovery.enabled:
+            return None
+        fleets = [
+            Fleet(
+                account=loop.job.account,
+                store=loop.store,
+                stale_after=loop.job.settings.stale_after,
+                asked_since=loop.asks_since,
+                runs=loop.runs,
+            )
+            for loop in self.loops
+            if loop.job.collector.name == instances.COLLECTOR.name
+        ]
+        return Targets(fleets, loaded.config.discovery, clock=self._clock)

@@ -3,6 +3,7 @@
     ApiError
     |-- AuthError          the key is missing, unknown, revoked or may not do this
     |-- RateLimitedError   HTTP 429
+    |   `-- QuotaError     what may be asked in a day is used up
     |-- ClientError        any other HTTP 4xx, a refused page token included
     |-- ServerError        HTTP 5xx
     |-- SlowError          no whole reply in time
@@ -15,6 +16,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import ClassVar, Literal
 
 Reason = Literal[
@@ -28,6 +30,10 @@ Reason = Literal[
     "incomplete",
     "internal",
 ]
+
+
+#: By these the API says that it does not have what was asked for, now or any more.
+_ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
 
 class Stopped(Exception):  # noqa: N818 - a request to end, not an error
@@ -55,6 +61,11 @@ class ApiError(Exception):
         self.status = status
         self.error = error
 
+    @property
+    def absent(self) -> bool:
+        """Whether the API says that it does not have what was asked for, or not for this key."""
+        return False
+
 
 class AuthError(ApiError):
     """The API does not accept the key, and says so; the status may be 401, 403 and (an unknown key) 404.
@@ -72,6 +83,11 @@ class AuthError(ApiError):
     ) -> None:
         super().__init__(message, status=status, error=error)
         self.permission = permission
+
+    @property
+    def absent(self) -> bool:
+        """Whether the key is good, as far as the reply tells, and only this is not for it."""
+        return self.permission
 
 
 class RateLimitedError(ApiError):
@@ -98,6 +114,21 @@ class RateLimitedError(ApiError):
         self.retry_after = retry_after
 
 
+class QuotaError(RateLimitedError):
+    """HTTP 429 because a quota of the day is used up: asking again before its end is in vain.
+
+    Attributes:
+        until: when there is a new one, in epoch seconds.
+
+    """
+
+    passing = False
+
+    def __init__(self, message: str, *, until: float, error: str = "") -> None:
+        super().__init__(message, error=error)
+        self.until = until
+
+
 class ClientError(ApiError):
     """An HTTP 4xx that is neither about the key nor about the pace: asking again mostly changes nothing."""
 
@@ -108,6 +139,11 @@ class ClientError(ApiError):
     ) -> None:
         super().__init__(message, status=status, error=error)
         self.passing = passing
+
+    @property
+    def absent(self) -> bool:
+        """Whether the API does not have what was asked for."""
+        return self.status in _ABSENT
 
 
 class ServerError(ApiError):

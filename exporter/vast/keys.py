@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,13 @@ class Key:
     Attributes:
         path: the file that holds it, or None where the key was given as it is.
         value: the key itself, where there is no file; never part of a representation.
+        origin: what an error calls the place that `value` came from.
 
     """
 
     path: Path | None = None
     value: str = field(default="", repr=False)
+    origin: str = "the API key"
 
     def read(self) -> str:
         """Return the key.
@@ -39,7 +42,9 @@ class Key:
 
         """
         if self.path is None:
-            return _checked(self.value, "the API key")
+            if not self.value:
+                raise AuthError(f"{self.origin} is not set or empty")
+            return _checked(self.value, self.origin)
         try:
             with self.path.open("rb") as file:
                 text = file.read(_LONGEST + 1)
@@ -96,7 +101,7 @@ def reader(key: Key, learn: Callable[[str], None]) -> Callable[[], str]:
 
 
 def _checked(text: str, what: str) -> str:
-    key = text.strip()
+    key = text.strip(string.whitespace)  # of ASCII: Python strips more
     if not key:
         raise AuthError(f"{what} is empty")
     if len(key) > _LONGEST or not _KEY.fullmatch(key):

@@ -10,7 +10,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from exporter.vast.errors import AuthError, BadReplyError, ClientError, RateLimitedError, ServerError
+from exporter.vast.errors import (
+    AuthError,
+    BadReplyError,
+    ClientError,
+    QuotaError,
+    RateLimitedError,
+    ServerError,
+)
 from exporter.vast.failures import plain
 
 if TYPE_CHECKING:
@@ -27,6 +34,10 @@ _OF_THE_KEY = re.compile(
 _GOOD = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
 #: Of the client errors: after these the same request may be made again (RFC 9110).
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_EARLY}
+#: By this word the API says that a quota of the day is used up.
+QUOTA_EXCEEDED = "search_quota_exceeded"
+#: Seconds of a day; quotas begin anew at midnight UTC.
+DAY = 86_400
 _QUERY = re.compile(r"\?\S*=\S*")
 #: Integers with more digits are read as floats: Python refuses thousands of them, and no field has so many.
 _MOST_DIGITS = 100
@@ -128,6 +139,9 @@ class Reply:
         return f" ({text})" if text else ""
 
     def _rate_limited(self, message: str, error: str, now: float) -> RateLimitedError:
+        if error == QUOTA_EXCEEDED:
+            until = _midnight(self.headers.get("X-RateLimit-Reset", ""), now)
+            return QuotaError(f"the quota of the day is used up: {message}", until=until, error=error)
         found = _THRESHOLD.search(self.body[:4096].decode("utf-8", "replace"))
         return RateLimitedError(
             f"too many requests, threshold {found[1]} s: HTTP 429"
@@ -171,6 +185,13 @@ def _json_with_flaws(body: bytes) -> object:
         )
     except (ValueError, RecursionError):
         return None
+
+
+def _midnight(reset: str, now: float) -> float:
+    """Return when a day's quota begins anew (epoch): when a header says so, or else at midnight."""
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", reset.strip(), re.ASCII) and now < float(reset) <= now + DAY:
+        return float(reset)
+    return (now // DAY + 1) * DAY
 
 
 def _retry_after(value: str, now: float) -> float | None:

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from exporter.exposition.body import OPENMETRICS, TEXT
+from exporter.exposition.body import OPENMETRICS, PIECE, TEXT
 from exporter.web.access import LiveAccess
 from exporter.web.auth import AccessMiddleware
 from exporter.web.http_rules import HttpRules, is_cross_site
@@ -19,11 +19,12 @@ from exporter.web.negotiation import wants_gzip, wants_openmetrics
 from exporter.web.users import PasswordChecks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Body, Exposition
     from exporter.polling.loop import Loop
 
@@ -36,6 +37,7 @@ SECURITY_HEADERS = {
 #: For whoever has to know whether the process is well, and has no password.
 HEALTH_PATHS = ("/-/healthy", "/healthz")
 READY_PATHS = ("/-/ready", "/readyz")
+DISCOVERY_PATH = "/sd/instances"
 
 
 class Served(Protocol):
@@ -44,6 +46,10 @@ class Served(Protocol):
     @property
     def exposition(self) -> Exposition:
         """The bytes of /metrics."""
+
+    @property
+    def targets(self) -> Targets | None:
+        """What discovery answers; None where it is off."""
 
     @property
     def loops(self) -> Sequence[Loop]:
@@ -66,7 +72,8 @@ def create_app(
     been_ready = False
 
     async def landing(_: Request) -> Response:
-        html = page(served.loops, telemetry_path=telemetry_path, now=wall_clock())
+        accounts = await run_in_threadpool(served.exposition.overviews)  # adds up every instance
+        html = page(accounts, served.loops, telemetry_path=telemetry_path, now=wall_clock())
         return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def healthy(request: Request) -> Response:
@@ -95,6 +102,7 @@ def create_app(
         routes=[
             Route("/", landing),
             Route(telemetry_path, Metrics(served), methods=["GET", "HEAD"]),
+            Route(DISCOVERY_PATH, Discovered(served), methods=["GET", "HEAD"]),
             Route("/-/reload", reload, methods=["POST"]),
             *(Route(path, healthy) for path in HEALTH_PATHS),
             *(Route(path, ready) for path in READY_PATHS),
@@ -128,22 +136,47 @@ class Metrics:
             "Vary": "Accept, Accept-Encoding",
             **({"Content-Encoding": "gzip"} if gzip else {}),
         }
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
-            }
-        )
-        # Piece by piece, so that a slow reader holds one piece in its buffer and not the whole.
-        # Unpacking one of a plain body takes 50 us, half of what the way to another thread and back would.
-        for piece in body.pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # Unpacking a piece of a plain body takes 50 us, half of what the way to another thread would.
+        await _send_pieces(send, fields, body.pieces)
 
     async def _body(self, *, openmetrics: bool, gzip: bool) -> Body:
         # Rendering takes its time, and with many accounts so do the exporter's own metrics.
         return await run_in_threadpool(self._served.exposition.body, openmetrics=openmetrics, gzip=gzip)
+
+
+class Discovered:
+    """The endpoint of Prometheus's http_sd: targets, which are addresses, and so for users only."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one refresh; on any status but 200 Prometheus keeps the targets that it has."""
+        targets = self._served.targets
+        if targets is None:
+            await PlainTextResponse("discovery is off\n", 404)(scope, receive, send)
+            return
+        if awaited := await run_in_threadpool(targets.awaited):
+            names = ", ".join(map(repr, awaited))
+            await PlainTextResponse(f"not read yet: account {names}\n", 503)(scope, receive, send)
+            return
+        content = memoryview(await run_in_threadpool(targets.json))
+        fields = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(content)),
+            "Cache-Control": "no-store",
+        }
+        pieces = (bytes(content[start : start + PIECE]) for start in range(0, len(content), PIECE))
+        await _send_pieces(send, fields, pieces)
+
+
+async def _send_pieces(send: Send, fields: Mapping[str, str], pieces: Iterable[bytes]) -> None:
+    """Send a reply piece by piece, so that a slow reader holds one piece in its buffer and not the whole."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _name(loop: Loop) -> str:

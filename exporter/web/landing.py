@@ -10,8 +10,9 @@ from exporter import __version__
 from exporter.config.durations import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from exporter.exposition.overview import Overview
     from exporter.polling.loop import Loop
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -26,6 +27,7 @@ _PAGE = Template("""<!DOCTYPE html>
 @media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #ff7b72; --wait: #d29922; } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; }
+h2 { font-size: 1.1rem; margin: 1.6rem 0 .3rem; }
 p { margin: .4rem 0 1.2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .4rem .8rem .4rem 0; }
@@ -46,23 +48,20 @@ th, td.time { white-space: nowrap; }
 </head>
 <body>
 <h1>vastai-exporter</h1>
-<p>Version $version. Prometheus metrics of what is rented on Vast.ai.</p>
+<p>Version $version. Prometheus exporter for instances rented on Vast.ai.</p>
 <p><a href="$metrics">Metrics</a> &middot; <a href="/-/healthy">Health</a> &middot;
 <a href="/-/ready">Readiness</a></p>
-<table>
-<thead>
-$head
-</thead>
-<tbody>
-$rows
-</tbody>
-</table>
+<h2>Accounts</h2>
+$accounts
+<h2>Collectors</h2>
+$collectors
 </body>
 </html>
 """)
 
 #: Each column's heading and the class of its cells.
-_COLUMNS = (
+_Columns = tuple[tuple[str, str], ...]
+_COLLECTORS: _Columns = (
     ("Account", "name"),
     ("Collector", ""),
     ("State", ""),
@@ -73,22 +72,74 @@ _COLUMNS = (
     ("Objects", "number"),
     ("Last error", "name"),
 )
+_ACCOUNTS: _Columns = (
+    ("Account", "name"),
+    ("Cost now", "number"),
+    ("Credit", "number"),
+    ("Lasts", "number"),
+    ("Instances", ""),
+    ("Down", ""),
+)
+#: Hours of credit below which its end is coloured.
+_SHORT = 24.0
+UNKNOWN = '<span class="wait">unknown</span>'
 
 
-def page(loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
+def page(accounts: Sequence[Overview], loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
     """Return the page as HTML; `now` is in epoch seconds."""
     return _PAGE.substitute(
         version=escape(__version__),
         metrics=escape(telemetry_path),
-        head=_tag("tr", "".join(_tag("th", name, kind) for name, kind in _COLUMNS)),
-        rows="\n".join(_row(loop, now) for loop in loops),
+        accounts=_table(_ACCOUNTS, map(_account, accounts)),
+        collectors=_table(_COLLECTORS, (_collector(loop, now) for loop in loops)),
     )
 
 
-def _row(loop: Loop, now: float) -> str:
+def _table(columns: _Columns, rows: Iterable[Sequence[str]]) -> str:
+    head = _tag("tr", "".join(_tag("th", name, kind) for name, kind in columns))
+    lines = [
+        _tag(
+            "tr",
+            "".join(_tag("td", cell, kind, name) for cell, (name, kind) in zip(row, columns, strict=True)),
+        )
+        for row in rows
+    ]
+    return "\n".join(["<table>", "<thead>", head, "</thead>", "<tbody>", *lines, "</tbody>", "</table>"])
+
+
+def _account(overview: Overview) -> tuple[str, ...]:
+    credit, fleet = overview.credit, overview.fleet
+    return (
+        escape(overview.account),
+        f"${fleet.burn:,.2f}/h" if fleet is not None else UNKNOWN,
+        f"${credit:,.2f}".replace("$-", "-$") if credit is not None else UNKNOWN,
+        _runway(overview.runway),
+        _counts(fleet.statuses, "none") if fleet is not None else UNKNOWN,
+        _bad(_counts(fleet.down, "")) if fleet is not None else "",
+    )
+
+
+def _runway(hours: float | None) -> str:
+    if hours is None:
+        return ""
+    text = f"{hours / 24:,.0f} d" if hours >= 2 * _SHORT else f"{hours:.0f} h"
+    return _bad(text) if hours < _SHORT else text
+
+
+def _counts(counts: Mapping[str, int], none: str) -> str:
+    """Return numbers with their status, the largest first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return escape(", ".join(f"{count:,} {status}" for status, count in ordered)) or none
+
+
+def _bad(content: str) -> str:
+    return f'<span class="bad">{content}</span>' if content else ""
+
+
+def _collector(loop: Loop, now: float) -> tuple[str, ...]:
     runs = loop.runs
     found = runs.last_success > 0
-    cells = [
+    return (
         escape(loop.job.account),
         escape(loop.job.collector.name),
         _state(loop),
@@ -97,10 +148,8 @@ def _row(loop: Loop, now: float) -> str:
         format_duration(runs.interval),
         str(runs.pages) if found else "",
         str(runs.objects) if found else "",
-        escape(runs.error),
-    ]
-    named = zip(cells, _COLUMNS, strict=True)
-    return _tag("tr", "".join(_tag("td", cell, kind, name) for cell, (name, kind) in named))
+        escape(runs.error or runs.absence),
+    )
 
 
 def _tag(tag: str, content: str, kind: str = "", name: str = "") -> str:
@@ -113,6 +162,8 @@ def _state(loop: Loop) -> str:
         return f'<span class="bad">{escape(loop.trouble())}</span>'
     if not loop.runs.ended:
         return '<span class="wait">first run</span>'
+    if loop.runs.absence:
+        return '<span class="wait">not available</span>'
     if loop.runs.success:
         return '<span class="good">works</span>'
     return f'<span class="bad">fails ({loop.runs.failing} in a row)</span>'

@@ -5,25 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grafana.lib.board import Board, alerts
-from grafana.lib.palette import CRITICAL, GOOD, NEUTRAL, WARNING, WATCH
+from grafana.lib.palette import CRITICAL, FILLS, GOOD, GOOD_TILE, NEUTRAL, OTHER, WARNING, WASTE, WATCH
 from grafana.lib.panels import (
     BYTES,
     COUNT,
     RATIO,
     SECONDS,
-    Column,
     Query,
     as_bars,
     filled,
     limited,
     lines,
-    rows,
     stacked,
     stat,
     timeline,
     without_values,
 )
-from grafana.lib.promql import ACCOUNT, AGE, stale
+from grafana.lib.promql import ACCOUNT, AGE, events, stale
+from grafana.lib.tables import Column, rows
 from grafana.lib.thresholds import threshold, why
 
 if TYPE_CHECKING:
@@ -41,11 +40,14 @@ FOUND = (
     f" (account) (vastai_api_instances{{{ACCOUNT}}}) > 0)"
 )
 STALE = threshold("stale_intervals")
+#: By then Prometheus has evaluated every rule that it has loaded.
+PATIENCE = "5m"
 #: The first that holds.
 DOWN, NO_RULES, BLIND, FAILING, PARTIAL, TRUST = 5, 4, 3, 2, 1, 0
+LAST = "vastai_collector_last_success_timestamp_seconds"
 VERDICT = f"""\
 {DOWN} * absent(up{{{JOB}}} == 1)
-or {NO_RULES} * (absent({AGE}) and on () group(vastai_collector_last_success_timestamp_seconds > 0))
+or {NO_RULES} * (absent({AGE}) and on () group({LAST} offset {PATIENCE} > 0))
 or {BLIND} * group({stale(ACCOUNT)})
 or {FAILING} * group(vastai_collector_success{{{ACCOUNT}}} == 0)
 or {PARTIAL} * group({FOUND} < {threshold("incomplete_ratio")})
@@ -53,7 +55,29 @@ or {TRUST} * group(vastai_collector_success{{{ACCOUNT}}})"""
 BUILD_INFO = f"vastai_exporter_build_info{{{JOB}}}"
 BUILD = "version, revision, python_version"
 #: The colours of HTTP statuses and of what never became one.
-CODES = {"200": GOOD, "429": WARNING, "error": CRITICAL, "500": CRITICAL, "401": CRITICAL, "404": CRITICAL}
+CODES = {
+    "403": CRITICAL,
+    "502": CRITICAL,
+    "503": CRITICAL,
+    "200": GOOD,
+    "429": WARNING,
+    "error": CRITICAL,
+    "500": CRITICAL,
+    "401": CRITICAL,
+    "404": CRITICAL,
+}
+#: What is wrong with the key, with the pace, with the way there, and with the API or the exporter.
+REASONS = {
+    "auth": CRITICAL,
+    "rate_limited": WARNING,
+    "server_error": WATCH,
+    "timeout": NEUTRAL,
+    "network": "light-blue",
+    "bad_reply": WASTE,
+    "client_error": "light-purple",
+    "incomplete": OTHER,
+    "internal": "#808080",
+}
 NOT_SCRAPED = "No data: is the exporter running, and scraped by a job called vastai-exporter?"
 
 LANE = "{{account}} {{collector}}"
@@ -68,15 +92,15 @@ def build() -> Board:
         "Whether what the other dashboards show can be trusted.",
         variables=("account",),
     )
-    board.annotate(alerts())
+    board.annotate(*alerts())
     _answers(board)
-    board.section("Is it fresh and complete")
+    board.section("Freshness")
     _freshness(board)
-    board.section("What goes wrong")
+    board.section("Failures")
     _failures(board)
-    board.section("The API")
+    board.section("API")
     _requests(board)
-    board.section("The process, and Prometheus")
+    board.section("Process")
     _process(board)
     return board
 
@@ -96,8 +120,8 @@ def _answers(board: Board) -> None:
 def _can_i_trust_it() -> Panel:
     return filled(
         stat(
-            "Can I trust it?",
-            "Down: Prometheus gets nothing from the exporter. Rules are missing: Prometheus does not load"
+            "Data health",
+            "Down: Prometheus gets nothing from the exporter. Rules missing: Prometheus does not load"
             " deploy/prometheus/recording.rules.yml, without which the dashboards stay empty. Stale: a"
             f" collector has found nothing new for {STALE:.0f} intervals ({why('stale_intervals')}) or has"
             " never succeeded; old data leave, so what is shown is not wrong, but missing. Failing: the"
@@ -106,12 +130,12 @@ def _can_i_trust_it() -> Panel:
             Query(VERDICT),
             unit=COUNT,
             mappings={
-                str(TRUST): ("Yes", GOOD),
-                str(PARTIAL): ("Incomplete", WARNING),
-                str(FAILING): ("A run failed", WARNING),
-                str(BLIND): ("No: stale", CRITICAL),
-                str(NO_RULES): ("No: rules are missing", CRITICAL),
-                str(DOWN): ("No: exporter down", "dark-red"),
+                str(TRUST): ("Good", GOOD_TILE),
+                str(PARTIAL): ("Incomplete", FILLS[WARNING]),
+                str(FAILING): ("A run failed", FILLS[WARNING]),
+                str(BLIND): ("Stale", FILLS[CRITICAL]),
+                str(NO_RULES): ("Rules missing", FILLS[CRITICAL]),
+                str(DOWN): ("Exporter down", FILLS[CRITICAL]),
             },
         )
     )
@@ -185,7 +209,7 @@ def _freshness(board: Board) -> None:
 
 def _was_the_last_run_a_success() -> Panel:
     return timeline(
-        "Was the last run a success",
+        "Collector runs",
         "A lane for each collector of each account; of more than 20, those that fail come first.",
         Query(
             f"bottomk(20, min by (account, collector) (vastai_collector_success{{{ACCOUNT}}}))",
@@ -205,7 +229,7 @@ def _collectors() -> Panel:
         Query(f"max by (account, collector) (vastai_collector_objects{{{ACCOUNT}}})"),
         columns=(
             Column(field="account", title="account"),
-            Column(field="collector", title="collector", width=90),
+            Column(field="collector", title="collector", least=90),
             Column(
                 field="Value #B",
                 title="last run",
@@ -225,7 +249,7 @@ def _collectors() -> Panel:
 def _how_old_are_the_data() -> Panel:
     return without_values(
         lines(
-            "How old are the data",
+            "Data age",
             "Since each collector's last success, the ten oldest. A healthy one is a low saw: up to its"
             " interval, and back.",
             Query(f"topk(10, {OLDEST})", LANE),
@@ -239,7 +263,7 @@ def _duration() -> Panel:
     return without_values(
         limited(
             lines(
-                "How long does a run take, of its interval",
+                "Run duration, of its interval",
                 "Above 100 % the next run follows at once, and data come less often than configured: the"
                 " API allows one page of 25 instances a second. The ten longest.",
                 Query(f"topk(10, {DURATION} / on (account, collector) {INTERVAL})", LANE),
@@ -255,7 +279,7 @@ def _duration() -> Panel:
 def _missing() -> Panel:
     return limited(
         lines(
-            "Instances that the API did not send",
+            "Instances not sent by the API",
             "How many fewer it sent than it said there are, the ten worst accounts. 0 is good; for a"
             " moment it may be more, or less than nothing, where instances come and go in mid-walk.",
             Query(
@@ -286,11 +310,10 @@ def _failed_runs_by_reason() -> Panel:
             " timeout, network: Vast.ai, or the way there; it passes. bad_reply, client_error, incomplete:"
             " the API has changed. internal: a fault of the exporter; see its log.",
             Query(
-                "sum by (reason)"
-                f" (round(increase(vastai_collector_failures_total{{{ACCOUNT}}}[$__rate_interval])))"
-                " > 0",
+                f"sum by (reason) ({events('vastai_collector_failures_total', 'collector', 'reason')}) > 0",
                 "{{reason}}",
             ),
+            colors=REASONS,
             unit=COUNT,
             decimals=0,
             no_value="No run failed in the chosen time range",
@@ -300,7 +323,7 @@ def _failed_runs_by_reason() -> Panel:
 
 def _who_failed_and_why() -> Panel:
     return rows(
-        "Who failed, and why",
+        "Failures by account",
         "In the chosen time range, the most frequent first.",
         Query(
             "round(sum by (account, collector, reason)"
@@ -308,7 +331,7 @@ def _who_failed_and_why() -> Panel:
         ),
         columns=(
             Column(field="account", title="account"),
-            Column(field="collector", title="collector", width=80),
+            Column(field="collector", title="collector", least=80),
             Column(field="reason", title="reason", width=95),
             Column(field="Value", title="runs", unit=COUNT, decimals=0, width=50),
         ),
@@ -319,7 +342,7 @@ def _who_failed_and_why() -> Panel:
 
 def _which_values_could_not_be_read() -> Panel:
     return rows(
-        "Which values could not be read",
+        "Unreadable values by field",
         "By field of the API, in the chosen time range; id counts instances that were left out altogether.",
         Query(
             "round(sum by (account, field)"
@@ -327,7 +350,7 @@ def _which_values_could_not_be_read() -> Panel:
         ),
         columns=(
             Column(field="field", title="field"),
-            Column(field="account", title="account", width=110),
+            Column(field="account", title="account"),
             Column(field="Value", title="values", unit=COUNT, decimals=0, width=70),
         ),
         worst_first="Value",
@@ -342,7 +365,7 @@ def _requests(board: Board) -> None:
 def _requests_a_minute_by_answer() -> Panel:
     return stacked(
         lines(
-            "Requests a minute, by answer",
+            "Requests by code",
             "Every attempt. 200 is good; 429 asks for a slower pace, which the exporter keeps; 401 and 404"
             " mostly mean that the key was refused; error is a request without an answer.",
             Query(
@@ -358,14 +381,14 @@ def _requests_a_minute_by_answer() -> Panel:
 
 def _how_long_the_api_takes_to_answer() -> Panel:
     return lines(
-        "How long the API takes to answer",
+        "API response time",
         "From the start of a request to the last byte of its reply, of all accounts together. A walk is at"
         " least as long as its pages.",
-        Query(f"histogram_quantile(0.99, {LATENCY})", "slowest 1 % above"),
-        Query(f"histogram_quantile(0.95, {LATENCY})", "slowest 5 % above"),
+        Query(f"histogram_quantile(0.99, {LATENCY})", "p99"),
+        Query(f"histogram_quantile(0.95, {LATENCY})", "p95"),
         Query(f"histogram_quantile(0.5, {LATENCY})", "median"),
         unit=SECONDS,
-        colors={"slowest 1 % above": WARNING, "slowest 5 % above": WATCH, "median": GOOD},
+        colors={"p99": WARNING, "p95": WATCH, "median": GOOD},
         no_value=NOT_SCRAPED,
     )
 
@@ -386,7 +409,7 @@ def _memory() -> Panel:
 
 def _processor() -> Panel:
     return lines(
-        "Processor",
+        "CPU",
         "Of one core.",
         Query(f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])", "{{instance}}"),
         unit=RATIO,
@@ -396,7 +419,7 @@ def _processor() -> Panel:
 
 def _how_long_a_scrape_takes() -> Panel:
     return lines(
-        "How long a scrape takes",
+        "Scrape duration",
         "As Prometheus measures it. A scrape never waits for the API.",
         Query(f"scrape_duration_seconds{{{JOB}}}", "{{instance}}"),
         unit=SECONDS,
@@ -407,7 +430,7 @@ def _how_long_a_scrape_takes() -> Panel:
 
 def _what_runs() -> Panel:
     return rows(
-        "What runs",
+        "Version",
         "Each exporter that is scraped, and what it is.",
         Query(BUILD_INFO),
         Query(

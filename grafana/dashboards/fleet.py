@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.lib.board import Board, alerts, instance_link
+from grafana.dashboards import problems
+from grafana.dashboards.inventory import instances
+from grafana.dashboards.problems import TROUBLES, USUAL
+from grafana.dashboards.runway import credit_runway
+from grafana.lib.board import Board, alerts
 from grafana.lib.palette import (
-    AUTO_BILLED,
     CRITICAL,
     CRITICAL_RANK,
+    FILLS,
     GOOD,
+    GOOD_TILE,
     INSTEAD,
     NEUTRAL,
     OFF,
+    OFF_TILE,
+    OTHER,
     PLAIN,
-    REASONS,
-    STATUS_WORDS,
     STATUSES,
     WARNING,
     WASTE,
@@ -26,17 +31,13 @@ from grafana.lib.panels import (
     COUNT,
     DOLLARS,
     DOLLARS_PER_HOUR,
-    DURATION,
     RATIO,
     SECONDS,
-    Column,
     Query,
     as_bars,
-    bars,
     filled,
     limited,
     lines,
-    rows,
     stacked,
     stat,
     without_values,
@@ -44,114 +45,128 @@ from grafana.lib.panels import (
 from grafana.lib.promql import (
     ACCOUNT,
     AGE,
-    BURN,
-    IDLE_BURN,
+    CHOICE,
+    CHOSEN_BURN,
+    CHOSEN_COUNT,
+    CHOSEN_IDLE,
+    CHOSEN_INFO,
     LASTS,
     NONE,
-    PAID,
-    STATUS,
-    STATUS_AGE,
-    TROUBLE,
-    chosen,
-    described,
+    NONE_IDLE,
     events,
-    named,
-    one,
-    series,
+    fresh,
+    of_accounts,
     stale,
-    with_status,
-    without,
+    summed,
 )
+from grafana.lib.tables import Column, rows
 from grafana.lib.thresholds import duration, span, threshold, why
 
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
-COLLECTOR = f'{ACCOUNT},collector="instances"'
-TROUBLES = chosen(series(TROUBLE))
-SPEND = f"(sum({chosen(series(BURN))}) or {NONE})"
+INSTANCES = f'{ACCOUNT},collector="instances"'
+ALWAYS = f"{ACCOUNT},{USUAL}"
+SPEND = f"(sum({CHOSEN_BURN}) or {NONE})"
+SUCCESS = "vastai_collector_success"
+#: A collector that has not succeeded for so long has failed more than once.
+PATIENCE = "15m"
 
-#: The first that holds: nothing is known, something is lost, something is amiss, all is well.
-BLIND, URGENT, AMISS, WELL = 3, 2, 1, 0
+#: The first that holds: nothing is known, something is lost, a part is not known, something is amiss, all is
+#: well.
+UNKNOWN, BLIND, URGENT, PARTLY, AMISS, WELL = 5, 4, 3, 2, 1, 0
 VERDICT = f"""\
-{BLIND} * absent(vastai_collector_success{{{COLLECTOR}}})
-or {BLIND} * group({stale(COLLECTOR)})
+{BLIND} * absent({SUCCESS}{{{INSTANCES}}})
+or {BLIND} * (group({SUCCESS}{{{INSTANCES}}}) unless on () group({fresh(INSTANCES)}))
 or {URGENT} * group({TROUBLES} >= {CRITICAL_RANK})
-or {URGENT} * group({LASTS} < {threshold("credit_warning_seconds"):.0f})
+or {URGENT} * group({LASTS} < {threshold("credit_critical_seconds"):.0f})
+or {PARTLY} * group({stale(ALWAYS)})
+or {PARTLY} * group(max_over_time({SUCCESS}{{{ALWAYS}}}[{PATIENCE}]) == 0)
+or {UNKNOWN} * (group({of_accounts("vastai_instance_info")}) unless on () group({CHOSEN_INFO}))
 or {AMISS} * group({TROUBLES})
-or {WELL} * group(vastai_collector_success{{{COLLECTOR}}})"""
+or {AMISS} * group({LASTS} < {threshold("credit_warning_seconds"):.0f})
+or {WELL} * group({SUCCESS}{{{INSTANCES}}})"""
 
-GPUS = one("vastai_instance_num_gpus")
-UTIL = chosen(series("vastai_instance_gpu_util_ratio"))
-HEAT = chosen(series("vastai_instance_gpu_temp_celsius"))
-NO_TELEMETRY = f"{one('vastai_instance_telemetry_missing')} == 1"
-#: What the status alone doesn't tell, by the reason that does.
-SPECIAL = {reason: series(TROUBLE, f'reason="{reason}"') for reason in INSTEAD}
+UTIL = f"account_instance_label_gpu_name:vastai_instance_gpu_util_ratio:max{{{CHOICE}}}"
+HEAT = f"account_instance_label_gpu_name:vastai_instance_gpu_temp_celsius:max{{{CHOICE}}}"
+WEIGHTED = (
+    f"sum({summed('instance_busy_dollars_per_hour')}) / sum({summed('instance_measured_dollars_per_hour')})"
+)
 
 
 def build() -> Board:
     """Return the dashboard."""
-    board = Board("vastai-fleet", "Vast.ai / Fleet", "What I pay now, whether it is used, what needs a hand.")
-    board.annotate(alerts())
+    board = Board(
+        "vastai-fleet", "Vast.ai / Fleet", "What is rented now, what it costs, and what needs a hand."
+    )
+    board.annotate(*alerts())
     _answers(board)
-    board.section("What needs a hand").row(11, (24, _troubles()))
-    board.section("What happened").row(6, (14, _status_changes()), (10, _came_and_went()))
-    board.section("What do I pay for, right now")
+    board.section("Problems").row(10, (24, problems.problems()))
+    board.row(8, (8, problems.by_reason()), (16, problems.idle()))
+    board.section("Current spend")
     _spending(board)
-    board.section("Are the GPUs running, busy and cool")
+    board.section("GPUs")
     _work(board)
+    board.section("Events").row(6, (14, _status_changes()), (10, _came_and_went()))
+    board.section("Instances").row(14, (24, instances()))
     return board
 
 
 def _answers(board: Board) -> None:
     board.row(
         5,
-        (4, _is_all_well()),
-        (4, _need_a_hand()),
-        (4, _i_pay()),
-        (4, _credit_lasts()),
-        (4, _idle_waste()),
+        (4, _fleet_status()),
+        (4, _active_problems()),
+        (4, _current_spend()),
+        (4, credit_runway()),
+        (4, _idle_spend()),
         (4, _data_age()),
     )
 
 
-def _is_all_well() -> Panel:
+def _fleet_status() -> Panel:
     return filled(
         stat(
-            "Is all well?",
-            "Act now: an instance has ended, is offline, down, outbid or too hot, its host gave up its start,"
-            f" or the credit lasts less than {span('credit_warning_seconds')} and nobody tops it up. Look:"
-            " something in the list below is amiss, and can wait. Blind: the exporter is not scraped, or has"
-            f" read nothing for {threshold('stale_intervals'):.0f} intervals (see the dashboard Exporter);"
-            " what you see may be old. It is about the accounts and instances chosen above.",
+            "Fleet status",
+            "Of the accounts and instances that are chosen above. Act now: a contract has ended, an"
+            " instance is offline, down, outbid or too hot, a host gave up its start, or credit lasts less"
+            f" than {span('credit_critical_seconds')} and nobody tops it up. Have a look: something below"
+            " is amiss, and can wait. Partly blind: of some account nothing new has come for"
+            f" {threshold('stale_intervals'):.0f} intervals, or a collector has failed for {PATIENCE}."
+            " Blind: that holds of all accounts, or the exporter is not scraped. The dashboard Exporter"
+            " says why. No rules yet: there are instances, and Prometheus has not evaluated the recording"
+            " rules.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
-                str(WELL): ("All is well", GOOD),
-                str(AMISS): ("Have a look", WARNING),
-                str(URGENT): ("Act now", CRITICAL),
-                str(BLIND): ("Blind: no fresh data", "dark-red"),
+                str(WELL): ("All is well", GOOD_TILE),
+                str(AMISS): ("Have a look", FILLS[WARNING]),
+                str(PARTLY): ("Partly blind", FILLS[WARNING]),
+                str(URGENT): ("Act now", FILLS[CRITICAL]),
+                str(BLIND): ("Blind", FILLS[CRITICAL]),
+                str(UNKNOWN): ("No rules yet", OFF_TILE),
             },
         )
     )
 
 
-def _need_a_hand() -> Panel:
+def _active_problems() -> Panel:
     return stat(
-        "Need a hand",
-        "Instances in the list below. What is in it and since when is said there.",
-        Query(f"count(group by (account, instance_id) ({TROUBLES})) or {NONE}"),
+        "Active problems",
+        "Instances with a problem, and accounts whose credit runs out or whose data are stale. They are"
+        " listed below.",
+        Query(f"{problems.active()} or {NONE}"),
         unit=COUNT,
         steps=((None, GOOD), (1, WARNING)),
     )
 
 
-def _i_pay() -> Panel:
+def _current_spend() -> Panel:
     return stat(
-        "I pay",
-        "What all chosen instances cost at this moment, by their state: running ones their price, stopped"
-        " ones their disk, offline ones nothing; bandwidth is in none of it. A day is 24 hours of that; the"
-        " dashboard Cost shows what was really spent.",
+        "Current spend",
+        "An estimate of what all chosen instances cost at this moment, by their state: running ones their"
+        " price, stopped ones their disk, offline ones nothing; traffic is in none of it. A day is 24"
+        " hours of that; the dashboard Cost has what was really spent.",
         Query(SPEND, "an hour"),
         Query(f"24 * {SPEND}", "a day"),
         unit=DOLLARS,
@@ -160,43 +175,19 @@ def _i_pay() -> Panel:
     )
 
 
-def _credit_lasts() -> Panel:
+def _idle_spend() -> Panel:
     return stat(
-        "Credit lasts",
-        "How long the credit of the account lasts at the present burn; of several accounts, the first to"
-        f" run out. Orange below {span('credit_warning_seconds')}, red below"
-        f" {span('credit_critical_seconds')}. Auto-billed: it is topped up by itself, so little is right."
-        " Reserved instances spend prepaid credit of their own and don't count. It knows accounts, not labels"
-        " or instances. Not known where nothing is spent, or where the account is not collected.",
-        Query(f"min({LASTS})"),
-        unit=SECONDS,
-        decimals=1,
-        mappings=AUTO_BILLED,
-        steps=(
-            (None, CRITICAL),
-            (threshold("credit_critical_seconds"), WARNING),
-            (threshold("credit_warning_seconds"), WATCH),
-            (threshold("credit_info_seconds"), GOOD),
-        ),
-        no_value="Not known",
-    )
-
-
-def _idle_waste() -> Panel:
-    return stat(
-        "Idle waste",
-        f"Dollars an hour for instances whose GPU stayed below {threshold('idle_util_ratio'):.0%} for"
-        f" {duration('idle_window')} ({why('idle_window')}), and for frozen ones. Without telemetry nobody"
-        " knows whether one is idle: it doesn't count. Stop or destroy them. Red"
-        f" from {threshold('idle_waste_dollars_per_hour'):.0f} $/h ({why('idle_waste_dollars_per_hour')}).",
-        Query(f"sum({chosen(series(IDLE_BURN))}) or {NONE}"),
+        "Idle spend",
+        f"Of instances whose GPU stayed below {threshold('idle_util_ratio'):.0%} for"
+        f" {duration('idle_window')} ({why('idle_window')}), and of frozen ones. Without telemetry nobody"
+        " knows whether one is idle: it doesn't count. Red from"
+        f" {threshold('idle_waste_dollars_per_hour'):.0f} $/hr ({why('idle_waste_dollars_per_hour')})."
+        " Known after half an hour.",
+        Query(f"sum({CHOSEN_IDLE}) or {NONE_IDLE}"),
         unit=DOLLARS_PER_HOUR,
         decimals=2,
-        steps=(
-            (None, GOOD),
-            (0.005, WASTE),
-            (threshold("idle_waste_dollars_per_hour"), CRITICAL),
-        ),
+        steps=((None, GOOD), (0.005, WASTE), (threshold("idle_waste_dollars_per_hour"), CRITICAL)),
+        no_value="Not known yet",
     )
 
 
@@ -206,48 +197,10 @@ def _data_age() -> Panel:
         "How long ago the instances of the account were last read as a whole; of several accounts, the"
         " longest. A walk over 1,000 instances takes 45 s. Orange from 5 minutes, when old data begins to"
         " leave; red from 10.",
-        Query(f"max({AGE}{{{COLLECTOR}}})"),
+        Query(f"max({AGE}{{{INSTANCES}}})"),
         unit=SECONDS,
         decimals=0,
         steps=((None, GOOD), (300, WARNING), (600, CRITICAL)),
-    )
-
-
-def _troubles() -> Panel:
-    identity = ("label", "gpu_name", "machine_id")
-    ranked = described(with_status(series(TROUBLE)), *identity)
-
-    def beside(value: str) -> str:
-        """Return a value of the same instances, with the same labels, so that it goes into the same row."""
-        return f"{ranked} * 0 + on (account, instance_id) group_left () {series(value)}"
-
-    return rows(
-        "Which instances need a hand, and why",
-        "Worst first, 200 at most; an instance once for each reason. Click on an instance to see it. What"
-        f" counts: hot from {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}), disk from"
-        f" {threshold('disk_warning_ratio'):.0%}, memory from {threshold('mem_ratio'):.0%}"
-        f" ({why('mem_ratio')}), starting for {threshold('trouble_stuck_seconds') / 60:.0f} minutes,"
-        f" contract ending within {span('contract_warning_seconds')}"
-        f" ({why('contract_warning_seconds')}). They are the alerts' thresholds without their waiting time."
-        f" Outbid or stopped: an interruptible one that ran within {duration('outbid_window')}; the API shows"
-        " an outbid and a stop by its user alike. Waits for its GPU: others have it; it starts, and costs,"
-        " whenever that is free.",
-        Query(ranked),
-        Query(beside(BURN)),
-        Query(beside(STATUS_AGE)),
-        columns=(
-            Column(field="reason", title="reason", mappings=REASONS, width=160),
-            Column(field="instance_id", title="instance", link=instance_link(), width=90),
-            Column(field="label", title="label"),
-            Column(field="gpu_name", title="GPU model", width=110),
-            Column(field="status", title="status", mappings=STATUS_WORDS, width=90),
-            Column(field="Value #C", title="for", unit=DURATION, decimals=0, width=105),
-            Column(field="Value #B", title="costs now", unit=DOLLARS_PER_HOUR, decimals=2, width=95),
-            Column(field="machine_id", title="machine", width=75),
-            Column(field="account", title="account", width=100),
-        ),
-        worst_first="Value #A",
-        no_value="Nothing needs a hand, as far as the data go (is the first tile green?)",
     )
 
 
@@ -292,17 +245,25 @@ def _came_and_went() -> Panel:
 
 
 def _spending(board: Board) -> None:
-    money = described(series(BURN), "label", "gpu_name")
-    what = "At this moment; the ten dearest. The dashboard Cost shows how it came about."
-
     def dearest(label: str, title: str) -> Panel:
-        total = f"sum by ({label}) ({money})"
-        ranked = f"sort_desc(topk(10, {named(total) if label == 'label' else total}))"
-        legend = f"{{{{{label}}}}}"
-        return bars(title, what, Query(ranked, legend), unit=DOLLARS_PER_HOUR, color=NEUTRAL, decimals=2)
+        return rows(
+            title,
+            "What instances cost at this moment, and how many there are; dearest first. The dashboard"
+            " Cost shows how it came about.",
+            Query(f"sum by ({label}) ({CHOSEN_BURN})"),
+            Query(f"sum by ({label}) ({CHOSEN_COUNT})"),
+            columns=(
+                Column(field=label, title=title.removeprefix("By "), least=110),
+                Column(field="Value #B", title="instances", unit=COUNT, decimals=0, width=80),
+                Column(
+                    field="Value #A", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, least=110, bar=NEUTRAL
+                ),
+            ),
+            worst_first="Value #A",
+        )
 
     board.row(
-        7,
+        9,
         (8, dearest("gpu_name", "By GPU model")),
         (8, dearest("label", "By label")),
         (8, dearest("account", "By account")),
@@ -310,40 +271,41 @@ def _spending(board: Board) -> None:
 
 
 def _work(board: Board) -> None:
-    board.row(8, (12, _instances_by_status()), (12, _gpus_paid_for_running_idle())).row(
-        8, (12, _how_busy_are_the_gpus()), (12, _how_hot_are_the_gpus())
+    board.row(8, (12, _instances_by_status()), (12, _gpus())).row(
+        8, (12, _gpu_utilization()), (12, _gpu_temperature())
     )
 
 
-def _how_busy_are_the_gpus() -> Panel:
+def _gpu_utilization() -> Panel:
     return lines(
-        "How busy are the GPUs",
-        "Of the running instances that have telemetry: the busiest tenth is above the upper line, half"
-        " are above the middle one, and the least busy tenth is below the lower one. A low middle line"
-        " means that the fleet is larger than its work.",
-        Query(f"quantile(0.9, {UTIL})", "busiest tenth above"),
+        "GPU utilization",
+        "Of the running instances that have telemetry: a tenth are above p90, half above the median, a"
+        " tenth below p10. Weighted by dollars: the share of what they cost that is at work; the rest is"
+        " paid for nothing.",
+        Query(f"quantile(0.9, {UTIL})", "p90"),
         Query(f"quantile(0.5, {UTIL})", "median"),
-        Query(f"quantile(0.1, {UTIL})", "least busy tenth below"),
+        Query(f"quantile(0.1, {UTIL})", "p10"),
+        Query(WEIGHTED, "weighted by dollars"),
         unit=RATIO,
         most=1,
-        colors={"busiest tenth above": NEUTRAL, "median": GOOD, "least busy tenth below": WASTE},
+        colors={"p90": NEUTRAL, "median": GOOD, "p10": WASTE, "weighted by dollars": OTHER},
     )
 
 
-def _how_hot_are_the_gpus() -> Panel:
+def _gpu_temperature() -> Panel:
     return limited(
         lines(
-            "How hot are the GPUs",
+            "GPU temperature",
             "Of the running instances that have telemetry. The dashed lines are where alerts begin:"
             f" {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}) and"
             f" {threshold('hot_critical_celsius'):.0f} °C ({why('hot_critical_celsius')}).",
-            Query(f"max({HEAT})", "hottest"),
-            Query(f"quantile(0.9, {HEAT})", "hottest tenth above"),
+            Query(f"max({HEAT})", "max"),
+            Query(f"quantile(0.9, {HEAT})", "p90"),
             Query(f"quantile(0.5, {HEAT})", "median"),
             unit=CELSIUS,
             decimals=0,
             least=20,
-            colors={"hottest": WARNING, "hottest tenth above": WATCH, "median": GOOD},
+            colors={"max": WARNING, "p90": WATCH, "median": GOOD},
         ),
         steps=(
             (None, "transparent"),
@@ -359,39 +321,29 @@ def _instances_by_status() -> Panel:
         lines(
             "Instances by status",
             "Green runs; blue is on its way; purple is frozen, which is paid in full; grey is stopped, by its"
-            " user, an outbid or its host; orange and red can't be reached. Queued and boot failed are no"
+            " user, an outbid or its host; orange and red can't be reached. queued and boot_failed are no"
             " statuses of the API: a queued one starts whenever its GPU is free (cur_state stopped,"
             " next_state running); where a boot failed the status stays what it was, but its host has"
             " given up.",
-            Query(
-                f"count by (status) ({chosen(without(series(STATUS), *SPECIAL.values()))})"
-                f" or 0 * group by (status) (vastai_instances{{{ACCOUNT}}})",
-                "{{status}}",
-            ),
-            *(Query(f"count({chosen(found)})", INSTEAD[reason][0]) for reason, found in SPECIAL.items()),
+            Query(f"sum by (status) ({CHOSEN_COUNT})", "{{status}}"),
             unit=COUNT,
             decimals=0,
-            colors=STATUSES | dict(INSTEAD.values()),
+            colors=STATUSES | {reason: color for reason, (_, color) in INSTEAD.items()},
         )
     )
 
 
-def _gpus_paid_for_running_idle() -> Panel:
+def _gpus() -> Panel:
     return lines(
-        "GPUs: paid for, running, idle",
-        "Paid for are those of running, frozen, rebooting and unknown instances. The gap between paid for"
-        " and running does no work; neither do the idle ones, which the first row counts in dollars. Of those"
+        "GPUs: billed, running, idle",
+        "Billed are those of running, frozen, rebooting and unknown instances. The gap between billed and"
+        " running does no work; neither do the idle ones, which the first row counts in dollars. Of those"
         " without telemetry nobody knows; on some hosts every second reading has none.",
-        Query(f"sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{{PAID}}}) or {NONE}", "paid for"),
-        Query(
-            f'sum({chosen(GPUS)} and on (account, instance_id) {STATUS}{{status="running"}}) or {NONE}',
-            "running",
-        ),
-        Query(f"sum({chosen(GPUS)} and on (account, instance_id) {IDLE_BURN}) or {NONE}", "idle"),
-        Query(
-            f"sum({chosen(GPUS)} and on (account, instance_id) {NO_TELEMETRY}) or {NONE}", "without telemetry"
-        ),
+        Query(f"sum({summed('gpus_paid')}) or {NONE}", "billed"),
+        Query(f"sum({summed('gpus_running')}) or {NONE}", "running"),
+        Query(f"sum({summed('gpus_idle')}) or {NONE_IDLE}", "idle"),
+        Query(f"sum({summed('gpus_unmeasured')}) or {NONE}", "without telemetry"),
         unit=COUNT,
         decimals=0,
-        colors={"paid for": NEUTRAL, "running": GOOD, "idle": WASTE, "without telemetry": PLAIN},
+        colors={"billed": NEUTRAL, "running": GOOD, "idle": WASTE, "without telemetry": PLAIN},
     )

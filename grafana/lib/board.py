@@ -8,8 +8,9 @@ from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
+from grafana.lib.palette import CRITICAL, WARNING
 from grafana.lib.panels import SOURCE
-from grafana.lib.promql import ACCOUNT, INFO, ONE
+from grafana.lib.promql import BURN, HOURLY, INFO, labelled, of_accounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,25 +19,46 @@ if TYPE_CHECKING:
 
 TAG = "vastai"
 COLUMNS = 24
+#: Vast.ai's console.
+CONSOLE = {
+    "Vast.ai instances": "https://cloud.vast.ai/instances/",
+    "Vast.ai billing": "https://cloud.vast.ai/billing/",
+}
 #: What a query may be filtered by. The exporter's own metrics know the account only.
-VARIABLES = ("account", "label", "gpu_name", "instance")
+VARIABLES = ("account", "label", "gpu_name")
 _NAMES = {"account": "Account", "label": "Label", "gpu_name": "GPU model", "instance": "Instance"}
+#: Everything, with line breaks and without a label as well.
+EVERYTHING = "(?s:.*)"
+#: No query can say a backtick.
+_SAYABLE = "/^[^`]*$/"
+_LIVING = labelled(of_accounts(BURN), of_accounts(INFO))
+_GONE = (
+    f"-1 * group by (account, instance_id, label, gpu_name) (last_over_time({of_accounts(HOURLY)}[$__range]))"
+    f" unless on (account, instance_id) {of_accounts(INFO)}"
+)
+#: All instances of the time range, each once; the dearest is first, what is gone is last.
+_INSTANCES = (
+    "query_result(sort_desc(max by (choice, instance_id) (label_join("
+    f"({_LIVING} or {_GONE}), "
+    '"choice", " \u00b7 ", "instance_id", "label", "gpu_name"))))'
+)
 _OPTIONS = {
     "account": "label_values(vastai_collector_success, account)",
-    "label": f"label_values({INFO}{{{ACCOUNT}}}, label)",
-    "gpu_name": f"label_values({INFO}{{{ACCOUNT}}}, gpu_name)",
-    "instance": f'label_values({INFO}{{{ACCOUNT},label=~"$label",gpu_name=~"$gpu_name"}}, instance_id)',
+    "label": f"label_values({of_accounts(INFO)}, label)",
+    "gpu_name": f"label_values({of_accounts(INFO)}, gpu_name)",
 }
-#: Those of an exporter as a whole have no account, and concern every one.
-ALERTS = 'ALERTS{alertstate="firing",alertname=~"Vastai.+",account=~"$account|"}'
-INSTANCE_ALERTS = f'ALERTS{{alertstate="firing",alertname=~"Vastai.+",{ONE}}}'
+_INSTANCE_PATTERN = r'/choice="(?<text>[\s\S]*)",instance_id="(?<value>\d+)"/'
 
 
 class Annotation(model.AnnotationQuery, Builder[model.AnnotationQuery]):
     """Events of Prometheus; the library's class does not know the settings of the data source."""
 
-    def __init__(self, name: str, color: str, expression: str, **settings: object) -> None:
-        super().__init__(name=name, datasource=SOURCE, icon_color=color, expr=expression, built_in=None)
+    def __init__(
+        self, name: str, color: str, expression: str, *, shown: bool = True, **settings: object
+    ) -> None:
+        super().__init__(
+            name=name, datasource=SOURCE, enable=shown, icon_color=color, expr=expression, built_in=None
+        )
         self._settings = settings
 
     def to_json(self) -> dict[str, object]:
@@ -56,8 +78,8 @@ class Board:
         title: what it is called.
         about: one sentence.
         span: the time range, back from now.
-        variables: which of VARIABLES there are.
-        single: whether exactly one instance is chosen.
+        variables: which of VARIABLES there are; with `instance`, exactly one instance is chosen.
+        refresh: how often it asks again.
 
     """
 
@@ -69,7 +91,7 @@ class Board:
         *,
         span: str = "6h",
         variables: Sequence[str] = VARIABLES,
-        single: bool = False,
+        refresh: str = "1m",
     ) -> None:
         self.uid = uid
         self._panels = 0
@@ -80,14 +102,15 @@ class Board:
             .tags([TAG])
             .time(f"now-{span}", "now")
             .timezone("browser")
-            .refresh("1m")
+            .refresh(refresh)
             .editable()
             .tooltip(model.DashboardCursorSync.CROSSHAIR)
-            .link(_links())
             .with_variable(build.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         )
+        for link in _links(passing="instance" not in variables):
+            self._dashboard.link(link)
         for name in variables:
-            self._dashboard.with_variable(_variable(name, single=single and name == "instance"))
+            self._dashboard.with_variable(_instance() if name == "instance" else _variable(name))
 
     def section(self, title: str) -> Board:
         """Begin a part with a heading."""
@@ -104,9 +127,10 @@ class Board:
             self._dashboard.with_panel(panel.id(self._panels).span(width).height(height))
         return self
 
-    def annotate(self, annotation: Annotation) -> Board:
+    def annotate(self, *annotations: Annotation) -> Board:
         """Mark events on every panel with a time axis."""
-        self._dashboard.annotation(annotation)
+        for annotation in annotations:
+            self._dashboard.annotation(annotation)
         return self
 
     def build(self) -> model.Dashboard:
@@ -118,53 +142,77 @@ class Board:
         return dashboard
 
 
-def alerts(expression: str = ALERTS) -> Annotation:
-    """Return the marks of alerts that fire."""
-    return Annotation(
-        "Alerts",
-        "red",
-        expression,
-        step="60s",
-        titleFormat="{{alertname}}",
-        textFormat="{{account}} {{instance_id}}",
-        tagKeys="severity",
-    )
+def alerts(matchers: str = "account=~`${account:regex}|`") -> list[Annotation]:
+    """Return the marks of alerts that fire, of each severity its own; they are off until somebody wants them.
+
+    Those of an exporter as a whole have no account, and concern every one.
+    """
+    return [
+        Annotation(
+            f"Alerts: {severity}",
+            color,
+            f'ALERTS{{alertstate="firing",alertname=~"Vastai.+",severity="{severity}",{matchers}}}',
+            shown=False,
+            step="60s",
+            titleFormat="{{alertname}}",
+            textFormat="{{account}} {{instance_id}}",
+            tagKeys="severity",
+        )
+        for severity, color in (("critical", CRITICAL), ("warning", WARNING))
+    ]
 
 
 def instance_link(account: str = "account", instance: str = "instance") -> tuple[str, str]:
     """Return a link from a table's row to its instance; the arguments are titles of columns."""
-    chosen = f'var-account=${{__data.fields["{account}"]}}&var-instance=${{__data.fields["{instance}"]}}'
+    chosen = "&".join(
+        f'var-{name}=${{__data.fields["{column}"]:percentencode}}'
+        for name, column in (("account", account), ("instance", instance))
+    )
     return (
         "Show this instance",
         f"/d/vastai-instance?{chosen}&${{datasource:queryparam}}&${{__url_time_range}}",
     )
 
 
-def _links() -> build.DashboardLink:
+def _links(*, passing: bool) -> list[build.DashboardLink]:
+    """Return links to the other dashboards and to Vast.ai's console.
+
+    What one instance was chosen by is not passed on: a fleet would look well of which only that is shown.
+    """
+    boards = build.DashboardLink("Vast.ai").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
+    consoles = [
+        build.DashboardLink(title)
+        .type(model.DashboardLinkType.LINK)
+        .url(url)
+        .icon("external link")
+        .target_blank(True)
+        for title, url in CONSOLE.items()
+    ]
+    return [boards.include_vars(passing).keep_time(True), *consoles]
+
+
+def _variable(name: str) -> build.QueryVariable:
+    everything: Any = "$__all"
     return (
-        build.DashboardLink("Vast.ai")
-        .type(model.DashboardLinkType.DASHBOARDS)
-        .tags([TAG])
-        .include_vars(True)
-        .keep_time(True)
+        _query_variable(name, _OPTIONS[name])
+        .regex(_SAYABLE)
+        .sort(model.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
+        .multi(True)
+        .include_all(True)
+        .all_value(EVERYTHING)
+        .current(model.VariableOption(selected=True, text="All", value=everything))
     )
 
 
-def _variable(name: str, *, single: bool) -> build.QueryVariable:
-    variable = (
+def _instance() -> build.QueryVariable:
+    return _query_variable("instance", _INSTANCES).regex(_INSTANCE_PATTERN).sort(model.VariableSort.DISABLED)
+
+
+def _query_variable(name: str, query: str) -> build.QueryVariable:
+    return (
         build.QueryVariable(name)
         .label(_NAMES[name])
         .datasource(SOURCE)
-        .query({"query": _OPTIONS[name], "refId": f"variable-{name}"})
+        .query({"query": query, "refId": f"variable-{name}"})
         .refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(model.VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
-    )
-    if single:
-        return variable
-    everything: Any = "$__all"
-    return (
-        variable.multi(True)
-        .include_all(True)
-        .all_value(".*")  # short, and with those that have no label
-        .current(model.VariableOption(selected=True, text="All", value=everything))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, common, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import common, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import prometheus as query_builder
 from grafana_foundation_sdk.builders import stat as stat_builder
@@ -13,17 +13,15 @@ from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as model
 from grafana_foundation_sdk.models import prometheus as query_model
 
-from grafana.lib.palette import OFF, PLAIN
+from grafana.lib.palette import OFF_TILE, PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     #: From which value on which colour; the first is for all below, and stands at None.
     Steps = Sequence[tuple[float | None, str]]
-    Panel = stat_builder.Panel | timeseries.Panel | table.Panel | bargauge.Panel | statetimeline.Panel
+    Panel = stat_builder.Panel | timeseries.Panel | table.Panel | statetimeline.Panel
 
-#: Pixels of a column that has no width of its own: Grafana's 150 are too many for half a small screen.
-NARROWEST = 95
 #: Of a line at most: a point more than the eye can tell apart is a query that takes longer.
 POINTS = 240
 #: Below every number that there is.
@@ -33,7 +31,7 @@ NOTHING_KNOWN = "No data. The dashboard Exporter says why."
 
 # Units, as Grafana spells them.
 DOLLARS = "currencyUSD"
-DOLLARS_PER_HOUR = "suffix: $/h"
+DOLLARS_PER_HOUR = "suffix: $/hr"
 RATIO = "percentunit"
 SECONDS = "s"
 DURATION = "dtdurations"
@@ -44,7 +42,7 @@ COUNT = "none"
 TEXT = "string"
 TIME = "dateTimeFromNow"
 
-_P = TypeVar("_P", stat_builder.Panel, timeseries.Panel, table.Panel, bargauge.Panel, statetimeline.Panel)
+_P = TypeVar("_P", stat_builder.Panel, timeseries.Panel, table.Panel, statetimeline.Panel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +53,6 @@ class Query:
     legend: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of a table.
-
-    Attributes:
-        field: the name of a label, or `Value #A` for the value of the first query.
-        title: what stands above it.
-        unit: of its values.
-        decimals: digits behind the point.
-        width: in pixels; None takes what is left, NARROWEST at least.
-        mappings: words and colours instead of values.
-        steps: colours by value.
-        link: where a click leads to.
-
-    """
-
-    field: str
-    title: str
-    unit: str = TEXT
-    decimals: float | None = None
-    width: int | None = None
-    mappings: Mapping[str, tuple[str, str]] | None = None
-    steps: Steps | None = None
-    link: tuple[str, str] | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Fact:
     """What a number is called, and its unit."""
@@ -89,10 +61,13 @@ class Fact:
     unit: str = "none"
 
 
-def _common(panel: _P, title: str, why: str, queries: Sequence[Query], unit: str, *, instant: bool) -> _P:
+def common_parts(
+    panel: _P, title: str, why: str, queries: Sequence[Query], unit: str, *, instant: bool
+) -> _P:
+    """Give a panel what all have: title, description, data source, unit, and its queries."""
     panel.title(title).description(why).datasource(SOURCE).unit(unit).no_value(NOTHING_KNOWN)
     panel.interval("1m")  # new data come once a minute
-    for letter, query in zip("ABCD", queries, strict=False):
+    for letter, query in zip("ABCDEFGH", queries, strict=False):
         target = query_builder.Dataquery().datasource(SOURCE).ref_id(letter).expr(query.expression)
         target.editor_mode(query_model.QueryEditorMode.CODE)
         target.instant() if instant else target.range()
@@ -149,7 +124,9 @@ def stat(
     no_value: str = "No data",
 ) -> stat_builder.Panel:
     """Return big numbers; `graph` draws their past behind them."""
-    panel = _common(stat_builder.Panel(), title, why, queries, unit, instant=not graph).no_value(no_value)
+    panel = common_parts(stat_builder.Panel(), title, why, queries, unit, instant=not graph).no_value(
+        no_value
+    )
     panel.color_mode(options.BigValueColorMode.VALUE)
     panel.graph_mode(options.BigValueGraphMode.AREA if graph else options.BigValueGraphMode.NONE)
     panel.text_mode(options.BigValueTextMode.VALUE)
@@ -167,7 +144,7 @@ def stat(
 
 def filled(panel: stat_builder.Panel) -> stat_builder.Panel:
     """Colour the whole tile; it is grey where nothing is known."""
-    panel.thresholds(thresholds([(None, OFF)]))
+    panel.thresholds(thresholds([(None, OFF_TILE)]))
     panel.justify_mode(options.BigValueJustifyMode.CENTER)
     return panel.color_mode(options.BigValueColorMode.BACKGROUND_SOLID)
 
@@ -184,8 +161,8 @@ def lines(
     no_value: str = NOTHING_KNOWN,
 ) -> timeseries.Panel:
     """Return lines over time; `colors` are by name of the series."""
-    panel = _common(timeseries.Panel(), title, why, queries, unit, instant=False).no_value(no_value)
-    panel.legend(_legend().calcs(["last"])).color_scheme(by_turns())
+    panel = common_parts(timeseries.Panel(), title, why, queries, unit, instant=False).no_value(no_value)
+    panel.legend(_legend().calcs(["lastNotNull"])).color_scheme(by_turns())
     panel.tooltip(
         common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING)
     )
@@ -204,17 +181,35 @@ def lines(
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     """Put the series on top of each other."""
     panel.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL).group("A"))
-    return panel.line_width(0).fill_opacity(75)
+    return panel.line_width(0).fill_opacity(100)
 
 
 def as_bars(panel: timeseries.Panel) -> timeseries.Panel:
     """Draw bars, for what is counted now and then."""
-    return panel.draw_style(options.GraphDrawStyle.BARS).fill_opacity(75)
+    return panel.draw_style(options.GraphDrawStyle.BARS).fill_opacity(100)
 
 
 def without_values(panel: timeseries.Panel) -> timeseries.Panel:
     """Leave the last values out of the legend, where there are many series and little room."""
     return panel.legend(_legend())
+
+
+def with_values(panel: timeseries.Panel) -> timeseries.Panel:
+    """Say mean, last and largest value of each series in the legend."""
+    legend = _legend().display_mode(options.LegendDisplayMode.TABLE).calcs(["mean", "lastNotNull", "max"])
+    return panel.legend(legend)
+
+
+def overlaid(panel: timeseries.Panel, name: str) -> timeseries.Panel:
+    """Draw one series as bars among lines."""
+    style = model.DynamicConfigValue("custom.drawStyle", options.GraphDrawStyle.BARS)
+    return panel.override_by_name(name, [style, model.DynamicConfigValue("custom.fillOpacity", 100)])
+
+
+def marked(panel: timeseries.Panel, name: str) -> timeseries.Panel:
+    """Draw one series as points above bars."""
+    style = model.DynamicConfigValue("custom.drawStyle", options.GraphDrawStyle.POINTS)
+    return panel.override_by_name(name, [style, model.DynamicConfigValue("custom.pointSize", 10)])
 
 
 def limited(
@@ -240,20 +235,6 @@ def _legend() -> common.VizLegendOptions:
     )
 
 
-def bars(
-    title: str, why: str, query: Query, *, unit: str, color: str, decimals: float | None = None
-) -> bargauge.Panel:
-    """Return horizontal bars, one a series, in the order of the query."""
-    panel = _common(bargauge.Panel(), title, why, [query], unit, instant=True)
-    panel.orientation(options.VizOrientation.HORIZONTAL).display_mode(options.BarGaugeDisplayMode.BASIC)
-    panel.value_mode(options.BarGaugeValueMode.TEXT).show_unfilled(False).min(0)
-    panel.name_placement(options.BarGaugeNamePlacement.LEFT)
-    panel.sizing(options.BarGaugeSizing.MANUAL).min_viz_height(16).max_viz_height(22)
-    panel.reduce_options(_last())
-    panel.color_scheme(fixed(color))
-    return panel.decimals(decimals) if decimals is not None else panel
-
-
 def facts(title: str, why: str, *queries: Query, names: Mapping[str, Fact]) -> stat_builder.Panel:
     """Return a row of small numbers with a unit each; `names` are by name of the series."""
     panel = stat(title, why, *queries, unit=COUNT, no_value=NOTHING_KNOWN)
@@ -270,70 +251,8 @@ def timeline(
     title: str, why: str, *queries: Query, mappings: Mapping[str, tuple[str, str]]
 ) -> statetimeline.Panel:
     """Return states over time, in the words and colours of `mappings`."""
-    panel = _common(statetimeline.Panel(), title, why, queries, TEXT, instant=False)
-    panel.mappings(words(mappings)).color_scheme(fixed(PLAIN)).fill_opacity(85).line_width(0)
-    panel.show_value(options.VisibilityMode.AUTO).merge_values(True).row_height(0.9)
+    panel = common_parts(statetimeline.Panel(), title, why, queries, TEXT, instant=False)
+    panel.mappings(words(mappings)).color_scheme(fixed(PLAIN)).fill_opacity(100).line_width(0)
+    panel.show_value(options.VisibilityMode.NEVER).merge_values(True).row_height(0.9)
     panel.legend(_legend())
     return panel.tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.SINGLE))
-
-
-def rows(
-    title: str,
-    why: str,
-    *queries: Query,
-    columns: Sequence[Column],
-    unit: str = TEXT,
-    worst_first: str | None = None,
-    ascending: bool = False,
-    most: int = 200,
-    no_value: str = NOTHING_KNOWN,
-) -> table.Panel:
-    """Return a table: the instant results of all queries, those with the same labels in one row.
-
-    `worst_first` is the field that it is sorted by, which needs no column of its own.
-    """
-    panel = _common(table.Panel(), title, why, queries, unit, instant=True).no_value(no_value)
-    panel.cell_height(options.TableCellHeight.SM).show_header(True)
-    panel.color_scheme(fixed(PLAIN))
-    shown = [column.field for column in columns]
-    sort = [worst_first] if worst_first else []
-    hidden = [field for field in sort if field not in shown]
-    steps: list[tuple[str, object]] = [
-        ("merge", {}),
-        ("filterFieldsByName", {"include": {"names": shown + hidden}}),
-        *[("sortBy", {"sort": [{"field": field, "desc": not ascending}]}) for field in sort],
-        ("limit", {"limitField": most}),
-        (
-            "organize",
-            {
-                "excludeByName": dict.fromkeys(hidden, True),
-                "indexByName": {field: index for index, field in enumerate(shown)},
-                "renameByName": {column.field: column.title for column in columns},
-            },
-        ),
-    ]
-    for name, settings in steps:
-        panel.with_transformation(model.DataTransformerConfig(id_val=name, options=settings))
-    for column in columns:
-        panel.override_by_name(column.title, list(_looks(column)))
-    return panel
-
-
-def _looks(column: Column) -> Sequence[model.DynamicConfigValue]:
-    found: dict[str, object] = {"unit": column.unit, "noValue": "\u2013"}
-    if column.decimals is not None:
-        found["decimals"] = column.decimals
-    found["custom.minWidth" if column.width is None else "custom.width"] = column.width or NARROWEST
-    if column.unit != TEXT:
-        found["custom.align"] = "right"
-    if column.mappings:
-        found["mappings"] = words(column.mappings)
-    if column.steps:
-        found["thresholds"] = thresholds(column.steps).build()
-        found["color"] = by_threshold().build()
-    if column.mappings or column.steps:
-        found["custom.cellOptions"] = options.TableColorTextCellOptions()
-    if column.link:
-        title, url = column.link
-        found["links"] = [{"title": title, "url": url, "targetBlank": False}]
-    return [model.DynamicConfigValue(name, value) for name, value in found.items()]

@@ -1,23 +1,30 @@
 """Queries that honour the variables.
 
-Series of an instance carry (account, instance_id) only; what else the variables ask for stands on INFO, of
-which there is one an instance (deploy/prometheus/recording.rules.yml). After a restart of Prometheus, or in
-data without staleness markers, an old and a new one may be seen together for some minutes: where a join
-takes labels from it, `unique` keeps it from being many-to-many, whatever happens to labels and statuses.
+A variable is filled in by `${name:regex}` between backticks: it may hold quotes, backslashes and line
+breaks then. Only a backtick can't be written there, and no variable offers a value that has one.
+
+What the variables choose by, account, label and GPU model, stands on the series of the group `vastai-
+recording-dashboards`: either on the series itself, or on INFO, of which there is one an instance. After a
+restart of Prometheus, or in data without staleness markers, an old and a new one may be seen together for
+some minutes: where a join takes labels from it, `unique` keeps it from being many-to-many, whatever happens
+to labels and statuses.
 """
 
 from __future__ import annotations
 
 from grafana.lib.thresholds import duration, threshold
 
-INFO = "account_instance:vastai_instance_info:topk"
+#: label and gpu_name of each instance; label is NO_LABEL where it has none.
+INFO = "account_instance_label_gpu_name:vastai_instance_info:group"
+#: All that describes an instance.
+DESCRIPTION = "account_instance:vastai_instance_info:topk"
 STATUS = "account_instance:vastai_instance_status:topk"
 STATUS_AGE = "account_instance:vastai_instance_status_age_seconds:max"
 BURN = "account_instance:vastai_instance_burn_dollars_per_hour:max"
-LABELLED_BURN = "account_instance_label_gpu_name:vastai_instance_burn_dollars_per_hour:max"
 ACCOUNT_BURN = "account:vastai_instance_burn_dollars_per_hour:sum"
 IDLE_BURN = "account_instance:vastai_instance_idle_dollars_per_hour:max"
-STOPPED_BURN = "account_instance:vastai_instance_stopped_storage_dollars_per_hour:max"
+BEST_UTIL = "account_instance:vastai_instance_gpu_util_ratio:max_recent"
+TEMPERATURE = "account_instance:vastai_instance_gpu_temp_celsius:avg_recent"
 GPU_PRICE = "account_instance_gpu_name:vastai_instance_gpu_price_dollars_per_hour:max"
 MEDIAN_GPU_PRICE = "gpu_name:vastai_instance_gpu_price_dollars_per_hour:median"
 DISK_USED = "account_instance:vastai_instance_disk_used:ratio"
@@ -29,24 +36,37 @@ RUNWAY = "account:vastai_account_credit_runway_seconds:min"
 AUTOBILL_RUNWAY = "account:vastai_account_autobill_runway_seconds:min"
 SPENT_24H = "account:vastai_instance_spend_dollars:sum_24h"
 SPENT_30D = "account:vastai_instance_spend_dollars:sum_30d"
-LABEL_SPENT_24H = "account_label:vastai_instance_spend_dollars:sum_24h"
-LABEL_SPENT_30D = "account_label:vastai_instance_spend_dollars:sum_30d"
 #: The same as Vast.ai counts it.
 COUNTED_24H = "account:vastai_account_spend_dollars:sum_24h"
 COUNTED_30D = "account:vastai_account_spend_dollars:sum_30d"
 AGE = "account_collector:vastai_collector_age_seconds:min"
+HOURLY = "account_instance_label_gpu_name:vastai_instance_spend_dollars:sum_1h"
 
-ACCOUNT = 'account=~"$account"'
-ONE = f'{ACCOUNT},instance_id=~"$instance"'
-CHOICE = f'{ONE},label=~"$label",gpu_name=~"$gpu_name"'
+ACCOUNT = "account=~`${account:regex}`"
+CHOICE = f"{ACCOUNT},label=~`${{label:regex}}`,gpu_name=~`${{gpu_name:regex}}`"
 CHOSEN_INFO = f"{INFO}{{{CHOICE}}}"
-#: What the chosen instances cost, without a join: that takes seconds at hundreds of moments.
-CHOSEN_BURN = f"{LABELLED_BURN}{{{CHOICE}}}"
+#: The one instance of the dashboard Instance.
+ONE = f'{ACCOUNT},instance_id="$instance"'
+
+
+def summed(what: str) -> str:
+    """Return a series of the variables' labels, chosen; `what` is metric and unit."""
+    return f"account_label_gpu_name:vastai_{what}:sum{{{CHOICE}}}"
+
+
+CHOSEN_BURN = summed("instance_burn_dollars_per_hour")
+CHOSEN_IDLE = summed("instance_idle_dollars_per_hour")
+CHOSEN_STOPPED = summed("instance_stopped_storage_dollars_per_hour")
+CHOSEN_HOURS = f"account_label_gpu_name:vastai_instance_spend_dollars:sum_1h{{{CHOICE}}}"
+CHOSEN_COUNT = f"account_label_gpu_name_status:vastai_instances:count{{{CHOICE}}}"
 #: 0 where something is known of the accounts: a zero that is known, as where nothing is rented, not one that
 #: is missing.
 NONE = f"0 * group({ACCOUNT_BURN}{{{ACCOUNT}}})"
-#: The states in which the GPU is paid for.
-PAID = 'status=~"running|frozen|rebooting|unknown"'
+#: The same where it is known which instances are idle, which takes half an hour; where none runs, none is.
+NONE_IDLE = (
+    f"({NONE} and on () (group({BEST_UTIL}{{{ACCOUNT}}})"
+    f' or group(sum(vastai_instances{{{ACCOUNT},status="running"}}) == 0)))'
+)
 NO_LABEL = "(no label)"
 _MOST_CREDIT = f"max_over_time(vastai_account_credit_dollars{{{ACCOUNT}}}[{duration('autobill_for')}])"
 #: Accounts that automatic billing tops up: it has not failed to for as long as the alert waits, and what it
@@ -65,19 +85,29 @@ LASTS = (
 )
 
 
-def series(name: str, *matchers: str) -> str:
-    """Return a selector of a series that has the labels account and instance_id."""
+def of_accounts(name: str, *matchers: str) -> str:
+    """Return a series of the chosen accounts."""
+    return f"{name}{{{','.join((ACCOUNT, *matchers))}}}"
+
+
+def one(name: str, *matchers: str) -> str:
+    """Return a series of the one instance of the dashboard Instance."""
     return f"{name}{{{','.join((ONE, *matchers))}}}"
 
 
-def one(metric: str) -> str:
-    """Return a metric once an instance, however many exporters tell of it."""
-    return f"max by (account, instance_id) ({series(metric)})"
-
-
-def chosen(expression: str, info: str = CHOSEN_INFO) -> str:
+def chosen(expression: str) -> str:
     """Return those instances of `expression` that the variables choose."""
-    return f"({expression} and on (account, instance_id) {info})"
+    return f"({expression} and on (account, instance_id) {CHOSEN_INFO})"
+
+
+def chosen_series(name: str, *matchers: str) -> str:
+    """Return a series of instances as chosen."""
+    return chosen(of_accounts(name, *matchers))
+
+
+def once(metric: str, *matchers: str) -> str:
+    """Return a metric once an instance, however many exporters tell of it."""
+    return f"max by (account, instance_id) ({of_accounts(metric, *matchers)})"
 
 
 def unique(expression: str) -> str:
@@ -85,14 +115,20 @@ def unique(expression: str) -> str:
     return f"topk by (account, instance_id) (1, {expression})"
 
 
-def described(expression: str, *labels: str, info: str = CHOSEN_INFO) -> str:
-    """Return the chosen instances of `expression`, with labels that describe them."""
-    return f"({expression} * on (account, instance_id) group_left ({', '.join(labels)}) {unique(info)})"
+def labelled(expression: str, info: str = CHOSEN_INFO) -> str:
+    """Return the chosen instances of `expression`, with label and GPU model."""
+    return f"({expression} * on (account, instance_id) group_left (label, gpu_name) {unique(info)})"
+
+
+def described(expression: str, *labels: str) -> str:
+    """Return `expression` with labels of DESCRIPTION."""
+    info = unique(of_accounts(DESCRIPTION))
+    return f"({expression} * on (account, instance_id) group_left ({', '.join(labels)}) {info})"
 
 
 def with_status(expression: str) -> str:
     """Return `expression` with the label status."""
-    return f"({expression} * on (account, instance_id) group_left (status) {unique(series(STATUS))})"
+    return f"({expression} * on (account, instance_id) group_left (status) {unique(of_accounts(STATUS))})"
 
 
 def named(expression: str) -> str:
@@ -100,13 +136,22 @@ def named(expression: str) -> str:
     return f'label_replace({expression}, "label", "{NO_LABEL}", "label", "")'
 
 
+def called(expression: str, label: str, value: str) -> str:
+    """Return `expression` with a label that says what it is, to tell rows of a table apart."""
+    return f'label_replace({expression}, "{label}", "{value}", "", "")'
+
+
 def stale(collectors: str) -> str:
     """Return the collectors that have found nothing new for too long, or never: as the alert has it."""
+    return f"(vastai_collector_success{{{collectors}}} unless on (account, collector) ({fresh(collectors)}))"
+
+
+def fresh(collectors: str) -> str:
+    """Return the collectors that have found something new not too long ago."""
     age = f"max by (account, collector) ({AGE}{{{collectors}}})"
     interval = f"max by (account, collector) (vastai_collector_interval_seconds{{{collectors}}})"
-    duration = f"max by (account, collector) (vastai_collector_duration_seconds{{{collectors}}})"
-    fresh = f"{age} <= {threshold('stale_intervals'):.0f} * {interval} + 2 * {duration}"
-    return f"(vastai_collector_success{{{collectors}}} unless on (account, collector) ({fresh}))"
+    took = f"max by (account, collector) (vastai_collector_duration_seconds{{{collectors}}})"
+    return f"{age} <= {threshold('stale_intervals'):.0f} * {interval} + 2 * {took}"
 
 
 def spent(burn: str) -> str:
@@ -117,14 +162,14 @@ def spent(burn: str) -> str:
     return f"sum_over_time({burn}[$__range:$__interval]) * $__interval_ms / 3.6e6"
 
 
-def events(counter: str, *labels: str) -> str:
+def events(counter: str, *labels: str, matchers: str = ACCOUNT) -> str:
     """Return how often a counter of an account rose in each step, so that all steps add up to the truth.
 
     `increase` doesn't see the first rise of a series that begins with it, such as the first time that an
     instance goes offline. What a series shows anew, or after a restart, counts if its exporter was there
     before.
     """
-    now = f"{counter}{{{ACCOUNT}}}"
+    now = f"{counter}{{{matchers}}}"
     known = f'vastai_collector_success{{{ACCOUNT},collector="instances"}} offset $__interval'
     return (
         f"max by ({', '.join(('account', *labels))}) ({now} - {now} offset $__interval >= 0"
@@ -132,20 +177,19 @@ def events(counter: str, *labels: str) -> str:
     )
 
 
-def without(expression: str, *others: str) -> str:
-    """Return those instances of `expression` that are in none of the others."""
-    return " unless on (account, instance_id) ".join((expression, *others))
+def in_text(expression: str, label: str, unit: str) -> str:
+    """Return `expression` once an instance and reason, its value as text with a unit in a label."""
+    counted = f'count_values by (account, instance_id, reason) ("{label}", {expression})'
+    return f'label_replace({counted}, "{label}", "${{1}}{unit}", "{label}", "(.*)")'
 
 
-def billed(way: str, span: str) -> str:
-    """Return the billed traffic of one instance or more, in bytes a second; `way` is up or down."""
-    return (
-        "max by (account, instance_id)"
-        f" (rate({series(f'vastai_instance_inet_{way}_billed_bytes_total')}[{span}]))"
+def span_in_text(expression: str, label: str) -> str:
+    """Return seconds as text in a label: minutes, hours or days, whatever suits."""
+    return " or ".join(
+        in_text(f"round({part}, {digits})", label, f" {unit}")
+        for part, digits, unit in (
+            (f"({expression} < 7200) / 60", 1, "min"),
+            (f"({expression} >= 7200 < 172800) / 3600", 0.1, "h"),
+            (f"({expression} >= 172800) / 86400", 0.1, "days"),
+        )
     )
-
-
-def traffic_cost(way: str, span: str) -> str:
-    """Return what billed traffic costs, in dollars an hour."""
-    price = one(f"vastai_instance_inet_{way}_cost_dollars_per_byte")
-    return f"3600 * {billed(way, span)} * on (account, instance_id) {price}"

@@ -109,6 +109,14 @@ INHIBITED = {
         alert("VastaiInstanceBootFailed", "warning", INSTANCE),
         alert("VastaiStoppedStorage", "info", INSTANCE),
     ),
+    "a price increase without an answer is why a contract ends": (
+        alert("VastaiPriceIncrease", "critical", INSTANCE),
+        alert("VastaiContractEnding", "critical", INSTANCE),
+    ),
+    "a label's budget that is used up": (
+        alert("VastaiLabelBudgetUsed", "critical", ACCOUNT, label="train"),
+        alert("VastaiLabelBudgetUsed", "warning", ACCOUNT, label="train"),
+    ),
     "a disk that is full is not filling any more": (
         alert("VastaiDiskFull", "critical", INSTANCE),
         alert("VastaiDiskFilling", "warning", INSTANCE),
@@ -127,6 +135,10 @@ TOLD = {
     "another alert of the same instance": (
         alert("VastaiGpuHot", "critical", INSTANCE),
         alert("VastaiDiskFull", "warning", INSTANCE),
+    ),
+    "another label has used up its budget": (
+        alert("VastaiLabelBudgetUsed", "critical", ACCOUNT, label="train"),
+        alert("VastaiLabelBudgetUsed", "warning", ACCOUNT, label="serve"),
     ),
     "another instance is offline": (
         alert("VastaiInstanceOffline", "critical", INSTANCE),

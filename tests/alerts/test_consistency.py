@@ -32,7 +32,8 @@ MOST_RULES = 20
 #: Labels that an alert may be told from another by, in each area.
 IDENTITY = {
     "instance": {"account", "instance_id"},
-    "account": {"account"},
+    # A user label stands for what runs under it: it has a budget and a bill of its own.
+    "account": {"account", "label"},
     "collector": {"account", "collector", "field"},
 }
 SECTIONS = ["What it means", "What it does", "How to see it", "What to do", "When to ignore it"]
@@ -84,6 +85,9 @@ class Flow:
         assert named <= inner, f"{node.prettify()}: no label {named - inner}"
         if str(node.op) in KEEPING:
             return inner
+        if str(node.op) == "count_values":
+            assert isinstance(node.param, promql.StringLiteral)
+            return named | {node.param.val}
         by = node.modifier is None or node.modifier.type == promql.AggModifierType.By
         return named if by else inner - named
 
@@ -147,8 +151,8 @@ def flow(rules: list[dict[str, Any]]) -> Flow:
 
 def in_the_name(record: str) -> Labels:
     """Return the labels that the name of a recorded series begins with."""
-    level = record.partition(":")[0].replace("gpu_name", "gpu-name").split("_")
-    labels = {name.replace("gpu-name", "gpu_name") for name in level}
+    level = re.findall(r"gpu_name|num_gpus|[a-z]+", record.partition(":")[0])
+    labels = set(level)
     if "job" not in labels and "instance" in labels:
         labels = labels - {"instance"} | {"instance_id"}
     return frozenset(labels)
@@ -234,7 +238,8 @@ def test_every_record_is_in_the_table_above_the_rules(root: Path, rules: list[di
     listed = set()
     for row in rows:
         first, *others = row.split(", ")
-        listed |= {first, *(first.rpartition(":")[0] + other for other in others)}
+        whole = (first.rpartition(":")[0] + other if other.startswith(":") else other for other in others)
+        listed |= {first, *whole}
     assert listed == {rule["record"] for rule in rules if "record" in rule}
 
 
@@ -314,7 +319,7 @@ def at_present(node: promql.Expr) -> set[str]:
     """Return the series that an expression reads as they are now; not those of which it reads the past."""
     if isinstance(node, promql.VectorSelector):
         return set() if node.offset else {str(node.name)}
-    if isinstance(node, promql.MatrixSelector):
+    if isinstance(node, promql.MatrixSelector | promql.SubqueryExpr):
         return set()
     inner = [getattr(node, name, None) for name in ("expr", "lhs", "rhs", "param")]
     inner += getattr(node, "args", None) or []
@@ -323,7 +328,7 @@ def at_present(node: promql.Expr) -> set[str]:
 
 def test_nothing_but_recorded_sums_is_read_over_more_than_a_day(rules: list[dict[str, Any]]) -> None:
     for rule in rules:
-        for name, window in re.findall(r"([\w:]+)(?:\{[^}]*\})?\)?\[(\w+)(?::\w*)?\]", rule["expr"]):
+        for name, window in re.findall(r"([\w:]*)(?:\{[^}]*\})?\)*\[(\w+)(?::\w*)?\]", rule["expr"]):
             days = (
                 sum(
                     int(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
@@ -331,12 +336,19 @@ def test_nothing_but_recorded_sums_is_read_over_more_than_a_day(rules: list[dict
                 )
                 / 86400
             )
-            hourly = name in {
+            recorded = name in {
+                # A sample an hour.
                 "account:vastai_instance_spend_dollars:sum_1h",
                 "account_label:vastai_instance_spend_dollars:sum_1h",
                 "account:vastai_account_spend_dollars_total:max",
+                "account_month:vastai_account_spend_dollars_total:max",
+                "account_label_month:vastai_instance_spend_dollars:sum_1h",
+                # Each lasts for a day.
+                "account_day:vastai_instance_spend_dollars:count",
+                "account_day:vastai_instance_spend_dollars:sum",
+                "account_label_day:vastai_instance_spend_dollars:sum",
             }
-            assert days <= 1 or hourly, rule
+            assert days <= 1 or recorded, rule
 
 
 def test_nothing_that_ships_has_an_alias_that_prometheus_would_read_as_text(root: Path) -> None:

@@ -26,7 +26,14 @@ HERE = Path(__file__).parent
 ALERTS = yaml.safe_load((HERE / "alerts.yml").read_text())
 RECORDS = yaml.safe_load((HERE / "recording.yml").read_text())["cases"]
 #: Labels that a metric has by the beginning of its name; of the exporter itself there is one.
-BY_NAME = {"vastai_instance_": ("account", "instance_id"), "vastai_exporter_": (), "vastai_": ("account",)}
+BY_NAME = {
+    "vastai_instance_": ("account", "instance_id"),
+    "vastai_price_increase_": ("account", "instance_id"),
+    "vastai_market_saving_": ("account", "instance_id"),
+    "vastai_market_": (),
+    "vastai_exporter_": (),
+    "vastai_": ("account",),
+}
 #: Of an alert: a healthy one, and one without data.
 MOST_BASIC_VARIANTS = 2
 #: Alerts that are about missing data, or whose data is history that a variant cuts off.
@@ -35,7 +42,7 @@ WITHOUT_DATA = {"VastaiExporterAbsent", "VastaiReliabilityFalling"}
 QUIET = "120m"
 USUAL = {"account": "research", "instance_id": "1"}
 #: Labels by which one object is told from another; all others are what is said of it.
-IDENTITY = ("account", "instance_id", "collector", "reason", "field", "code", "job", "instance")
+IDENTITY = ("account", "instance_id", "collector", "reason", "field", "code", "type", "job", "instance")
 AREA_LABELS = {
     "instance": USUAL,
     "account": {"account": "research"},

@@ -137,13 +137,18 @@ def test_only_what_is_checked_asks_a_question() -> None:
 
 
 def test_what_is_open_or_likely_and_in_a_reply_can_be_checked() -> None:
-    """What is not checked is about time, money or others: a minute of reading can't tell it."""
+    """What is not checked is about time, money, others or addresses: a minute of reading can't tell it."""
     unchecked = {each.name for each in ALL if each.check is None and each.confidence != "sure"}
     assert unchecked == {
         "account_threshold",
+        "backups_permission",
+        "backups_threshold",
         "billed_factor",
         "charges_permission",
         "charges_settled",
+        "instances_ports",
+        "market_permission",
+        "notifications_threshold",
         "offers_pace",
         "offers_quota",
         "own_bid_lowered",

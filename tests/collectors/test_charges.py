@@ -11,12 +11,21 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from exporter.collectors.base import Run, Store
-from exporter.collectors.charges import CHARGES, COLLECTOR, DAY, LABEL_CHARGES, summarise, windows
+from exporter.collectors.charges import (
+    CHARGES,
+    COLLECTOR,
+    DAY,
+    LABEL_CHARGES,
+    LABEL_RENTAL_CHARGES,
+    WINDOW_START,
+    summarise,
+    windows,
+)
 from exporter.collectors.fleet import OTHER
 from exporter.config.models import CollectorSettings, Limits
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.vast.errors import ApiError
-from tests.support.scripted_api import VirtualTime, World
+from tests.support.scripted_api import ClientSetup, VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +126,34 @@ def test_dollars_are_told_apart_by_source_and_item(exporter: Exporter, account: 
         ("train", "today"): 3.375,
         (OTHER, "today"): 1.75,
     }
+    # What an estimate from prices can be held against: no traffic, no volume, nothing that is not itemised.
+    assert shown(exporter, LABEL_RENTAL_CHARGES.name, "label", "window") == {
+        ("serve", "today"): 4,
+        ("train", "today"): 3,
+    }
+
+
+def test_each_window_that_is_known_tells_when_it_begins_also_where_nothing_was_charged(
+    exporter: Exporter, account: Account
+) -> None:
+    def starts() -> dict[str, str]:
+        found = shown(exporter, WINDOW_START.name, "window")
+        return {
+            window: datetime.fromtimestamp(start, UTC).isoformat(" ") for (window,), start in found.items()
+        }
+
+    run = account.start(COLLECTOR, *DAYS_ASKED * [reply()])
+    next(run)
+    assert starts() == {"today": "2026-01-15 00:00:00+00:00"}
+    list(run)
+    assert starts() == {
+        "today": "2026-01-15 00:00:00+00:00",
+        "yesterday": "2026-01-14 00:00:00+00:00",
+        "7d": "2026-01-08 00:00:00+00:00",
+        "month": "2026-01-01 00:00:00+00:00",
+        "last_month": "2025-12-01 00:00:00+00:00",
+    }
+    assert not charges(exporter)
 
 
 def test_what_can_not_be_read_costs_its_own_amount_only(exporter: Exporter, account: Account) -> None:
@@ -187,10 +224,10 @@ def test_sums_agree_with_the_books_of_the_simulated_vast() -> None:
     with SimulatedVast(size=60, clock=clock, thresholds=False) as vast:
         clock.advance(2.25 * DAY)
         time = VirtualTime()
-        world = World(url=vast.url, time=time, key=vast.key, min_interval=0.0)
+        setup = ClientSetup(url=vast.url, time=time, key=vast.key, min_interval=0.0)
         run = Run(
             account="research",
-            client=world.client(),
+            client=setup.client(),
             filters={},
             settings=CollectorSettings(),
             limits=Limits(),

@@ -245,9 +245,22 @@ def test_each_change_of_status_is_counted_and_is_one_line_of_the_log(
         ("unreadable", "running"): 1,
     }
     lines = [vars(record)["fields"] for record in caplog.records if record.msg == "status changed"]
-    known = {"account": "research", "instance": 7, "intended_status": "stopped"}
+    known = {"account": "research", "instance_id": 7, "intended_status": "stopped"}
     assert lines[0] == known | {"from": "provisioning", "to": "loading"}
     assert len(lines) == 4
+
+
+def test_what_appears_and_disappears_is_a_line_of_the_log_each(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "exporter")
+    for numbers in ((1, 2), (2, 3), (2, 3)):
+        account.walk([{"id": number, "intended_status": "running"} for number in numbers])
+    status = {"status": "provisioning", "intended_status": "running"}
+    assert [(record.msg, vars(record)["fields"]) for record in caplog.records] == [
+        ("instance appeared", {"account": "research", "instance_id": 3, **status}),
+        ("instance disappeared", {"account": "research", "instance_id": 1}),
+    ]
 
 
 def burned(exporter: Exporter) -> dict[str, float]:

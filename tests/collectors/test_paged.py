@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -95,6 +96,17 @@ def test_a_page_replaces_what_was_known_of_its_range_only(exporter: Exporter, ac
     with pytest.raises(ApiError):
         account.collect(IN_PAGES, reply("b", "d", token="1"), {})
     assert shown(exporter) == ["b", "d", "e", "g"]
+
+
+def test_a_walk_under_way_holds_nothing_of_what_its_pages_have_replaced(account: Account) -> None:
+    # Or each walk would need the memory of two.
+    account.collect(IN_PAGES, reply("a", "c", token="1"), reply("e", "g"))
+    before = weakref.ref(account.stores[IN_PAGES.name].snapshot)
+    walk = account.start(IN_PAGES, reply("b", "d", token="1"), reply("f", token="2"), reply("g"))
+    assert before() is not None
+    next(walk)
+    next(walk)
+    assert before() is None
 
 
 def test_a_page_on_the_way_without_a_usable_row_leaves_what_was_known(

@@ -46,14 +46,16 @@ def test_the_help_lists_the_commands() -> None:
     assert re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", done.stdout, re.MULTILINE) == [
         "check-config",
         "demo",
+        "files",
         "health",
         "once",
         "probe",
+        "reload",
         "run",
     ]
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config"])
+@pytest.mark.parametrize("command", ["run", "demo", "once", "probe", "check-config", "files", "reload"])
 def test_each_command_has_a_help_without_gaps(command: str) -> None:
     done = invoke(command, "--help")
     assert done.exit_code == 0
@@ -110,7 +112,9 @@ def test_a_wrong_use_of_the_real_program_is_one_line_too(run: Run) -> None:
 def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write) -> None:
     path = write(
         """
-        accounts: [{name: research, api_key: a-key-of-nobody}, {name: ops, api_key_env: OPS_KEY}]
+        accounts:
+          - {name: research, api_key: a-key-of-nobody, budget: 2000, label_budgets: {train: 1500.5, "": 10}}
+          - {name: ops, api_key_env: OPS_KEY}
         collectors: {account: {enabled: false}}
         """
     )
@@ -120,12 +124,30 @@ def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write)
         f"{path}: good",
         "api: https://console.vast.ai",
         "accounts: research, ops",
+        "budget research: 2,000, train: 1,500.5, without label: 10 dollars a month",
         "collector instances: every 1m, stale after 5m",
         *(f"collector {each.name}: off" for each in COLLECTORS if each.name != "instances"),
+        "discovery: off",
         "metrics: :10622/metrics",
     ]
     assert done.stderr == f"VAST_API_KEY is ignored: the accounts of {path} are used\n"
     assert not re.search("a-key-of-nobody|another-key|a-third", done.output)
+
+
+@pytest.mark.parametrize(
+    ("settings", "meaning"),
+    [
+        ("enabled: true", "all exposed TCP ports of all running instances"),
+        ("enabled: true, ports: [8000/tcp, 22]", "ports 8000, 22 of all running instances"),
+        (
+            "enabled: true, ports: [8000], labels: [serving, '']",
+            "ports 8000 of running instances with label 'serving', ''",
+        ),
+    ],
+)
+def test_what_discovery_would_find_is_told_in_words(write: Write, settings: str, meaning: str) -> None:
+    path = write(f"accounts: [{{name: a, api_key: k}}]\ndiscovery: {{{settings}}}")
+    assert f"discovery: {meaning}" in invoke("check-config", str(path)).stdout.splitlines()
 
 
 def test_a_filter_that_matches_nothing_is_told_when_it_is_checked(write: Write) -> None:

@@ -14,14 +14,19 @@ import pytest
 import requests
 
 from exporter.collectors import COLLECTORS
+from exporter.collectors.assumptions.backups import STATUSES
 from exporter.collectors.assumptions.standing import assumptions_of
+from exporter.collectors.inbox import TYPES
 from exporter.commands.configuration import load, with_all_collectors
 from exporter.commands.interview import MOST_ANSWERS
 from exporter.commands.probe import Prober
 from exporter.commands.probe_report import as_json, as_table
 from exporter.logs import Redactor
 from exporter.simulator import INSTANCES, USER, ManualClock, Reply, SimulatedVast, json_reply, starts
+from exporter.simulator.endpoints.backups import BACKUPS
+from exporter.simulator.endpoints.bundles import BUNDLES
 from exporter.simulator.endpoints.charges import CHARGES
+from exporter.simulator.endpoints.notifications import INBOX
 from exporter.simulator.endpoints.price_increases import PRICE_INCREASES
 from exporter.simulator.endpoints.volumes import VOLUMES
 
@@ -37,7 +42,15 @@ if TYPE_CHECKING:
 #: Shorter texts, such as "ubuntu", are words that may stand anywhere.
 LEAST = 5
 #: The fields of replies that hold rows.
-LISTS = ("instances", "volumes", "results", "pending_price_increases")
+LISTS = (
+    "instances",
+    "volumes",
+    "results",
+    "pending_price_increases",
+    "offers",
+    "notifications",
+    "backups",
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +143,14 @@ def private(served: SimulatedVast) -> re.Pattern[str]:
             (USER, {}),
             (VOLUMES, {}),
             (PRICE_INCREASES, {}),
+            (INBOX, {}),
+            (BACKUPS, {}),
             (CHARGES, {"select_filters": json.dumps(bounds)}),
         )
     ]
     assert all(rows_of(reply) for reply in replies if reply is not replies[1])
     words = {"running", "stopped", "exited", "created", "loading", "frozen", "unloaded", "machine", "default"}
-    words |= {"instance"}
+    words |= {"instance", "client", "verified", "unverified", "deverified", *TYPES, *STATUSES}
     found = {text for reply in replies for text in texts(reply) if len(text) >= LEAST} - words
     labels = {label for label in replies[0]["label_counts"] if label}
     secrets = found | labels | {served.key, served.url.partition("//")[2]}
@@ -160,7 +175,15 @@ def test_every_endpoint_of_every_collector_is_asked(vast: SimulatedVast) -> None
     assert {one.endpoint for one in vast.requests} == {
         endpoint.path for collector in COLLECTORS for endpoint in collector.endpoints
     }
-    assert {one.method for one in vast.requests} == {"GET"}
+    assert {one.endpoint for one in vast.requests if one.method != "GET"} == {BUNDLES}
+
+
+def test_the_market_is_asked_for_what_tells_nothing_of_the_fleet(vast: SimulatedVast) -> None:
+    probe(vast)
+    bodies = [one.body for one in vast.requests if one.endpoint == BUNDLES]
+    assert all(isinstance(body, dict) and body["gpu_name"] == {"eq": "RTX 4090"} for body in bodies)
+    types = {body["type"] for body in bodies if isinstance(body, dict)}
+    assert types == {"on-demand", "bid", "reserved"}
 
 
 def test_no_column_is_asked_for_that_the_collector_does_not_ask_for(vast: SimulatedVast) -> None:
@@ -242,6 +265,18 @@ def _all_labels(content: dict[str, Any], _: Mapping[str, str]) -> None:
 
 def _other_order(content: dict[str, Any], _: Mapping[str, str]) -> None:
     content["instances"].reverse()
+
+
+def _more_offers(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"] = content["offers"] * 65
+
+
+def _other_model(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"][0]["gpu_name"] = "much else"
+
+
+def _dearest_first(content: dict[str, Any], _: Mapping[str, str]) -> None:
+    content["offers"].reverse()
 
 
 #: What the API might do instead: where, how, and the assumption that falls with it.
@@ -372,6 +407,39 @@ LIES: dict[str, tuple[str, Change, str]] = {
         set_to(pending_price_increases={}),
         "price_increases_run",
     ),
+    "notifications have their ids elsewhere": (INBOX, each(event_id=lambda _: None), "inbox_ids"),
+    "notifications are told in milliseconds": (
+        INBOX,
+        each(created_at=times("created_at", 1000)),
+        "inbox_seconds",
+    ),
+    "notifications have other types": (INBOX, each(notif_type=lambda _: "paused"), "inbox_types"),
+    "notifications tell of no instance": (INBOX, each(associated_id=lambda _: {}), "inbox_instance"),
+    "notifications can't be read": (INBOX, each(created_at=lambda _: "much"), "notifications_values"),
+    "notifications are an object": (INBOX, set_to(notifications={}), "notifications_run"),
+    "backups are told in milliseconds": (
+        BACKUPS,
+        each(created_at=times("created_at", 1000)),
+        "backups_seconds",
+    ),
+    "backups have another status": (BACKUPS, each(status=lambda _: "paused"), "backups_status"),
+    "backups are text": (BACKUPS, each(created_at=lambda _: "much"), "backups_values"),
+    "backups have other fields": (BACKUPS, without("created_at"), "backups_fields"),
+    "backups are an object": (BACKUPS, set_to(backups={}), "backups_run"),
+    "more offers come": (BUNDLES, _more_offers, "offers_most"),
+    "offers are not filtered": (BUNDLES, _other_model, "offers_filtered"),
+    "offers are in no order": (BUNDLES, _dearest_first, "offers_order"),
+    "what is not verified comes": (BUNDLES, each(verification=lambda _: "unverified"), "offers_verified"),
+    "a verification is new": (BUNDLES, each(verification=lambda _: "paused"), "offers_verification"),
+    "offers are priced in cents": (BUNDLES, each(dph_base=times("dph_base", 100)), "offers_price"),
+    "min_bid is a share": (BUNDLES, each(min_bid=times("min_bid", 0.5)), "offers_bid"),
+    "a discount costs more": (
+        BUNDLES,
+        each(discounted_dph_total=times("discounted_dph_total", 2)),
+        "offers_discounted",
+    ),
+    "an offer's price is text": (BUNDLES, each(dph_base=lambda _: "much"), "market_values"),
+    "offers are gone": (BUNDLES, without("offers"), "market_run"),
     "volumes count instances": (VOLUMES, each(instances=lambda _: 1), "volume_instances"),
 }
 
@@ -394,6 +462,7 @@ def test_every_check_that_can_fail_is_seen_to_fail() -> None:
     # These only find what they look for, or nothing; the others have tests of their own.
     finders = {"vmem_usage_sum", "disk_unknown", "uptime_negative", "balance_threshold", "volume_statuses"}
     elsewhere = {"billed_in_between", "volumes_slash", "account_run", "account_values", "volumes_values"}
+    elsewhere |= {"inbox", "inbox_newest", "inbox_bids", "backups_all"}
     checked = {
         each.name for collector in COLLECTORS for each in assumptions_of(collector) if each.check is not None
     }

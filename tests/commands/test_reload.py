@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
+from exporter.commands.reload import reload
 from exporter.simulator import INSTANCES, SimulatedVast, starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.support.program import Program, Run, Start, Write
 
@@ -78,6 +82,20 @@ def test_accounts_come_and_go_without_touching_the_others(
     assert f"{RELOADED} 1\n" in text
 
 
+def test_discovery_comes_and_goes_and_no_metric_with_it(
+    program: Program, write: Write, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    def answer(*, enabled: bool) -> int:
+        write(settings | {"discovery": {"enabled": enabled}, "collectors": {"instances": {"interval": "1s"}}})
+        by_request(program)
+        eventually(lambda: requests.get(f"{program.url()}/sd/instances", timeout=30).status_code != 503)
+        return requests.get(f"{program.url()}/sd/instances", timeout=30).status_code
+
+    since = {at for at in metrics(program).splitlines() if "status_since" in at}
+    assert [answer(enabled=enabled) for enabled in (False, True, False)] == [404, 200, 404]
+    assert {at for at in metrics(program).splitlines() if "status_since" in at} == since
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -101,6 +119,28 @@ def test_a_bad_configuration_changes_nothing_and_says_what_check_config_says(
     write(settings)
     by_request(program)
     assert f"{RELOADED} 1\n" in metrics(program)
+
+
+def test_a_changed_file_is_read_by_itself_and_blanks_no_account(
+    program: Program, write: Write, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    known = {line for line in metrics(program).splitlines() if line.startswith("vastai_instance_info")}
+    studio = {"name": "studio", "api_key_file": str(write("studio-key", "studio"))}
+    write(settings | {"accounts": [*settings["accounts"], studio]})
+    eventually(lambda: 'account="studio"' in metrics(program))
+    assert known <= set(metrics(program).splitlines())
+
+
+def test_a_missing_key_file_costs_its_own_account_only(
+    program: Program, write: Write, settings: Settings, eventually: Callable[..., None]
+) -> None:
+    gone = {"name": "gone", "api_key_file": "gone.key"}
+    write(settings | {"accounts": [*settings["accounts"], gone]})
+    by_request(program)
+    program.line("level=error msg=.an account has no key.*accounts.2..api_key_file: the key file .*gone.key")
+    failures = 'vastai_collector_failures_total{account="gone",collector="instances",reason="auth"}'
+    eventually(lambda: f"{failures} 1" in metrics(program))
+    assert 'vastai_collector_success{account="batch",collector="instances"} 1' in metrics(program)
 
 
 def test_a_shorter_interval_counts_at_once_and_keeps_what_is_known(
@@ -156,3 +196,66 @@ def test_the_level_of_the_log_changes(program: Program, write: Write, settings: 
 
 def test_reload_is_for_post_only(program: Program) -> None:
     assert requests.get(f"{program.url()}/-/reload", timeout=30).status_code == 405
+
+
+# With an answer, for `systemctl reload`
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> dict[str, str]:
+    """What systemd says to the service and to its ExecReload= alike."""
+    (tmp_path / "runtime").mkdir()
+    return {"RUNTIME_DIRECTORY": str(tmp_path / "runtime")}
+
+
+def test_the_command_waits_for_the_new_configuration(
+    start: Start, run: Run, write: Write, settings: Settings, unit: dict[str, str]
+) -> None:
+    program = start("--config.file", str(write(settings)), **unit)
+    program.url()
+    for _ in range(2):
+        done = run("reload", str(program.process.pid), **unit)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert f"{RELOADED} 1" in metrics(program)
+
+
+def test_the_command_fails_when_the_configuration_is_refused_and_says_why(
+    start: Start, run: Run, write: Write, settings: Settings, unit: dict[str, str]
+) -> None:
+    program = start("--config.file", str(write(settings)), **unit)
+    program.url()
+    write(settings | {"limits": {"lables": 1}})
+    done = run("reload", str(program.process.pid), **unit)
+    assert done.returncode == 1
+    assert "limits.lables" in done.stderr
+    write(settings | {"web": {"listen_address": "127.0.0.1:1"}})
+    done = run("reload", str(program.process.pid), **unit)
+    assert done.returncode == 1
+    assert "web" in done.stderr
+    assert "restart" in done.stderr
+    assert f"{RELOADED} 0" in metrics(program)
+
+
+def test_without_a_folder_for_the_answer_the_command_says_so_and_sends_nothing(run: Run) -> None:
+    done = run("reload", str(os.getpid()))
+    assert (done.returncode, done.stderr.partition(":")[0]) == (1, "RUNTIME_DIRECTORY")
+
+
+def test_of_a_process_that_is_gone_the_command_says_so(run: Run, unit: dict[str, str]) -> None:
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    done = run("reload", str(gone.pid), **unit)
+    assert (done.returncode, done.stderr) == (1, f"process {gone.pid}: No such process\n")
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(unit: dict[str, str]) -> None:
+    waits: list[float] = []
+    with subprocess.Popen(
+        ["/bin/sh", "-c", "trap '' HUP; echo deaf; read line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as deaf:
+        assert deaf.stdout is not None
+        deaf.stdout.readline()
+        said = reload(deaf.pid, unit, wait=waits.append, patience=30)
+        deaf.terminate()
+    assert said == (f"process {deaf.pid}: no answer in 30 s",)
+    assert sum(waits) == pytest.approx(30)

@@ -13,6 +13,8 @@ import requests
 
 from exporter.collectors.instances import COLUMNS
 from exporter.simulator import INSTANCES, USER, Reply, SimulatedVast, json_reply
+from exporter.simulator.endpoints.backups import BACKUPS
+from exporter.simulator.endpoints.notifications import INBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -46,10 +48,15 @@ def whole(vast: SimulatedVast, endpoint: str) -> dict[str, object]:
     return reply
 
 
-def rows(vast: SimulatedVast) -> list[dict[str, object]]:
-    found = whole(vast, INSTANCES)["instances"]
+def listed(vast: SimulatedVast, endpoint: str, name: str) -> list[dict[str, object]]:
+    found = whole(vast, endpoint)[name]
     assert isinstance(found, list)
+    assert found
     return found
+
+
+def rows(vast: SimulatedVast) -> list[dict[str, object]]:
+    return listed(vast, INSTANCES, "instances")
 
 
 def private(vast: SimulatedVast) -> set[str]:
@@ -57,6 +64,10 @@ def private(vast: SimulatedVast) -> set[str]:
     exported = {text for row in rows(vast) for name in COLUMNS for text in texts(row.get(name))}
     fields = [value for row in rows(vast) for name, value in row.items() if name not in COLUMNS]
     fields += [value for name, value in whole(vast, USER).items() if name not in PUBLIC]
+    fields += [
+        [row["event_id"], row["subject"], row["message"]] for row in listed(vast, INBOX, "notifications")
+    ]
+    fields += [row["info"] for row in listed(vast, BACKUPS, "backups")]
     keys = {str(account.key) for account in vast.accounts.values()}
     return {text for text in texts(fields) if len(text) >= LEAST} - exported | keys
 
@@ -84,10 +95,22 @@ def config(vast: SimulatedVast, write: Write) -> str:
     settings = {
         "api": {"url": vast.url, "min_interval": "0s", "timeout": "20s"},
         "accounts": accounts,
-        "collectors": {"instances": {"interval": "1s"}},
+        "collectors": {
+            "instances": {"interval": "1s"},
+            "notifications": {"enabled": True, "interval": "1s"},
+            "backups": {"enabled": True},
+        },
         "web": {"listen_address": "127.0.0.1:0"},
     }
     return str(write(settings))
+
+
+@pytest.fixture
+def discovering(config: str) -> str:
+    """The configuration with discovery switched on, by which addresses are received."""
+    path = Path(config)
+    path.write_text(path.read_text() + "discovery: {enabled: true}\n")
+    return config
 
 
 @pytest.fixture
@@ -111,9 +134,10 @@ def leaks(shown: Mapping[str, str], secrets: set[str]) -> list[tuple[str, str]]:
 
 
 def finished(program: Program, outcome: str = "success") -> None:
-    """Wait for one run of each collector of each account."""
+    """Wait for one run of each collector of each account, or of those that fail."""
+    collectors = ("instances", "account", *(("notifications", "backups") if outcome == "success" else ()))
     for account in ("research", "batch"):
-        for collector in ("instances", "account"):
+        for collector in collectors:
             program.line(f"account={account} collector={collector} outcome={outcome}")
 
 
@@ -129,6 +153,41 @@ def test_no_secret_is_shown_when_all_is_well(begin: Callable[[], Program], secre
     finished(program)
     everything = shown(program)
     assert 'vastai_api_instances{account="research"} 60' in everything["/metrics"]
+    assert 'vastai_notifications_total{account="research",type="outbid"} ' in everything["/metrics"]
+    assert 'vastai_backup_created_timestamp_seconds{account="research",' in everything["/metrics"]
+    assert not leaks(everything, secrets)
+
+
+@pytest.mark.usefixtures("discovering")
+def test_addresses_that_discovery_receives_are_shown_nowhere_else(
+    begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    program = begin()
+    finished(program)
+    found = requests.get(program.url() + "/sd/instances", timeout=30)
+    targets = {target for group in found.json() for target in group["targets"]}
+    hosts = {target.rpartition(":")[0] for target in targets}
+    assert len(targets) > 60
+    assert hosts & secrets
+    everything = shown(program)
+    assert 'field="public_ipaddr"' in everything["/metrics"]
+    assert not leaks(everything, secrets | hosts)
+
+
+@pytest.mark.usefixtures("discovering")
+def test_an_address_or_a_port_that_is_odd_is_counted_and_shown_nowhere(
+    vast: SimulatedVast, begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    some = rows(vast)[:ROWS_A_PAGE]
+    odd = {str(row["public_ipaddr"]): row for row in some if row["ports"]}
+    for address, row in odd.items():
+        row["public_ipaddr"], row["ports"] = {address: row["ports"]}, {address: address}
+    vast.faults.always(INSTANCES, json_reply({"instances": some, "next_token": None}))
+    program = begin()
+    finished(program)
+    everything = shown(program)
+    counted = 'vastai_unreadable_values_total{account="research",collector="instances",field="public_ipaddr"}'
+    assert f"{counted} {len(odd)}\n" in everything["/metrics"]
     assert not leaks(everything, secrets)
 
 
@@ -152,6 +211,22 @@ def test_no_secret_is_shown_when_a_reply_that_is_an_error_holds_it(
     fail(vast, lambda _: replies)
     program = begin()
     finished(program, "failure")
+    assert not leaks(shown(program), secrets)
+
+
+def test_no_text_of_a_notification_is_shown_when_an_error_or_an_odd_place_holds_it(
+    vast: SimulatedVast, begin: Callable[[], Program], secrets: set[str]
+) -> None:
+    found = listed(vast, INBOX, "notifications")
+    text = str(found[0]["message"])
+    odd = {"instance_id": text, "machine_id": 88, "your_bid": text, "subject": text}
+    changed = [row | {"notif_type": text, "created_at": text} for row in found]
+    changed += [row | {"event_id": f"{row['event_id']}2", "associated_id": odd} for row in found]
+    vast.faults.always(INBOX, json_reply({"notifications": changed}), "default")
+    vast.faults.always(INBOX, json_reply({"notifications": found}, 500), "batch")
+    program = begin()
+    program.line("account=research collector=notifications outcome=success")
+    program.line("account=batch collector=notifications outcome=failure")
     assert not leaks(shown(program), secrets)
 
 
@@ -211,6 +286,21 @@ def test_no_secret_is_shown_by_the_other_commands(run: Run, config: str, secrets
         assert done.returncode == 0
         found |= {command[0]: done.stdout, f"{command[0]}, errors": done.stderr}
     assert not leaks(found, secrets)
+
+
+def test_addresses_are_shown_by_no_other_command_while_discovery_is_on(
+    run: Run, discovering: str, secrets: set[str], tmp_path: Path
+) -> None:
+    targets = tmp_path / "instances.json"
+    for command in (
+        ("check-config", discovering),
+        ("once", "--config.file", discovering),
+        ("once", "--config.file", discovering, "--log.level", "debug", "--sd-output", str(targets)),
+    ):
+        done = run(*command, BATCH_KEY=KEY_IN_ENVIRONMENT)
+        assert done.returncode == 0
+        assert not leaks({"output": done.stdout, "errors": done.stderr}, secrets)
+    assert leaks({"targets": targets.read_text()}, secrets)
 
 
 def test_no_key_is_shown_by_a_mistake_in_the_configuration(

@@ -30,14 +30,18 @@ NO_VARIABLE = "the environment variable NONE is not set or empty"
 NOT_A_VARIABLE = "expected the name of an environment variable, such as RESEARCH_KEY"
 NO_ACCOUNT = "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or "
 URL_PARTS = "expected a URL without user, password, query and fragment"
-ROOT_KEYS = "api, accounts, collectors, limits, web, log"
-ACCOUNT_KEYS = "name, api_key, api_key_file, api_key_env, select_filters"
+ROOT_KEYS = "api, accounts, collectors, discovery, limits, web, log"
+ACCOUNT_KEYS = "name, api_key, api_key_file, api_key_env, select_filters, budget, label_budgets"
 COLLECTOR_NAMES = ", ".join(collector.name for collector in COLLECTORS)
 COLLECTOR_KEYS = "enabled, interval, stale_after"
 DURATION = "expected a duration such as 500ms, 90s, 5m or 1h30m"
 ADDRESS = "expected an address such as :10622, 127.0.0.1:10622 or [::1]:10622"
 URL = "expected a URL such as https://console.vast.ai"
-PATH = "expected a path such as /metrics, other than /, /-/healthy, /-/ready, /-/reload, /healthz, /readyz"
+CONTAINER_PORT = "expected a TCP port such as 8000/tcp or 8000"
+PATH = (
+    "expected a path such as /metrics, other than /, /-/healthy, /-/ready, /-/reload, /healthz, /readyz,"
+    " /sd/instances"
+)
 TEXT = "expected text; quotes make a number one"
 NAME = "expected 1 to 64 characters without line breaks"
 ONE_KEY = "exactly one of api_key, api_key_file, api_key_env is allowed"
@@ -80,7 +84,7 @@ MISTAKES = {
     "collectors: {weather: {}}": f"collectors.weather: unknown key; allowed: {COLLECTOR_NAMES}",
     "collectors: {account: {every: 5m}}": f"collectors.account.every: unknown key; allowed: {COLLECTOR_KEYS}",
     "collectors: {account: 5m}": f"collectors.account: '5m': expected keys and values: {COLLECTOR_KEYS}",
-    "limits: {label: 5}": "limits.label: unknown key; allowed: labels",
+    "limits: {label: 5}": "limits.label: unknown key; allowed: labels, market",
     "web: {port: 1}": "web.port: unknown key; allowed: listen_address, telemetry_path, config_file",
     "log: {file: x}": "log.file: unknown key; allowed: level, format",
     "log: debug": "log: 'debug': expected keys and values: level, format",
@@ -111,6 +115,18 @@ MISTAKES = {
     "collectors: {account: {enabled: no}, instances: {enabled: no}}": "collectors: all are switched off:"
     " at least one collector has to be enabled",
     # limits
+    "discovery: {enabled: 1}": "discovery.enabled: 1: expected true or false",
+    "discovery: {ports: 8000}": "discovery.ports: 8000: expected a list",
+    "discovery: {ports: [8000/udp]}": f"discovery.ports[0]: '8000/udp': {CONTAINER_PORT}",
+    "discovery: {ports: [0]}": f"discovery.ports[0]: 0: {CONTAINER_PORT}",
+    "discovery: {ports: [65536/tcp]}": f"discovery.ports[0]: '65536/tcp': {CONTAINER_PORT}",
+    "discovery: {ports: [true]}": f"discovery.ports[0]: true: {CONTAINER_PORT}",
+    "discovery: {ports: [80.5]}": f"discovery.ports[0]: 80.5: {CONTAINER_PORT}",
+    "discovery: {labels: serving}": "discovery.labels: 'serving': expected a list",
+    "discovery: {labels: [17]}": "discovery.labels[0]: 17: expected text; quotes make a number one",
+    "discovery: {enabled: true}\ncollectors: {instances: {enabled: false}}": (
+        "discovery.enabled: true: collectors.instances.enabled has to be true as well"
+    ),
     "limits: {labels: 0}": "limits.labels: 0: expected greater than or equal to 1",
     "limits: {labels: 100001}": "limits.labels: 100001: expected less than or equal to 100000",
     "limits: {labels: 20.5}": "limits.labels: 20.5: expected a whole number",
@@ -154,7 +170,7 @@ MISTAKES = {
     "accounts: [{name: a}]": f"accounts[0]: no key: {ONE_KEY}",
     "accounts: [{name: a, api_key: k, api_key_env: B}]": f"accounts[0]: api_key and api_key_env: {ONE_KEY}",
     "accounts: [{name: a, api_key: 12345}]": f"accounts[0].api_key: {TEXT}",
-    "accounts: [{name: a, api_key: ''}]": "accounts[0].api_key: the API key is empty",
+    "accounts: [{name: a, api_key: ''}]": "accounts[0].api_key: the API key is not set or empty",
     "accounts: [{name: a, api_key: two words}]": f"accounts[0].api_key: {NO_KEY}",
     "accounts: [{name: a, api_key_file: ''}]": "accounts[0].api_key_file: expected the path of a file",
     'accounts: [{name: a, api_key_file: "\\0"}]': "accounts[0].api_key_file: expected the path of a file",
@@ -162,6 +178,19 @@ MISTAKES = {
     "accounts: [{name: a, api_key_file: /no/such}]": f"accounts[0].api_key_file: {NO_FILE}",
     "accounts: [{name: a, api_key_env: NONE}]": f"accounts[0].api_key_env: {NO_VARIABLE}",
     "accounts: [{name: a, api_key_env: 'A B'}]": f"accounts[0].api_key_env: {NOT_A_VARIABLE}",
+}
+#: What is no budget, and what is said of it.
+BUDGET = "expected dollars, above 0 and up to 1,000,000,000"
+NO_BUDGETS = {
+    "0": f"0: {BUDGET}",
+    "-5": f"-5: {BUDGET}",
+    "true": f"true: {BUDGET}",
+    "'2000'": f"'2000': {BUDGET}",
+    "[2000]": BUDGET,
+    ".nan": BUDGET,
+    ".inf": BUDGET,
+    "1000000001": f"1000000001: {BUDGET}",
+    "2020-01-01": BUDGET,
 }
 #: The same of what stands behind `select_filters:` of an account.
 FILTER_MISTAKES = {
@@ -203,6 +232,25 @@ def test_a_mistake_in_a_filter_names_the_column(text: str, write: Write) -> None
     assert mistakes(path) == [f"accounts[0].select_filters: {FILTER_MISTAKES[text]}"]
 
 
+@pytest.mark.parametrize("text", NO_BUDGETS)
+def test_what_is_no_budget_is_said_with_its_place(text: str, write: Write) -> None:
+    path = write(f"accounts: [{{name: a, api_key: k, budget: {text}, label_budgets: {{train: {text}}}}}]")
+    said = NO_BUDGETS[text]
+    assert mistakes(path) == [f"accounts[0].budget: {said}", f"accounts[0].label_budgets.train: {said}"]
+
+
+def test_labels_of_budgets_are_texts_that_fit_into_a_metric(write: Write) -> None:
+    def said(labels: str) -> list[str]:
+        return mistakes(write(f"accounts: [{{name: a, api_key: k, label_budgets: {labels}}}]"))
+
+    assert said("5") == ["accounts[0].label_budgets: 5: expected keys and values"]
+    assert said(f"{{{'é' * 251}: 1}}") == [
+        "accounts[0].label_budgets: expected labels of at most 500 bytes, as metrics have them"
+    ]
+    good = loaded(write(f"accounts: [{{name: a, api_key: k, label_budgets: {{{'é' * 250}: 1, 2024: 2}}}}]"))
+    assert good.accounts[0].label_budgets == {"é" * 250: 1.0, "2024": 2.0}
+
+
 def test_every_mistake_of_a_file_is_told_at_once(write: Write) -> None:
     path = write("api: {timeout: 5, url: x}\nlog: {level: loud}\nlimits: {labels: 0}")
     assert len(mistakes(path)) == 4
@@ -212,6 +260,30 @@ def test_of_several_accounts_the_one_with_the_mistake_is_named(write: Write) -> 
     accounts = [{"name": f"a{i}", "api_key": KEY} for i in range(3)]
     accounts[2]["api_key"] = "two words"
     assert mistakes(write({"accounts": accounts})) == [f"accounts[2].api_key: {NO_KEY}"]
+
+
+@pytest.mark.parametrize(
+    ("account", "line"),
+    [
+        ({"api_key_file": "/no/such"}, f"api_key_file: {NO_FILE}"),
+        ({"api_key_env": "NONE"}, f"api_key_env: {NO_VARIABLE}"),
+    ],
+)
+def test_an_account_without_a_key_beside_one_that_has_one_is_kept_and_told(
+    write: Write, account: dict[str, str], line: str
+) -> None:
+    path = write({"accounts": [{"name": "a", "api_key": KEY}, {"name": "b"} | account]})
+    found = loaded(path)
+    assert [each.name for each in found.accounts] == ["a", "b"]
+    assert found.without_key == (f"{path}: accounts[1].{line}",)
+
+
+def test_where_no_account_has_a_key_each_is_a_mistake(write: Write) -> None:
+    accounts = [{"name": "a", "api_key_file": "/no/such"}, {"name": "b", "api_key_env": "NONE"}]
+    assert mistakes(write({"accounts": accounts})) == [
+        f"accounts[0].api_key_file: {NO_FILE}",
+        f"accounts[1].api_key_env: {NO_VARIABLE}",
+    ]
 
 
 def test_a_file_that_is_missing_a_folder_or_binary_is_said_to_be(tmp_path: Path) -> None:
@@ -252,7 +324,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert found == {
         "api": {"url": "https://console.vast.ai", "timeout": 30.0, "min_interval": None},
         "accounts": (),
-        "limits": {"labels": 200},
+        "discovery": {"enabled": False, "ports": (), "labels": ()},
+        "limits": {"labels": 200, "market": 20},
         "web": {"listen_address": ":10622", "telemetry_path": "/metrics", "config_file": None},
         "log": {"level": "info", "format": "logfmt"},
     }
@@ -269,9 +342,10 @@ def test_every_key_can_be_set(write: Write) -> None:
             api_key_file: key
             select_filters: {gpu_name: {in: [RTX 4090, null]}, num_gpus: {gte: 2}, label: {eq: null}}
           - {<<: *first, name: by value, api_key_file: , api_key: a-key-of-nobody}
-          - {name: by variable, api_key_env: RESEARCH_KEY}
+          - {name: by variable, api_key_env: RESEARCH_KEY, budget: 2000.5, label_budgets: {train: 500, "": 1}}
         collectors: {instances: {interval: 1s, stale_after: 1s}, account: {enabled: false}}
-        limits: {labels: 1}
+        discovery: {enabled: true, ports: [8000/tcp, 9400, "9100"], labels: [serving, ""]}
+        limits: {labels: 1, market: 5}
         web: {listen_address: "[::1]:80", telemetry_path: /a/b-c_d.e~f}
         log: {level: error, format: json}
         """
@@ -281,11 +355,18 @@ def test_every_key_can_be_set(write: Write) -> None:
     assert [account.key.read() for account in found.accounts] == [KEY] * 3
     assert found.accounts[1].select_filters == found.accounts[0].select_filters
     assert found.accounts[0].select_filters["label"] == {"eq": None}
+    assert [(account.budget, account.label_budgets) for account in found.accounts] == [
+        (None, {}),
+        (None, {}),
+        (2000.5, {"train": 500.0, "": 1.0}),
+    ]
     assert found.config.api.model_dump() == {
         "url": "https://vast.example:8443/base",
         "timeout": 90.0,
         "min_interval": 0.0,
     }
+    assert found.config.discovery.ports == (8000, 9400, 9100)
+    assert found.config.discovery.labels == ("serving", "")
     assert found.config.collectors.named("instances").interval == 1
     assert not found.config.collectors.named("account").enabled
     assert found.config.web.telemetry_path == "/a/b-c_d.e~f"

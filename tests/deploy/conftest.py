@@ -162,9 +162,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     assert docker, "docker is missing: run deploy/test-images"
     # A copy, so that two builds of one session are of the same sources, whoever edits them meanwhile.
     context = tmp_path_factory.mktemp("context")
-    for name in ("Dockerfile", ".dockerignore", *copied_into_image()):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, context / name)
+    for pattern in ("Dockerfile", ".dockerignore", *copied_into_image()):
+        for path in ROOT.glob(pattern):
+            target = context / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, target)
 
     def build(tag: str, *flags: str) -> str:
         more = shlex.split(os.environ.get("DOCKER_BUILD_ARGS", ""))

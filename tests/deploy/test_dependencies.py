@@ -25,6 +25,7 @@ SYSTEMS = {"Linux": "linux", "Darwin": "darwin"}
 LOCKS = [
     pytest.param("requirements.lock", ".venv", id="exporter"),
     pytest.param("requirements-dev.lock", ".venv", id="development"),
+    pytest.param("tests/publishing.lock", ".venv-publishing", id="uploader's checker"),
     pytest.param("tests/vendor-client.lock", ".venv-vendor", id="vendor's client", marks=pytest.mark.peers),
 ]
 
@@ -122,12 +123,13 @@ def environments() -> Iterator[dict[str, str]]:
 def asked(root: Path, pyproject: dict[str, Any]) -> dict[str, list[Requirement]]:
     """What each lock was written for."""
     own = pyproject["project"]["dependencies"]
-    vendor = (root / "tests/vendor-client.in").read_text().splitlines()
     lines = {
         "requirements.lock": own,
         "requirements-dev.lock": own + pyproject["dependency-groups"]["dev"],
-        "tests/vendor-client.lock": [line for line in vendor if not line.startswith("#")],
     }
+    for name in ("tests/vendor-client", "tests/publishing"):
+        wanted = (root / f"{name}.in").read_text().splitlines()
+        lines[f"{name}.lock"] = [line for line in wanted if not line.startswith("#")]
     return {lock: [Requirement(line) for line in wanted] for lock, wanted in lines.items()}
 
 

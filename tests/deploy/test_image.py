@@ -58,10 +58,10 @@ def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
 def demo(image: str) -> Iterator[tuple[str, str]]:
     """A confined container with a simulated Vast.ai, and its address."""
     started = docker(
-        "run", "--detach", "--network=host", *CONFINED, image, "demo", "--web.listen-address=127.0.0.1:10622"
+        "run", "--detach", "--network=host", *CONFINED, image, "demo", "--web.listen-address=127.0.0.1:10699"
     )
     try:
-        yield started, "http://127.0.0.1:10622"
+        yield started, "http://127.0.0.1:10699"  # which nobody tells the health check
     finally:
         docker("rm", "--force", started)
 

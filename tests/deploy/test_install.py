@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from exporter import __version__
+from exporter.commands.configuration import CONFIG
 from exporter.web.access import read_access
 
 if TYPE_CHECKING:
@@ -54,6 +56,15 @@ def test_every_file_that_a_page_names_is_there(root: Path, page: str) -> None:
     assert [name for name in linked if not (root / "docs" / name).exists()] == []
 
 
+def test_no_page_installs_what_is_not_published(root: Path) -> None:
+    published = re.compile(
+        r"(?:pipx?|uv tool) install (?:-\S+ )*vastai-exporter|oci://|ghcr\.io/|docker pull"
+    )
+    pages = [*root.glob("*.md"), *(root / "docs").glob("*.md"), *(root / "deploy").rglob("*.md")]
+    assert len(pages) > 10
+    assert [page.name for page in pages if published.search(page.read_text())] == []
+
+
 def test_every_way_is_shell(blocks: dict[str, list[str]]) -> None:
     for text in blocks["sh"]:
         checked = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)
@@ -77,6 +88,17 @@ def test_helm_understands_what_it_is_told(
     rendered = run(helm_path, "template", *words, **homes)
     assert rendered.returncode == 0, rendered.stderr
     assert "kind: PrometheusRule" in rendered.stdout
+
+
+def test_the_exporter_accepts_the_configuration_of_several_accounts(blocks: dict[str, list[str]]) -> None:
+    config = CONFIG.model_validate(yaml.safe_load(blocks["yaml config"][0]))
+    assert [account.name for account in config.accounts] == ["research", "production"]
+
+
+def test_docker_is_told_of_files_in_a_way_that_fails_without_them(blocks: dict[str, list[str]]) -> None:
+    (command,) = (text for text in blocks["sh"] if text.startswith("docker run"))
+    assert "--mount type=bind," in command
+    assert "--volume" not in command
 
 
 def test_prometheus_accepts_the_scrape_configuration(

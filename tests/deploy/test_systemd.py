@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from exporter.config.models import Account
+from exporter.web.access import read_access
 
 if TYPE_CHECKING:
     import subprocess
@@ -51,7 +52,8 @@ def units(root: Path, tmp_path: Path) -> Path:
     """The units in a folder of their own, with a command that exists here."""
     for unit in UNITS:
         text = (root / unit).read_text()
-        (tmp_path / Path(unit).name).write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+        text = re.sub(r"(?m)^(Exec(?:Start|Reload)=)\S+", r"\1/bin/true", text)
+        (tmp_path / Path(unit).name).write_text(text)
     return tmp_path
 
 
@@ -64,7 +66,7 @@ def test_systemd_has_nothing_to_say_about_a_unit(run: Run, units: Path, unit: st
 def test_systemd_has_nothing_to_say_about_the_drop_ins(run: Run, root: Path, units: Path) -> None:
     folder = units / "vastai-exporter.service.d"
     shutil.copytree(root / DROP_INS, folder)
-    assert len(list(folder.glob("*.conf"))) == 2
+    assert len(list(folder.glob("*.conf"))) == 3
     verified = run(ANALYZE, "verify", "--recursive-errors=yes", units / "vastai-exporter.service")
     assert (verified.returncode, verified.stderr) == (0, "")
     (folder / "web.conf").write_text("[Service]\nLoadCredentials=a:b\n")
@@ -111,6 +113,21 @@ def test_the_drop_in_for_the_web_side_has_every_file_that_its_web_yml_names(root
     credentials = set(re.findall(r"(?m)^LoadCredential=([\w.]+):", text))
     assert {"web.yml", *yaml.safe_load(example).values()} == credentials
     assert "\nEnvironment=VASTAI_EXPORTER_WEB_CONFIG_FILE=%d/web.yml\n" in text
+
+
+def test_the_drop_in_for_users_needs_no_certificate(root: Path, tmp_path: Path) -> None:
+    text = (root / DROP_INS / "users.conf").read_text()
+    (example,) = re.findall(r"(?m)^#   (basic_auth_users: \{.*\})$", text)
+    (tmp_path / "web.yml").write_text(example.replace("...", "a" * 53))
+    assert read_access(tmp_path / "web.yml").config.basic_auth_users.keys() == {"prometheus"}
+    assert re.findall(r"(?m)^LoadCredential=([\w.]+):", text) == ["web.yml"]
+    assert "\nEnvironment=VASTAI_EXPORTER_WEB_CONFIG_FILE=%d/web.yml\n" in text
+
+
+def test_a_reload_is_one_that_can_fail(root: Path) -> None:
+    lines = (root / UNITS[0]).read_text().splitlines()
+    assert "ExecReload=/opt/vastai-exporter/bin/vastai-exporter reload $MAINPID" in lines
+    assert "RuntimeDirectory=vastai-exporter" in lines, "where the outcome is left"
 
 
 def test_the_exporter_needs_no_memory_that_is_writable_and_executable(run: Run) -> None:

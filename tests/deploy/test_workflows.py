@@ -78,5 +78,23 @@ def test_nothing_is_published_before_all_is_tested_and_built(root: Path) -> None
     assert jobs["build"]["needs"] == "test"
     assert "The tag is the version" in [step.get("name") for step in jobs["build"]["steps"]]
     assert jobs["image"]["needs"] == "build"
-    for name in ("publish", "publish-python"):
-        assert jobs[name]["needs"] == ["build", "image"]
+    assert jobs["publish-python"]["needs"] == ["build", "image"]
+
+
+def test_nothing_gets_a_name_before_the_one_who_may_refuse_has_taken_it(root: Path) -> None:
+    jobs = jobs_of(root / FOLDER / "release.yml")
+    assert jobs["publish"]["needs"] == ["build", "image", "publish-python"]
+    (image,) = (step["with"] for step in jobs["image"]["steps"] if step.get("id") == "build")
+    assert "push-by-digest=true" in image["outputs"]
+    assert not {"tags", "push"} & image.keys()
+    told = [step["run"] for name in ("build", "image") for step in jobs[name]["steps"] if "run" in step]
+    naming = re.compile("helm push|gh release|imagetools")
+    assert [line for line in told if naming.search(line)] == []
+    assert len([step for step in jobs["publish"]["steps"] if naming.search(step.get("run", ""))]) == 3
+
+
+def test_what_is_built_is_checked_by_the_checker_of_the_uploader_that_is_pinned(root: Path) -> None:
+    uploader, version = re.findall(
+        r"uses: (pypa/gh-action-pypi-publish)@\w+ # (v[0-9.]+)", (root / FOLDER / "release.yml").read_text()
+    )[0]
+    assert f"{uploader} {version}." in (root / "tests/publishing.in").read_text()

@@ -186,7 +186,8 @@ def test_families_stand_once_each_gauges_and_counters_in_the_order_of_the_table_
         exporter.self_metrics.add(name, instances.COLLECTOR, 60.0).succeeded(
             at=1.0, duration=1.0, pages=1, objects=1
         )
-        exporter.self_metrics.add(name, things.COLLECTOR, 60.0)
+        undocumented = replace(things.COLLECTOR, undocumented=True)
+        exporter.self_metrics.add(name, undocumented, 60.0).failed("network", "words")
         account = exporter.account(name)
         account.walk([{"id": 1, **whole_row, "actual_status": "loading"}], [{"id": 2, **whole_row}])
         account.walk([{"id": 1, **whole_row}], [{"id": 2, **whole_row}])

@@ -26,11 +26,32 @@ STEP = 60.0
 HOURS = 1.0
 #: What Grafana puts for its own variables, with an hour in 60 points.
 BUILT_IN = {
-    "$__rate_interval": "4m",
-    "$__range": "3600s",
-    "$__interval_ms": "60000",
-    "$__interval": "60s",
+    "__rate_interval": "4m",
+    "__range": "3600s",
+    "__interval_ms": "60000",
+    "__interval": "60s",
 }
+#: A variable of Grafana's, with its format if it has one.
+VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::(\w+))?\})")
+OF_BOARDS = ("account", "label", "gpu_name")
+EVERYTHING = "(?s:.*)"
+
+
+def filled_in(value: str | list[str], form: str | None) -> str:
+    """Return a chosen value as Grafana writes it into a query; text is what one value gives, a list many.
+
+    Format `regex` is lodash's escapeRegExp, and an alternation of several. Without a format the value of a
+    variable of one choice is written with backslashes doubled and quotes escaped.
+    """
+    if form == "regex":
+        escaped = [
+            re.sub(r"[\\^$.*+?()[\]{}|]", r"\\\g<0>", each)
+            for each in ([value] if isinstance(value, str) else value)
+        ]
+        return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
+    assert form is None, f"no query uses the format {form}"
+    assert isinstance(value, str), "only one value can be chosen"
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +66,21 @@ class Query:
     def __str__(self) -> str:
         return f"{self.board}: {self.place}"
 
-    def resolve(self, **chosen: str) -> str:
+    def resolve(self, **chosen: str | list[str]) -> str:
         """Return it as Grafana would send it, with All for every variable that is not given."""
-        values = BUILT_IN | {
-            f"${name}": chosen.get(name, ".*") for name in ("account", "label", "gpu_name", "instance")
-        }
-        text = self.expression
-        for name, value in values.items():
-            text = re.sub(re.escape(name) + r"\b", value.replace("\\", r"\\"), text)
-        return text
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1] or match[2]
+            if name in BUILT_IN:
+                return BUILT_IN[name]
+            if name in chosen:
+                return filled_in(chosen[name], match[3])
+            if name == "instance":
+                return "101"
+            # What is no variable, such as the $1 of label_replace, stays as it is.
+            return EVERYTHING if name in OF_BOARDS else match[0]
+
+        return VARIABLE.sub(value, self.expression)
 
     def parse(self) -> promql.Expr:
         """Return its syntax tree."""
@@ -86,18 +113,21 @@ class Dashboard:
     @property
     def other_queries(self) -> list[Query]:
         """The selectors of variables, and what annotations ask for."""
-        selectors = [
-            (variable["name"], re.match(r"label_values\((.*), *(\w+)\)$", variable["query"]["query"]))
-            for variable in self.variables
-            if variable["type"] == "query"
-        ]
+        asked = [(variable["name"], variable["query"]["query"]) for variable in self.variables[1:]]
         return [
-            *(Query(self.name, f"variable {name}", found[1]) for name, found in selectors if found),
+            *(Query(self.name, f"variable {name}", _selector(query)) for name, query in asked),
             *(
                 Query(self.name, f"annotation {annotation['name']}", annotation["expr"], instant=False)
                 for annotation in self.json["annotations"]["list"]
             ),
         ]
+
+
+def _selector(query: str) -> str:
+    """Return what a variable asks Prometheus for."""
+    found = re.fullmatch(r"label_values\((.*), *\w+\)|query_result\((.*)\)", query)
+    assert found, query
+    return found[1] or found[2]
 
 
 @pytest.fixture(scope="session", params=BOARDS)
@@ -118,19 +148,28 @@ class Prometheus:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def ask(self, query: Query, **chosen: str) -> list[Json]:
+    def ask(self, query: Query, **chosen: str | list[str]) -> list[Json]:
         """Return the result of a query at the history's end, or over the whole of it."""
+        if "$instance" in query.expression and "instance" not in chosen:
+            chosen["instance"] = self.first_instance()
         expression = query.resolve(**chosen)
         if query.instant:
             return self.now(expression)
         times = {"start": history.END - HOURS * history.HOUR, "end": history.END, "step": STEP}
         return self._get("query_range", {"query": expression, **times})
 
-    def verdict(self, dashboard: Dashboard, query: Query | None = None, **chosen: str) -> str:
+    def verdict(self, dashboard: Dashboard, query: Query | None = None, **chosen: str | list[str]) -> str:
         """Return the word that a dashboard's first panel shows, or would show of another query."""
         (series,) = self.ask(query or dashboard.queries[0], **chosen)
         (mapping,) = dashboard.panels[0]["fieldConfig"]["defaults"]["mappings"]
         return str(mapping["options"][series["value"][1]]["text"])
+
+    def first_instance(self) -> str:
+        """Return the instance that the dashboard Instance shows where none is chosen."""
+        (variable,) = [
+            query for query in Dashboard("instance").other_queries if query.place == "variable instance"
+        ]
+        return str(self.now(variable.resolve())[0]["metric"]["instance_id"])
 
     def now(self, expression: str) -> list[Json]:
         """Return the result of an instant query at the history's end."""

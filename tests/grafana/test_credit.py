@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from grafana import history, tsdb
-from grafana.lib.palette import AUTO_BILLED
+from grafana.lib.palette import AUTO_TOP_UP
 from grafana.lib.promql import AUTOBILL_RUNWAY, FOR_EVER, LASTS, RUNWAY
 from tests.grafana.conftest import STEP, Prometheus, Query
 
@@ -59,4 +59,4 @@ def test_credit_that_is_topped_up_lasts_until_that_fails(
 
 
 def test_for_ever_is_shown_as_a_word() -> None:
-    assert list(AUTO_BILLED) == [str(FOR_EVER)]
+    assert list(AUTO_TOP_UP) == [str(FOR_EVER)]

@@ -15,7 +15,19 @@ import yaml
 from exporter.collectors import fleet
 from exporter.exposition.table import METRICS
 from grafana import build, history
-from grafana.lib.palette import OFF, PLAIN, REASONS, STATUSES
+from grafana.dashboards import problems
+from grafana.lib.board import CONSOLE
+from grafana.lib.palette import (
+    ACCOUNT_REASONS,
+    FILLS,
+    OFF_TILE,
+    PLAIN,
+    REASONS,
+    STATUS_WORDS,
+    STATUSES,
+    tile,
+)
+from tests.grafana.conftest import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +44,8 @@ RULES = [
 ]
 #: What a dashboard's queries may be filtered by, and so have to be.
 FILTERS = {
-    "fleet": {"account", "label", "gpu_name", "instance"},
-    "cost": {"account", "label", "gpu_name", "instance"},
+    "fleet": {"account", "label", "gpu_name"},
+    "cost": {"account", "label", "gpu_name"},
     "instance": {"account", "instance"},
     "exporter": {"account"},
 }
@@ -69,6 +81,8 @@ def test_the_json_is_valid_for_grafana(dashboard: Dashboard) -> None:
             for annotation in found["annotations"]["list"]
         ]
     }
+    assert found.pop("__inputs") == []
+    found.pop("__requires")
     jsonschema.validate(found, SCHEMA["dashboard"])
     for panel in dashboard.panels:
         jsonschema.validate(panel["options"], SCHEMA["options"][panel["type"]])
@@ -124,14 +138,14 @@ def test_a_number_that_is_missing_has_no_colour(dashboard: Dashboard) -> None:
         if panel["type"] == "stat":
             assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0] in (
                 {"value": None, "color": PLAIN},
-                {"value": None, "color": OFF},
+                {"value": None, "color": OFF_TILE},
             )
 
 
-def test_no_panel_asks_more_than_four_questions(dashboard: Dashboard) -> None:
+def test_queries_are_lettered(dashboard: Dashboard) -> None:
     for panel in dashboard.panels:
         letters = [target["refId"] for target in panel["targets"]]
-        assert letters == list("ABCD")[: len(letters)]
+        assert letters == list("ABCDEFGH")[: len(letters)]
 
 
 def test_the_data_source_is_the_one_that_was_chosen(dashboard: Dashboard) -> None:
@@ -153,20 +167,41 @@ def test_the_data_source_is_the_one_that_was_chosen(dashboard: Dashboard) -> Non
         assert all("datasource" in part for part in (panel, *panel["targets"]))
 
 
-def test_variables_start_with_everything(dashboard: Dashboard) -> None:
+def test_variables_start_with_everything_and_everything_has_line_breaks(dashboard: Dashboard) -> None:
     for variable in dashboard.variables[1:]:
-        if dashboard.name == "instance" and variable["name"] == "instance":
+        if variable["name"] == "instance":
+            assert dashboard.name == "instance"
             assert not variable.get("includeAll")
         else:
-            assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
+            assert (variable["multi"], variable["includeAll"]) == (True, True)
+            assert variable["allValue"] == EVERYTHING
 
 
-def test_links_keep_variables_and_time(dashboard: Dashboard) -> None:
-    (link,) = dashboard.json["links"]
+def test_no_variable_offers_what_no_query_can_say(dashboard: Dashboard) -> None:
+    for variable in dashboard.variables[1:]:
+        if variable["name"] != "instance":
+            offered = re.compile(variable["regex"].strip("/"))
+            assert offered.match('say "hi" \\ (and) don\'t\nstop')
+            assert not offered.match("a `backtick`")
+
+
+def test_user_text_is_filled_in_between_backticks(dashboard: Dashboard) -> None:
+    for query in (*dashboard.queries, *dashboard.other_queries):
+        said = re.findall(r"(.)\$\{?(account|label|gpu_name)\b", query.expression)
+        assert all(before == "`" for before, _ in said), str(query)
+        assert len(said) == len(
+            re.findall(r"=~`\$\{(?:account|label|gpu_name):regex\}\|?`", query.expression)
+        )
+
+
+def test_links_keep_the_time_and_pass_on_what_means_the_same_there(dashboard: Dashboard) -> None:
+    link, *consoles = dashboard.json["links"]
 
     assert (link["type"], link["tags"]) == ("dashboards", dashboard.json["tags"])
-    assert link["includeVars"]
     assert link["keepTime"]
+    # A fleet would look well of which only one instance's account is shown.
+    assert link["includeVars"] == (dashboard.name != "instance")
+    assert [console["url"] for console in consoles] == list(CONSOLE.values())
 
 
 def test_links_of_rows_lead_to_variables_that_exist(dashboards: list[Dashboard]) -> None:
@@ -184,10 +219,26 @@ def test_links_of_rows_lead_to_variables_that_exist(dashboards: list[Dashboard])
 
     assert links
     for panel, url in links:
+        if url in CONSOLE.values():
+            continue
+        if "docs/runbooks" in url:
+            assert url == "docs/runbooks/${__value.text}.md"
+            continue
         assert url.startswith(f"/d/{instance.json['uid']}?")
         assert set(re.findall(r"var-(\w+)=", url)) <= known
         titles = set(panel["transformations"][-1]["options"]["renameByName"].values())
-        assert set(re.findall(r'fields\["(\w+)"\]', url)) <= titles
+        fields = re.findall(r'fields\["(\w+)"\]', url)
+        assert set(fields) <= titles
+        assert len(fields) == len(re.findall(r'fields\["\w+"\]:percentencode}', url))
+
+
+def test_every_reason_has_a_limit_or_needs_none_and_a_runbook() -> None:
+    runbooks = build.FOLDER.parent / "docs/runbooks"
+
+    assert set(problems.RUNBOOKS) == set(REASONS) | set(ACCOUNT_REASONS)
+    assert set(problems.LIMITS) <= set(problems.RUNBOOKS)
+    for name in problems.RUNBOOKS.values():
+        assert (runbooks / f"{name}.md").exists(), name
 
 
 def test_a_status_has_one_colour_everywhere(dashboards: list[Dashboard]) -> None:
@@ -196,7 +247,10 @@ def test_a_status_has_one_colour_everywhere(dashboards: list[Dashboard]) -> None
 
     assert {name for name, _ in found} >= set(STATUSES)
     for name, color in found:
-        assert STATUSES.get(name, color) == color
+        if name in STATUSES:
+            meant = STATUSES[name]
+            of_cell = FILLS[STATUS_WORDS[name][1]]
+            assert color in {meant, of_cell, tile(STATUS_WORDS[name][1])}, name
 
 
 def _coloured(value: object) -> Iterator[tuple[str, str]]:
@@ -224,7 +278,7 @@ def test_reasons_are_those_of_the_rules_in_their_order() -> None:
 def test_every_metric_exists_and_every_label_is_one_of_its_own(dashboard: Dashboard) -> None:
     for query in (*dashboard.queries, *dashboard.other_queries):
         nodes = list(_nodes(query.parse()))
-        known: set[str] = {"le"}
+        known: set[str] = {"le", *_made(nodes)}
         for selector in nodes:
             if isinstance(selector, promql.VectorSelector):
                 labels = _labels(selector)
@@ -239,14 +293,16 @@ def test_legends_and_columns_show_labels_that_the_query_has(dashboard: Dashboard
     for panel in dashboard.panels:
         known: set[str] = {"__name__"}
         for target in panel["targets"]:
-            for node in _nodes(_query(dashboard, panel, target).parse()):
+            nodes = list(_nodes(_query(dashboard, panel, target).parse()))
+            known |= set(_made(nodes))
+            for node in nodes:
                 if isinstance(node, promql.VectorSelector):
                     known |= _labels(node)
             assert set(re.findall(r"{{(\w+)}}", target.get("legendFormat", ""))) <= known
-        values = {"Value"} if len(panel["targets"]) == 1 else {f"Value #{letter}" for letter in "ABCD"}
+        values = {"Value"} if len(panel["targets"]) == 1 else {f"Value #{letter}" for letter in "ABCDEFGH"}
         for transformation in panel.get("transformations", []):
             if transformation["id"] == "filterFieldsByName":
-                assert set(transformation["options"]["include"]["names"]) <= known | values
+                assert set(transformation["options"]["include"]["names"]) <= known | values | {"Time"}
 
 
 def test_every_query_honours_every_variable(dashboard: Dashboard) -> None:
@@ -256,7 +312,8 @@ def test_every_query_honours_every_variable(dashboard: Dashboard) -> None:
             if isinstance(node, promql.VectorSelector):
                 known |= _labels(node)
         wanted = FILTERS[dashboard.name] if "instance_id" in known else {"account"} & known
-        assert {name for name in wanted if f"${name}" in query.expression} == wanted, str(query)
+        asked = {name for name in wanted if re.search(rf"\$\{{?{name}\b", query.expression)}
+        assert asked == wanted, str(query)
 
 
 def _query(dashboard: Dashboard, panel: Json, target: Json) -> Query:
@@ -297,6 +354,15 @@ def _labels_of(name: str) -> frozenset[str]:
         return _labels_of(metric_name) - OF_TARGET
     words = level.replace("gpu_name", "gpu-name").split("_")
     return frozenset({"instance": "instance_id", "gpu-name": "gpu_name"}.get(word, word) for word in words)
+
+
+def _made(nodes: list[Any]) -> Iterator[str]:
+    """Yield the labels that functions write."""
+    for node in nodes:
+        if isinstance(node, promql.Call) and node.func.name in {"label_replace", "label_join"}:
+            yield node.args[1].val
+        elif isinstance(node, promql.AggregateExpr) and str(node.op) == "count_values":
+            yield node.param.val  # type: ignore[union-attr]
 
 
 def _labels_named(nodes: list[Any]) -> Iterator[str]:

@@ -47,15 +47,16 @@ def test_rules_record_the_same_in_every_folder(tmp_path: Path) -> None:
 
 #: The tiles of Fleet and of Cost that count something of what is rented.
 COUNTED = {
-    "Need a hand A",
-    "I pay A",
-    "I pay B",
-    "Idle waste A",
-    "GPUs: paid for, running, idle A",
-    "Spent A",
-    "That is a month (estimate) A",
-    "I pay an hour (estimate) A",
-    "Stopped disks A",
+    "Active problems A",
+    "Current spend A",
+    "Current spend B",
+    "Idle spend A",
+    "Idle spend (range) A",
+    "GPUs: billed, running, idle A",
+    "Spend (range) A",
+    "Projected monthly cost A",
+    "Current hourly cost A",
+    "Stopped storage (range) A",
 }
 
 
@@ -79,6 +80,6 @@ def test_a_calm_fleet_is_seen_to_be_well(tmp_path: Path) -> None:
         prometheus = Prometheus(url)
 
         assert prometheus.verdict(Dashboard("fleet")) == "All is well"
-        assert prometheus.verdict(Dashboard("exporter")) == "Yes"
+        assert prometheus.verdict(Dashboard("exporter")) == "Good"
         assert prometheus.now("count(vastai_instance_info) > 90")
         assert not prometheus.now(f"last_over_time({TROUBLE}[30m])")

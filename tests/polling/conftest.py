@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.pipeline import promtool
 from tests.support.scripted_api import (
     _no_proxies,
     api,
@@ -12,10 +13,10 @@ from tests.support.scripted_api import (
     full_port,
     proxy,
     second_api,
+    setup,
     time,
     tls,
     trusted_tls,
-    world,
 )
 
 __all__ = [
@@ -26,10 +27,11 @@ __all__ = [
     "closed_port",
     "endpoint",
     "full_port",
+    "promtool",
     "proxy",
     "second_api",
+    "setup",
     "time",
     "tls",
     "trusted_tls",
-    "world",
 ]

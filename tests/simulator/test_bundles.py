@@ -46,6 +46,13 @@ def test_a_model_and_a_number_of_gpus_are_found_cheapest_first(account: Account)
     assert 0.2 < prices[0] < 0.5
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_verified_filters_by_the_word_of_the_row(account: Account, wanted: bool) -> None:  # noqa: FBT001
+    found = {offer["verification"] for offer in search(account, verified={"eq": wanted})}
+    assert found
+    assert all((word == "verified") == wanted for word in found)
+
+
 def test_numbers_that_are_texts_are_understood(account: Account) -> None:
     assert search(account, num_gpus={"eq": "1"}) == search(account, num_gpus={"eq": 1}) != []
 

@@ -47,10 +47,11 @@ GOLDEN = Path(__file__).parents[1] / "exposition" / "golden"
 
 
 class Api:
-    """Answers each GET with the next of `replies`."""
+    """Answers each request with the next of `replies`, and with `otherwise` when there are no more."""
 
     def __init__(self) -> None:
         self.replies: deque[tuple[int, bytes]] = deque()
+        self.otherwise = 500, b""
         self.asked: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -71,11 +72,15 @@ class Api:
 
             def do_GET(self) -> None:  # the name is the standard library's
                 api.asked.append(self.path)
-                status, body = api.replies.popleft()
+                status, body = api.replies.popleft() if api.replies else api.otherwise
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -1,4 +1,4 @@
-"""An API that does whatever a test says on a real socket, and a world whose time passes by waiting only."""
+"""An API that does whatever a test says on a real socket, and a clock whose time passes by waiting only."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ class _VirtualEvent(threading.Event):
 
 
 @dataclass(kw_only=True)
-class World:
+class ClientSetup:
     """What a client is given, which a test may set.
 
     Attributes:
@@ -435,8 +435,8 @@ def time() -> VirtualTime:
 
 
 @pytest.fixture
-def world(api: Api, time: VirtualTime) -> World:
-    return World(url=api.url, time=time)
+def setup(api: Api, time: VirtualTime) -> ClientSetup:
+    return ClientSetup(url=api.url, time=time)
 
 
 @pytest.fixture

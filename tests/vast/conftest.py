@@ -12,10 +12,10 @@ from tests.support.scripted_api import (
     full_port,
     proxy,
     second_api,
+    setup,
     time,
     tls,
     trusted_tls,
-    world,
 )
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "full_port",
     "proxy",
     "second_api",
+    "setup",
     "time",
     "tls",
     "trusted_tls",
-    "world",
 ]

@@ -23,7 +23,7 @@ from exporter.vast.pages import compact_json, walk
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.scripted_api import Api, Asked, Play, Proxy, VirtualTime, World
+    from tests.support.scripted_api import Api, Asked, ClientSetup, Play, Proxy, VirtualTime
 
 
 SEARCH = Endpoint("/api/v0/bundles/", 1.0, "POST")
@@ -37,10 +37,10 @@ def page(first: int, last: int, token: str | None) -> dict[str, Any]:
     return {"success": True, "instances": rows, "total_instances": 1, "next_token": token}
 
 
-def test_a_page_is_asked_for_as_the_api_documents_it(api: Api, world: World) -> None:
+def test_a_page_is_asked_for_as_the_api_documents_it(api: Api, setup: ClientSetup) -> None:
     api.replies += [api.reply(page(1, 25, "a+/=& token")), api.reply(page(26, 26, None))]
     filters = {"gpu_name": {"in": ["RTX 4090"]}}
-    list(walk(world.client(), instances.LISTING, {"select_filters": compact_json(filters)}))
+    list(walk(setup.client(), instances.LISTING, {"select_filters": compact_json(filters)}))
     first, second = api.asked
     assert first.path == second.path == "/api/v1/instances/"
     assert {name: json.loads(value) for name, value in first.params.items()} == {
@@ -53,11 +53,11 @@ def test_a_page_is_asked_for_as_the_api_documents_it(api: Api, world: World) -> 
 
 
 def test_a_request_carries_the_key_in_its_header_and_nowhere_else(
-    api: Api, world: World, endpoint: Endpoint
+    api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.client().ask(endpoint, {"limit": "25"})
+    setup.client().ask(endpoint, {"limit": "25"})
     asked = api.asked[0]
-    assert asked.headers["authorization"] == f"Bearer {world.key}"
+    assert asked.headers["authorization"] == f"Bearer {setup.key}"
     assert asked.headers["user-agent"] == "vastai-exporter/0"
     assert asked.headers["accept"] == "application/json"
     assert "gzip" in asked.headers["accept-encoding"]
@@ -66,14 +66,14 @@ def test_a_request_carries_the_key_in_its_header_and_nowhere_else(
 
 @pytest.mark.parametrize("params", [None, {}])
 def test_without_parameters_there_is_no_query(
-    params: dict[str, str] | None, api: Api, world: World, endpoint: Endpoint
+    params: dict[str, str] | None, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.client().ask(endpoint, params)
+    setup.client().ask(endpoint, params)
     assert api.asked[0].target == endpoint.path
 
 
-def test_a_get_has_no_body(api: Api, world: World, endpoint: Endpoint) -> None:
-    world.client().ask(endpoint)
+def test_a_get_has_no_body(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
+    setup.client().ask(endpoint)
     (asked,) = api.asked
     assert (asked.method, asked.body) == ("GET", b"")
     assert not asked.headers.keys() & {"content-type", "content-length", "transfer-encoding"}
@@ -82,25 +82,27 @@ def test_a_get_has_no_body(api: Api, world: World, endpoint: Endpoint) -> None:
 BODY = {"q": {"gpu_name": {"in": ["RTX 4090"]}, "label": "caf\xe9 \ud83d"}, "limit": 64}
 
 
-def test_a_post_sends_its_body_as_json(api: Api, world: World) -> None:
+def test_a_post_sends_its_body_as_json(api: Api, setup: ClientSetup) -> None:
     api.otherwise = api.reply({"offers": []})
-    assert world.client().ask(SEARCH, {"a": "b"}, body=BODY) == {"offers": []}
+    assert setup.client().ask(SEARCH, {"a": "b"}, body=BODY) == {"offers": []}
     (asked,) = api.asked
     assert (asked.method, asked.target) == ("POST", "/api/v0/bundles/?a=b")
     assert json.loads(asked.body) == BODY
     assert asked.headers["content-type"] == "application/json"
     assert asked.headers["content-length"] == str(len(asked.body))
-    assert asked.headers["authorization"] == f"Bearer {world.key}"
+    assert asked.headers["authorization"] == f"Bearer {setup.key}"
 
 
 @pytest.mark.parametrize(("body", "sent"), [({}, b"{}"), ([], b"[]"), ("", b'""'), (None, b"")])
-def test_an_empty_body_is_sent_and_none_is_not(body: object, sent: bytes, api: Api, world: World) -> None:
-    world.client().ask(SEARCH, body=body)
+def test_an_empty_body_is_sent_and_none_is_not(
+    body: object, sent: bytes, api: Api, setup: ClientSetup
+) -> None:
+    setup.client().ask(SEARCH, body=body)
     assert (api.asked[0].method, api.asked[0].body) == ("POST", sent)
 
 
-def test_nothing_of_a_post_is_left_in_the_next_get(api: Api, world: World, endpoint: Endpoint) -> None:
-    client = world.client()
+def test_nothing_of_a_post_is_left_in_the_next_get(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
+    client = setup.client()
     client.ask(SEARCH, body=BODY)
     client.ask(endpoint)
     asked = api.asked[1]
@@ -109,9 +111,9 @@ def test_nothing_of_a_post_is_left_in_the_next_get(api: Api, world: World, endpo
     assert api.connections == 1
 
 
-def test_a_post_is_tried_again_and_redirected_with_its_body(api: Api, world: World) -> None:
+def test_a_post_is_tried_again_and_redirected_with_its_body(api: Api, setup: ClientSetup) -> None:
     api.replies += [api.reply(b"", 503), api.reset(), api.reply(b"", 308, Location="/moved/")]
-    world.client().ask(SEARCH, body=BODY)
+    setup.client().ask(SEARCH, body=BODY)
     assert [(asked.method, asked.path) for asked in api.asked] == [
         *3 * [("POST", "/api/v0/bundles/")],
         ("POST", "/moved/"),
@@ -119,45 +121,45 @@ def test_a_post_is_tried_again_and_redirected_with_its_body(api: Api, world: Wor
     assert [json.loads(asked.body) for asked in api.asked] == 4 * [BODY]
 
 
-def test_a_path_is_filled_for_the_request_and_not_for_who_counts_it(api: Api, world: World) -> None:
+def test_a_path_is_filled_for_the_request_and_not_for_who_counts_it(api: Api, setup: ClientSetup) -> None:
     logs = Endpoint("/api/v0/groups/{group}/logs/", 1.0)
-    client = world.client()
+    client = setup.client()
     for group in (7, "a b/c?d=%2F"):
         client.ask(logs, {"limit": "1"}, group=group)
     assert [asked.target for asked in api.asked] == [
         "/api/v0/groups/7/logs/?limit=1",
         "/api/v0/groups/a%20b%2Fc%3Fd%3D%252F/logs/?limit=1",
     ]
-    assert {attempt.endpoint for attempt in world.attempts} == {logs}
+    assert {attempt.endpoint for attempt in setup.attempts} == {logs}
 
 
 def test_requests_that_differ_in_a_part_of_the_path_only_share_a_pace(
-    world: World, time: VirtualTime
+    setup: ClientSetup, time: VirtualTime
 ) -> None:
     logs = Endpoint("/api/v0/groups/{group}/logs/", 1.0)
-    client = world.client()
+    client = setup.client()
     for group in range(3):
         client.ask(logs, group=group)
     assert time.waits == pytest.approx([1.1, 1.1])
 
 
 def test_each_host_of_the_api_is_asked_for_what_is_its_own(
-    api: Api, second_api: Api, world: World, endpoint: Endpoint
+    api: Api, second_api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.run_url = second_api.url
+    setup.run_url = second_api.url
     second_api.otherwise = second_api.reply({"workers": []})
-    client = world.client()
+    client = setup.client()
     assert [client.ask(endpoint), client.ask(WORKERS, body={})] == [{}, {"workers": []}]
     assert [asked.target for asked in api.asked] == [endpoint.path]
     assert [(asked.method, asked.target) for asked in second_api.asked] == [("POST", WORKERS.path)]
-    assert second_api.asked[0].headers["authorization"] == f"Bearer {world.key}"
+    assert second_api.asked[0].headers["authorization"] == f"Bearer {setup.key}"
 
 
 def test_each_host_of_the_api_has_a_connection_of_its_own_that_is_kept(
-    api: Api, second_api: Api, world: World, endpoint: Endpoint
+    api: Api, second_api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.run_url = second_api.url
-    client = world.client()
+    setup.run_url = second_api.url
+    client = setup.client()
     for _ in range(3):
         client.ask(endpoint)
         client.ask(WORKERS)
@@ -168,15 +170,15 @@ def test_each_host_of_the_api_has_a_connection_of_its_own_that_is_kept(
 def test_each_host_of_the_api_is_reached_in_its_own_way(
     trusted_tls: Api,
     second_api: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     proxy: Proxy,
     closed_port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
-    world.url, world.run_url = "https://vast.test", second_api.url
-    client = world.client()
+    setup.url, setup.run_url = "https://vast.test", second_api.url
+    client = setup.client()
     for _ in range(2):
         client.ask(endpoint)
         client.ask(WORKERS)
@@ -185,9 +187,9 @@ def test_each_host_of_the_api_is_reached_in_its_own_way(
 
 
 def test_after_its_connection_was_closed_a_client_makes_another(
-    api: Api, world: World, endpoint: Endpoint
+    api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    client = world.client()
+    client = setup.client()
     client.close()
     for _ in range(2):
         client.ask(endpoint)
@@ -196,7 +198,7 @@ def test_after_its_connection_was_closed_a_client_makes_another(
         api.settle()  # the API sees the end of the connection
     client.close()
     assert (len(api.asked), api.connections) == (4, 2)
-    assert {attempt.code for attempt in world.attempts} == {"200"}
+    assert {attempt.code for attempt in setup.attempts} == {"200"}
 
 
 A = b'{"a": 1}'
@@ -239,35 +241,35 @@ ODD_REPLIES = {
 
 @pytest.mark.parametrize("reply", ODD_REPLIES.values(), ids=ODD_REPLIES)
 def test_a_reply_is_read_in_every_form_that_http_allows(
-    reply: bytes, api: Api, world: World, endpoint: Endpoint
+    reply: bytes, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.otherwise = reply
-    world.timeout = 5.0
-    client = world.client()
+    setup.timeout = 5.0
+    client = setup.client()
     assert [client.ask(endpoint) for _ in range(3)] == 3 * [{"a": 1}]
     assert (len(api.asked), api.connections) == (3, 1)
 
 
-def test_a_base_url_may_have_a_path(api: Api, world: World, endpoint: Endpoint) -> None:
-    world.url += "/through/here"
-    world.client().ask(endpoint)
+def test_a_base_url_may_have_a_path(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
+    setup.url += "/through/here"
+    setup.client().ask(endpoint)
     assert api.asked[0].path == "/through/here/api/v1/things/"
 
 
 def test_a_netrc_does_not_replace_the_key(
-    api: Api, world: World, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api, setup: ClientSetup, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    world.client().ask(endpoint)
-    assert api.asked[0].headers["authorization"] == f"Bearer {world.key}"
+    setup.client().ask(endpoint)
+    assert api.asked[0].headers["authorization"] == f"Bearer {setup.key}"
 
 
-def test_a_rotated_key_is_used_for_the_next_request(api: Api, world: World, endpoint: Endpoint) -> None:
-    client = world.client()
+def test_a_rotated_key_is_used_for_the_next_request(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
+    client = setup.client()
     client.ask(endpoint)
-    world.key = "the-next-key"
+    setup.key = "the-next-key"
     client.ask(endpoint)
     assert [asked.headers["authorization"] for asked in api.asked] == [
         "Bearer a-key-that-nobody-may-see",
@@ -275,84 +277,86 @@ def test_a_rotated_key_is_used_for_the_next_request(api: Api, world: World, endp
     ]
 
 
-def test_without_a_key_there_is_no_request(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_without_a_key_there_is_no_request(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     def none() -> str:
         raise AuthError("no key")
 
-    client = Client(world.options(), key=none, wait=world.time.wait, observe=world.attempts.append)
+    client = Client(setup.options(), key=none, wait=setup.time.wait, observe=setup.attempts.append)
     with pytest.raises(AuthError, match="no key"):
         client.ask(endpoint)
     assert not api.asked
-    assert not world.attempts
+    assert not setup.attempts
 
 
-def test_cookies_are_not_kept(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_cookies_are_not_kept(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     api.replies.append(api.reply({}, Set_Cookie="session=of-the-key-before; Path=/"))
-    client = world.client()
+    client = setup.client()
     for _ in range(2):
         client.ask(endpoint)
     assert "cookie" not in api.asked[1].headers
 
 
-def test_a_whole_walk_takes_one_connection(api: Api, world: World) -> None:
+def test_a_whole_walk_takes_one_connection(api: Api, setup: ClientSetup) -> None:
     api.replies += [api.reply(page(n, n, f"token {n}" if n < 40 else None)) for n in range(1, 41)]
-    list(walk(world.client(), instances.LISTING))
+    list(walk(setup.client(), instances.LISTING))
     assert (len(api.asked), api.connections) == (40, 1)
 
 
-def test_a_connection_outlives_refusals_and_redirects(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_a_connection_outlives_refusals_and_redirects(
+    api: Api, setup: ClientSetup, endpoint: Endpoint
+) -> None:
     api.replies += [
         api.reply({"error": "busy"}, 503),
         api.reply(b"slow down", 429),
         api.reply(b"elsewhere", 302, Location="/api/v1/things/?a=b"),
     ]
-    assert world.client().ask(endpoint) == {}
+    assert setup.client().ask(endpoint) == {}
     assert (len(api.asked), api.connections) == (4, 1)
 
 
 @pytest.mark.parametrize("closing", ["close", "keep-alive"])
 def test_a_connection_that_the_server_has_closed_costs_no_failure(
-    closing: str, api: Api, world: World, endpoint: Endpoint
+    closing: str, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     whole = api.reply({}, Connection=closing)
     api.otherwise = api.break_off(whole)
-    client = world.client()
+    client = setup.client()
     for _ in range(3):
         assert client.ask(endpoint) == {}
         api.settle()
-    assert [attempt.code for attempt in world.attempts] == ["200", "200", "200"]
+    assert [attempt.code for attempt in setup.attempts] == ["200", "200", "200"]
 
 
-def test_every_attempt_is_told_of(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_every_attempt_is_told_of(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     api.replies += [api.reply(b"", 502), api.reset()]
-    world.client().ask(endpoint)
-    assert [(attempt.endpoint, attempt.code) for attempt in world.attempts] == [
+    setup.client().ask(endpoint)
+    assert [(attempt.endpoint, attempt.code) for attempt in setup.attempts] == [
         (endpoint, "502"),
         (endpoint, "error"),
         (endpoint, "200"),
     ]
 
 
-def test_a_failed_page_is_asked_again_from_its_cursor(api: Api, world: World) -> None:
+def test_a_failed_page_is_asked_again_from_its_cursor(api: Api, setup: ClientSetup) -> None:
     api.replies += [
         api.reply(page(1, 25, "cursor")),
         api.reply(b"<html>", 502),
         api.reset(),
         api.reply(page(26, 30, None)),
     ]
-    pages = list(walk(world.client(), instances.LISTING))
+    pages = list(walk(setup.client(), instances.LISTING))
     assert [asked.params.get("after_token") for asked in api.asked] == [None, "cursor", "cursor", "cursor"]
     assert [(each.after, len(each.rows)) for each in pages] == [(None, 25), (25, 5)]
 
 
 @pytest.mark.parametrize(("jitter", "waits"), [(0.0, [0.5, 1.0]), (0.999, [0.9995, 1.999])])
 def test_the_waits_between_tries_grow_and_are_jittered(
-    jitter: float, waits: list[float], api: Api, world: World, endpoint: Endpoint, time: VirtualTime
+    jitter: float, waits: list[float], api: Api, setup: ClientSetup, endpoint: Endpoint, time: VirtualTime
 ) -> None:
     api.otherwise = api.reply(b"", 503)
-    world.jitter, world.min_interval = jitter, 0.0
+    setup.jitter, setup.min_interval = jitter, 0.0
     with pytest.raises(ServerError):
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert time.waits == pytest.approx(waits)
 
 
@@ -380,11 +384,11 @@ NOW = 1_700_000_000.0
     ],
 )
 def test_retry_after_is_honoured_up_to_a_minute(
-    value: str, seconds: float, api: Api, world: World, endpoint: Endpoint, time: VirtualTime
+    value: str, seconds: float, api: Api, setup: ClientSetup, endpoint: Endpoint, time: VirtualTime
 ) -> None:
-    world.wall_clock, world.min_interval = NOW, 0.0
+    setup.wall_clock, setup.min_interval = NOW, 0.0
     api.otherwise = api.reply(b"slow down", 429, Retry_After=value)
-    client = world.client()
+    client = setup.client()
     passed: list[float] = []
     for _ in range(2):  # what the last try of the first one was told holds for the second
         with pytest.raises(RateLimitedError):
@@ -394,10 +398,10 @@ def test_retry_after_is_honoured_up_to_a_minute(
 
 
 def test_a_threshold_in_a_429_raises_the_pace_at_once_and_for_good(
-    api: Api, world: World, endpoint: Endpoint, time: VirtualTime
+    api: Api, setup: ClientSetup, endpoint: Endpoint, time: VirtualTime
 ) -> None:
     api.replies.append(api.reply(b"API requests too frequent: endpoint threshold=5.0", 429))
-    client = world.client()
+    client = setup.client()
     for _ in range(2):
         client.ask(endpoint)
     assert time.now == pytest.approx(1000.0 + 5.5 + 5.5)
@@ -412,36 +416,36 @@ def test_a_threshold_in_a_429_raises_the_pace_at_once_and_for_good(
     ],
 )
 def test_the_threshold_is_found_in_every_form_of_a_429(
-    body: bytes, api: Api, world: World, endpoint: Endpoint
+    body: bytes, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.otherwise = api.reply(body, 429)
     with pytest.raises(RateLimitedError) as raised:
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert raised.value.threshold == 3.0
 
 
 def test_a_redirect_on_the_same_host_is_followed_with_key_and_query(
-    api: Api, world: World, endpoint: Endpoint
+    api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.replies += [
         api.reply(b"", 308, Location="/moved/?limit=25"),
         api.reply(b"", 301, Location=f"{api.url}/again/"),
     ]
     api.otherwise = api.reply({"found": True})
-    assert world.client().ask(endpoint, {"limit": "25"}) == {"found": True}
+    assert setup.client().ask(endpoint, {"limit": "25"}) == {"found": True}
     assert [asked.target for asked in api.asked] == [
         "/api/v1/things/?limit=25",
         "/moved/?limit=25",
         "/again/?limit=25",  # the server has left it out: without it all columns would come
     ]
-    assert {asked.headers["authorization"] for asked in api.asked} == {f"Bearer {world.key}"}
+    assert {asked.headers["authorization"] for asked in api.asked} == {f"Bearer {setup.key}"}
 
 
 @pytest.mark.parametrize("new_connection", [True, False])
 def test_the_pace_counts_from_when_a_request_left(
     new_connection: bool,  # noqa: FBT001 - one of two cases
     api: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     time: VirtualTime,
     monkeypatch: pytest.MonkeyPatch,
@@ -454,24 +458,24 @@ def test_the_pace_counts_from_when_a_request_left(
 
     monkeypatch.setattr(socket, "getaddrinfo", slowly)
     api.otherwise = api.reply({}, Connection="close" if new_connection else "keep-alive")
-    client = world.client()
+    client = setup.client()
     client.ask(endpoint)
     assert time.now == 1020.0
     client.ask(endpoint)
     assert time.waits == pytest.approx([1.1])
 
 
-def test_redirects_keep_the_pace(api: Api, world: World, endpoint: Endpoint, time: VirtualTime) -> None:
+def test_redirects_keep_the_pace(api: Api, setup: ClientSetup, endpoint: Endpoint, time: VirtualTime) -> None:
     api.replies += [api.reply(b"", 301, Location=endpoint.path) for _ in range(REDIRECTS)]
-    world.client().ask(endpoint)
+    setup.client().ask(endpoint)
     assert time.waits == pytest.approx(REDIRECTS * [1.1])
-    assert [attempt.code for attempt in world.attempts] == [*REDIRECTS * ["301"], "200"]
+    assert [attempt.code for attempt in setup.attempts] == [*REDIRECTS * ["301"], "200"]
 
 
-def test_redirects_in_a_circle_come_to_an_end(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_redirects_in_a_circle_come_to_an_end(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     api.otherwise = api.reply(b"", 301, Location=endpoint.path)
     with pytest.raises(BadReplyError, match="more than 3 redirects") as raised:
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert raised.value.status == 301
     assert len(api.asked) == ATTEMPTS * (REDIRECTS + 1)
 
@@ -481,59 +485,64 @@ def test_redirects_in_a_circle_come_to_an_end(api: Api, world: World, endpoint: 
     ["http://127.0.0.2:{port}/", "http://127.0.0.1:{other}/", "https://127.0.0.1:{port}/", "//evil.test/"],
 )
 def test_a_redirect_to_another_host_port_or_scheme_is_not_followed(
-    place: str, api: Api, world: World, endpoint: Endpoint, second_api: Api
+    place: str, api: Api, setup: ClientSetup, endpoint: Endpoint, second_api: Api
 ) -> None:
-    world.run_url = second_api.url  # not even if it is the API's own
+    setup.run_url = second_api.url  # not even if it is the API's own
     location = place.format(port=api.port, other=second_api.port)
     api.otherwise = api.reply(b"", 302, Location=location)
     with pytest.raises(BadReplyError, match="a redirect to another address"):
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert {asked.target for asked in api.asked} == {endpoint.path}
     assert second_api.connections == 0
 
 
 def test_a_redirect_from_https_to_http_is_not_followed(
-    trusted_tls: Api, api: Api, world: World, endpoint: Endpoint
+    trusted_tls: Api, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     trusted_tls.otherwise = trusted_tls.reply(b"", 301, Location=f"http://127.0.0.1:{trusted_tls.port}/")
-    world.url = trusted_tls.url
+    setup.url = trusted_tls.url
     with pytest.raises(BadReplyError, match="a redirect to another address"):
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert not api.asked
 
 
-def test_tls_is_verified_and_kept_alive(trusted_tls: Api, world: World, endpoint: Endpoint) -> None:
-    world.url = trusted_tls.url
-    client = world.client()
+def test_tls_is_verified_and_kept_alive(trusted_tls: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
+    setup.url = trusted_tls.url
+    client = setup.client()
     for _ in range(3):
         client.ask(endpoint)
     assert (len(trusted_tls.asked), trusted_tls.connections) == (3, 1)
 
 
 def test_a_proxy_leads_to_the_api_and_never_sees_the_key(
-    trusted_tls: Api, world: World, endpoint: Endpoint, proxy: Proxy
+    trusted_tls: Api, setup: ClientSetup, endpoint: Endpoint, proxy: Proxy
 ) -> None:
-    world.url = "https://vast.test"
-    client = world.client()
+    setup.url = "https://vast.test"
+    client = setup.client()
     for _ in range(2):
         client.ask(endpoint, {"limit": "25"})
     assert proxy.asked == ["vast.test:443"]
-    assert [asked.headers["authorization"] for asked in trusted_tls.asked] == 2 * [f"Bearer {world.key}"]
-    assert world.key.encode() not in proxy.words
+    assert [asked.headers["authorization"] for asked in trusted_tls.asked] == 2 * [f"Bearer {setup.key}"]
+    assert setup.key.encode() not in proxy.words
     assert b"limit" not in proxy.words
 
 
 def test_nothing_on_this_machine_is_asked_for_through_a_proxy(
-    api: Api, world: World, endpoint: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
+    api: Api, setup: ClientSetup, endpoint: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port}")
-    world.client().ask(endpoint)
+    setup.client().ask(endpoint)
     assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize("order", ["dead first", "dead last"])
 def test_each_address_of_a_name_has_its_share_of_the_time(
-    order: str, api: Api, world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, full_port: int
+    order: str,
+    api: Api,
+    setup: ClientSetup,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    full_port: int,
 ) -> None:
     # What a broken IPv6 looks like: a first address that never answers.
     def addresses(*_: object, **__: object) -> list[tuple[Any, ...]]:
@@ -542,19 +551,19 @@ def test_each_address_of_a_name_has_its_share_of_the_time(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
 
     monkeypatch.setattr(socket, "getaddrinfo", addresses)
-    world.timeout = 20.0
-    world.client().ask(endpoint)
-    assert [attempt.code for attempt in world.attempts] == ["200"]
+    setup.timeout = 20.0
+    setup.client().ask(endpoint)
+    assert [attempt.code for attempt in setup.attempts] == ["200"]
 
 
 def test_a_server_that_has_been_too_slow_once_is_asked_again_on_a_new_connection(
-    api: Api, world: World, endpoint: Endpoint
+    api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.timeout = 0.5
-    client = world.client()
+    setup.timeout = 0.5
+    client = setup.client()
 
     def answer(_asked: Asked) -> Play:
-        if client.options.timeout > world.timeout:
+        if client.options.timeout > setup.timeout:
             return api.reply({})
         client.options = replace(client.options, timeout=30.0)  # for the next request; this one's time runs
         return api.drip(api.head(Content_Length="100"))
@@ -564,8 +573,8 @@ def test_a_server_that_has_been_too_slow_once_is_asked_again_on_a_new_connection
     assert (len(api.asked), api.connections) == (2, 2)
 
 
-def test_the_last_error_is_the_one_that_is_raised(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_the_last_error_is_the_one_that_is_raised(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     api.replies += [api.reply(b"", 503), api.reply(b"<html>"), api.reply({"error": "auth_error"}, 404)]
     with pytest.raises(ApiError) as raised:
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert raised.value.reason == "auth"

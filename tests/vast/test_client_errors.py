@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.vast.endpoints import Endpoint
-    from tests.support.scripted_api import Api, Play, Proxy, World
+    from tests.support.scripted_api import Api, ClientSetup, Play, Proxy
 
 pytestmark = pytest.mark.private_parts
 
@@ -122,6 +122,13 @@ CASES = [
         whole({"error": "rate_limit_exceeded", "msg": "Slow down, please"}, 429),
         "rate_limited",
         "too many requests: HTTP 429 (rate_limit_exceeded: Slow down, please)",
+    ),
+    Case(
+        "the quota of a day is not asked for again",
+        whole({"error": "search_quota_exceeded", "msg": "Daily search quota exceeded"}, 429),
+        "rate_limited",
+        "the quota of the day is used up: HTTP 429 (search_quota_exceeded: Daily search quota exceeded)",
+        1,
     ),
     Case(
         "bad token",
@@ -246,25 +253,25 @@ CASES = [
 ]
 
 
-def caught(world: World, endpoint: Endpoint) -> ApiError:
+def caught(setup: ClientSetup, endpoint: Endpoint) -> ApiError:
     with pytest.raises(ApiError) as raised:
-        world.client().ask(endpoint, PARAMS)
+        setup.client().ask(endpoint, PARAMS)
     shown = f"{raised.value} {raised.value!r}"
-    assert not [secret for secret in (world.key, QUERY, ROW, "select_filters") if secret in shown]
+    assert not [secret for secret in (setup.key, QUERY, ROW, "select_filters") if secret in shown]
     return raised.value
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_each_thing_that_goes_wrong_has_its_reason_its_words_and_the_status_of_the_reply(
-    case: Case, api: Api, world: World, endpoint: Endpoint
+    case: Case, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.otherwise = case.play(api)
-    world.timeout = 0.1 if case.reason == "timeout" else 30.0
-    error = caught(world, endpoint)
+    setup.timeout = 0.1 if case.reason == "timeout" else 30.0
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == (case.reason, case.words)
     status = re.search(r"HTTP ([0-9]{3})", case.words)
     assert error.status == (int(status[1]) if status else None)
-    assert len(world.attempts) == case.tries
+    assert len(setup.attempts) == case.tries
 
 
 @pytest.mark.parametrize(
@@ -285,18 +292,18 @@ def test_each_thing_that_goes_wrong_has_its_reason_its_words_and_the_status_of_t
     ],
 )
 def test_an_error_tells_the_word_that_the_api_has_for_it(
-    reply: object, status: int, word: str, api: Api, world: World, endpoint: Endpoint
+    reply: object, status: int, word: str, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.otherwise = api.reply(reply, status)
-    error = caught(world, endpoint)
+    error = caught(setup, endpoint)
     assert (error.status, error.error) == (status, word)
 
 
 def test_where_there_was_no_reply_there_is_neither_status_nor_word(
-    api: Api, world: World, endpoint: Endpoint
+    api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.otherwise = api.reset()
-    error = caught(world, endpoint)
+    error = caught(setup, endpoint)
     assert (error.status, error.error) == (None, "")
 
 
@@ -307,42 +314,46 @@ def test_the_cases_cover_every_reason_that_a_single_request_can_have() -> None:
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
 def test_a_reply_that_repeats_key_and_query_does_not_get_them_into_the_error(
-    status: int, api: Api, world: World, endpoint: Endpoint
+    status: int, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    message = f"no {world.key} for http://x/api?select_filters={QUERY}&api_key={world.key} here"
+    message = f"no {setup.key} for http://x/api?select_filters={QUERY}&api_key={setup.key} here"
     api.otherwise = api.reply({"success": False, "msg": message}, status)
-    assert "no <key> for http://x/api here" in str(caught(world, endpoint))
+    assert "no <key> for http://x/api here" in str(caught(setup, endpoint))
 
 
-def test_a_long_message_is_cut_short(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_a_long_message_is_cut_short(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     api.otherwise = api.reply({"msg": 10_000 * "a"}, 400)
-    assert len(str(caught(world, endpoint))) < 250
+    assert len(str(caught(setup, endpoint))) < 250
 
 
-def test_nobody_at_the_port_is_a_network_failure(world: World, endpoint: Endpoint, closed_port: int) -> None:
-    world.url = f"http://127.0.0.1:{closed_port}"
-    error = caught(world, endpoint)
+def test_nobody_at_the_port_is_a_network_failure(
+    setup: ClientSetup, endpoint: Endpoint, closed_port: int
+) -> None:
+    setup.url = f"http://127.0.0.1:{closed_port}"
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("network", "the connection failed: Connection refused")
-    assert [attempt.code for attempt in world.attempts] == ATTEMPTS * ["error"]
+    assert [attempt.code for attempt in setup.attempts] == ATTEMPTS * ["error"]
 
 
 @pytest.mark.parametrize("host", ["vast.invalid", f"{70 * 'a'}.test"])
-def test_a_name_without_address_is_a_network_failure(world: World, endpoint: Endpoint, host: str) -> None:
-    world.url = f"http://{host}"
-    error = caught(world, endpoint)
+def test_a_name_without_address_is_a_network_failure(
+    setup: ClientSetup, endpoint: Endpoint, host: str
+) -> None:
+    setup.url = f"http://{host}"
+    error = caught(setup, endpoint)
     assert error.reason == "network"
     assert str(error).startswith("the connection failed: ")
 
 
-def test_an_address_of_version_6_is_no_name(world: World, endpoint: Endpoint, closed_port: int) -> None:
-    world.url = f"http://[::1]:{closed_port}"
-    error = caught(world, endpoint)
+def test_an_address_of_version_6_is_no_name(setup: ClientSetup, endpoint: Endpoint, closed_port: int) -> None:
+    setup.url = f"http://[::1]:{closed_port}"
+    error = caught(setup, endpoint)
     assert error.reason == "network"
     assert "Name" not in str(error)
 
 
 def test_a_name_that_takes_too_long_to_look_up_is_too_late(
-    api: Api, world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    api: Api, setup: ClientSetup, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_up = socket.getaddrinfo
 
@@ -351,109 +362,113 @@ def test_a_name_that_takes_too_long_to_look_up_is_too_late(
         return look_up(*args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slowly)
-    world.timeout = 0.1
-    error = caught(world, endpoint)
+    setup.timeout = 0.1
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("timeout", LATE)
     assert not api.asked
 
 
 def test_a_certificate_that_is_not_trusted_is_a_network_failure(
-    tls: Api, world: World, endpoint: Endpoint
+    tls: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.url = tls.url
-    error = caught(world, endpoint)
+    setup.url = tls.url
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("network", "the connection failed: TLS: self-signed certificate")
     assert not tls.asked
 
 
 def test_a_certificate_for_another_host_is_a_network_failure(
-    trusted_tls: Api, world: World, endpoint: Endpoint
+    trusted_tls: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
-    world.url = f"https://localhost:{trusted_tls.port}"
-    error = caught(world, endpoint)
+    setup.url = f"https://localhost:{trusted_tls.port}"
+    error = caught(setup, endpoint)
     assert error.reason == "network"
     assert str(error).startswith("the connection failed: TLS: Hostname mismatch")
 
 
-def test_no_tls_where_it_should_be_is_a_network_failure(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_no_tls_where_it_should_be_is_a_network_failure(
+    api: Api, setup: ClientSetup, endpoint: Endpoint
+) -> None:
     def in_plain_text(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     api.greeting = in_plain_text
-    world.url = f"https://127.0.0.1:{api.port}"
-    error = caught(world, endpoint)
+    setup.url = f"https://127.0.0.1:{api.port}"
+    error = caught(setup, endpoint)
     assert error.reason == "network"
     assert str(error).startswith("the connection failed: TLS: ")
 
 
-def test_a_handshake_that_never_ends_is_too_late(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_a_handshake_that_never_ends_is_too_late(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     api.greeting = api.drip(b"\x16\x03\x03\x40\x00")  # the head of a record of 16 KiB
-    world.url, world.timeout = f"https://127.0.0.1:{api.port}", 0.1
-    error = caught(world, endpoint)
+    setup.url, setup.timeout = f"https://127.0.0.1:{api.port}", 0.1
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("timeout", LATE)
 
 
 @pytest.mark.parametrize("closing", ["close", "keep-alive"])
 def test_a_reply_that_drips_through_tls_is_cut_in_time(
-    trusted_tls: Api, world: World, endpoint: Endpoint, closing: str
+    trusted_tls: Api, setup: ClientSetup, endpoint: Endpoint, closing: str
 ) -> None:
     trusted_tls.otherwise = trusted_tls.drip(trusted_tls.head(Connection=closing, Content_Length="9999"))
-    world.url, world.timeout = trusted_tls.url, 0.1
-    error = caught(world, endpoint)
+    setup.url, setup.timeout = trusted_tls.url, 0.1
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("timeout", LATE)
 
 
 def test_a_connection_that_nobody_accepts_is_too_late(
-    world: World, endpoint: Endpoint, full_port: int
+    setup: ClientSetup, endpoint: Endpoint, full_port: int
 ) -> None:
-    world.url, world.timeout = f"http://127.0.0.1:{full_port}", 0.1
-    error = caught(world, endpoint)
+    setup.url, setup.timeout = f"http://127.0.0.1:{full_port}", 0.1
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("timeout", LATE)
 
 
-def test_a_proxy_that_refuses_is_a_network_failure(world: World, endpoint: Endpoint, proxy: Proxy) -> None:
+def test_a_proxy_that_refuses_is_a_network_failure(
+    setup: ClientSetup, endpoint: Endpoint, proxy: Proxy
+) -> None:
     proxy.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
-    world.url = "https://vast.test"
-    error = caught(world, endpoint)
+    setup.url = "https://vast.test"
+    error = caught(setup, endpoint)
     words = "the connection to the proxy failed: Tunnel connection failed: 407 Proxy Authentication Required"
     assert (error.reason, str(error)) == ("network", words)
 
 
 def test_a_proxy_that_is_not_there_is_a_network_failure(
-    world: World, endpoint: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
+    setup: ClientSetup, endpoint: Endpoint, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{world.key}@127.0.0.1:{closed_port}")
-    world.url = "https://vast.test"
-    error = caught(world, endpoint)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{setup.key}@127.0.0.1:{closed_port}")
+    setup.url = "https://vast.test"
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("network", "the connection to the proxy failed: Connection refused")
 
 
 def test_a_proxy_of_a_kind_that_we_cannot_use_is_a_network_failure(
-    world: World, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    setup: ClientSetup, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{world.key}@127.0.0.1:1080")
-    world.url = "https://vast.test"
-    error = caught(world, endpoint)
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5://user:{setup.key}@127.0.0.1:1080")
+    setup.url = "https://vast.test"
+    error = caught(setup, endpoint)
     words = "the connection failed: a SOCKS proxy needs the Python package PySocks"
     assert (error.reason, str(error)) == ("network", words)
 
 
 def test_a_proxy_that_never_comes_to_the_point_is_too_late(
-    api: Api, world: World, endpoint: Endpoint, proxy: Proxy
+    api: Api, setup: ClientSetup, endpoint: Endpoint, proxy: Proxy
 ) -> None:
     proxy.answer = api.drip(b"HTTP/1.1 200 Yes\r\n", b"A: b\r\n")
-    world.url, world.timeout = "https://vast.test", 0.1
-    error = caught(world, endpoint)
+    setup.url, setup.timeout = "https://vast.test", 0.1
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("timeout", LATE)
 
 
 def test_a_reply_that_drips_through_a_proxy_is_cut_in_time(
-    trusted_tls: Api, world: World, endpoint: Endpoint, proxy: Proxy
+    trusted_tls: Api, setup: ClientSetup, endpoint: Endpoint, proxy: Proxy
 ) -> None:
     trusted_tls.otherwise = trusted_tls.drip(trusted_tls.head(Content_Length="9999"))
-    world.url, world.timeout = "https://vast.test", 0.5
-    error = caught(world, endpoint)
+    setup.url, setup.timeout = "https://vast.test", 0.5
+    error = caught(setup, endpoint)
     assert (error.reason, str(error)) == ("timeout", "no whole reply within 0.5 s")
     proxy.settle()
     assert set(proxy.asked) == {"vast.test:443"}
@@ -468,12 +483,12 @@ def bomb(api: Api) -> bytes:
 
 @pytest.mark.parametrize("status", [200, 302, 500])
 def test_a_reply_that_unpacks_to_gigabytes_is_refused_within_little_memory(
-    status: int, api: Api, world: World, endpoint: Endpoint, bomb: bytes
+    status: int, api: Api, setup: ClientSetup, endpoint: Endpoint, bomb: bytes
 ) -> None:
     api.otherwise = bomb.replace(b"200", str(status).encode(), 1)
     tracemalloc.start()
     try:
-        error = caught(world, endpoint)
+        error = caught(setup, endpoint)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -481,10 +496,10 @@ def test_a_reply_that_unpacks_to_gigabytes_is_refused_within_little_memory(
     assert peak < 4 * LARGEST_REPLY
 
 
-def test_huge_numbers_cost_themselves_only(api: Api, world: World, endpoint: Endpoint) -> None:
+def test_huge_numbers_cost_themselves_only(api: Api, setup: ClientSetup, endpoint: Endpoint) -> None:
     body = b'{"huge": %s, "large": %s, "small": 7, "half": 0.5}' % (5000 * b"9", 50 * b"1")
     api.otherwise = api.reply(body)
-    found: dict[str, Any] = world.client().ask(endpoint)
+    found: dict[str, Any] = setup.client().ask(endpoint)
     assert found == {"huge": float("inf"), "large": int(50 * "1"), "small": 7, "half": 0.5}
 
 
@@ -499,8 +514,8 @@ def test_huge_numbers_cost_themselves_only(api: Api, world: World, endpoint: End
     ],
 )
 def test_a_bad_byte_costs_its_own_text_only(
-    body: bytes, label: str, api: Api, world: World, endpoint: Endpoint
+    body: bytes, label: str, api: Api, setup: ClientSetup, endpoint: Endpoint
 ) -> None:
     api.otherwise = api.reply(body)
-    assert world.client().ask(endpoint) == {"label": label, "id": 7}
-    assert len(world.attempts) == 1
+    assert setup.client().ask(endpoint) == {"label": label, "id": 7}
+    assert len(setup.attempts) == 1

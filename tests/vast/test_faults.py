@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.vast.endpoints import Host
-    from tests.support.scripted_api import Api, Asked, Play, World
+    from tests.support.scripted_api import Api, Asked, ClientSetup, Play
 
     #: What a broken API does with a request.
     Fault = Callable[[Api, Asked], Play]
@@ -62,18 +62,18 @@ class Accounts:
 
     """
 
-    def __init__(self, world: World, *, broken: Api, sound: Api) -> None:
+    def __init__(self, setup: ClientSetup, *, broken: Api, sound: Api) -> None:
         self.begins, self.ends = BEGINS, ENDS
         self.asked: list[float] = []
-        self.patience = world.timeout
+        self.patience = setup.timeout
         self.self_metrics = SelfMetrics()
-        self.self_metrics.wall = WallClock(world.time, lambda: world.wall_clock).at
-        self._world = world
-        self._time = world.time
-        self._start = world.time.now
-        world.min_interval = 0.0
-        self.broken = self._loop(world, "broken", broken)
-        self.sound = self._loop(replace(world, timeout=30.0), "sound", sound)
+        self.self_metrics.wall = WallClock(setup.time, lambda: setup.wall_clock).at
+        self._setup = setup
+        self._time = setup.time
+        self._start = setup.time.now
+        setup.min_interval = 0.0
+        self.broken = self._loop(setup, "broken", broken)
+        self.sound = self._loop(replace(setup, timeout=30.0), "sound", sound)
         sources = [
             Source(loop.job.account, instances.COLLECTOR, loop.store, STALE_AFTER)
             for loop in (self.broken, self.sound)
@@ -81,7 +81,7 @@ class Accounts:
         self._exposition = Exposition(
             lambda: sources,
             self.self_metrics,
-            clock=world.time,
+            clock=setup.time,
             most_labels=200,
             metrics=instances.COLLECTOR.metrics,
         )
@@ -103,7 +103,7 @@ class Accounts:
         runs, seen = self.broken.runs, 0
         while not (self.now > self.ends and runs.success):
             self._time.now = max(self._time.now, self.broken.due)
-            self._be_patient(self.patience if self.begins <= self.now < self.ends else self._world.timeout)
+            self._be_patient(self.patience if self.begins <= self.now < self.ends else self._setup.timeout)
             self.broken.step()
             if runs.failing > seen:
                 meanwhile()
@@ -125,7 +125,7 @@ class Accounts:
         )
         return broken, sound
 
-    def _loop(self, world: World, account: str, api: Api) -> Loop:
+    def _loop(self, setup: ClientSetup, account: str, api: Api) -> Loop:
         urls: dict[Host, str] = {"api": api.url}
         times = {"interval": INTERVAL, "stale_after": STALE_AFTER}
         job = Job(
@@ -137,11 +137,11 @@ class Accounts:
             settings=instances.COLLECTOR.settings().model_copy(update=times),
         )
         context = Context(
-            options=replace(world.options(), urls=urls),
+            options=replace(setup.options(), urls=urls),
             self_metrics=self.self_metrics,
             redact=Redactor(),
             progress=lambda _job, _progress: None,
-            event=world.time.event,
+            event=setup.time.event,
         )
         return Loop(job, context)
 
@@ -228,9 +228,9 @@ def check(accounts: Accounts, reason: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_in_trouble_the_last_good_data_stand_and_it_is_over_without_help(
-    case: Case, api: Api, second_api: Api, world: World
+    case: Case, api: Api, second_api: Api, setup: ClientSetup
 ) -> None:
-    accounts = Accounts(world, broken=api, sound=second_api)
+    accounts = Accounts(setup, broken=api, sound=second_api)
     if case.reason == "timeout":
         accounts.patience = 0.3
         accounts.ends = 65.0  # one run is enough: its time is real
@@ -245,11 +245,11 @@ def test_no_connection_is_trouble_like_any_other(
     trusted_tls: Api,
     api: Api,
     second_api: Api,
-    world: World,
+    setup: ClientSetup,
     closed_port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    accounts = Accounts(world, broken=trusted_tls, sound=second_api)
+    accounts = Accounts(setup, broken=trusted_tls, sound=second_api)
     trusted_tls.answer = lambda asked: healthy(trusted_tls, asked, Connection="close")
     api.greeting = api.break_off(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     look_up = socket.getaddrinfo
@@ -267,9 +267,9 @@ def test_no_connection_is_trouble_like_any_other(
 
 
 def test_an_account_that_fails_for_hours_is_asked_now_and_then_and_leaves_another_alone(
-    api: Api, second_api: Api, world: World
+    api: Api, second_api: Api, setup: ClientSetup
 ) -> None:
-    accounts = Accounts(world, broken=api, sound=second_api)
+    accounts = Accounts(setup, broken=api, sound=second_api)
     accounts.ends = 5 * HOUR
     api.answer = lambda asked: api.reply(b"", 502) if accounts.in_trouble() else healthy(api, asked)
 
@@ -287,14 +287,14 @@ def test_an_account_that_fails_for_hours_is_asked_now_and_then_and_leaves_anothe
 
 @pytest.mark.parametrize("leap", [DAY, -DAY])
 def test_a_leap_of_the_wall_clock_changes_neither_the_schedule_nor_what_is_stale(
-    leap: float, api: Api, second_api: Api, world: World
+    leap: float, api: Api, second_api: Api, setup: ClientSetup
 ) -> None:
-    accounts = Accounts(world, broken=api, sound=second_api)
+    accounts = Accounts(setup, broken=api, sound=second_api)
     accounts.begins, accounts.ends = 330.0, 330.0 + 2 * STALE_AFTER
 
     def answer(asked: Asked) -> Play:
         in_trouble = accounts.in_trouble()
-        world.wall_clock = EPOCH + accounts.now + (leap if accounts.now >= 90 else 0)
+        setup.wall_clock = EPOCH + accounts.now + (leap if accounts.now >= 90 else 0)
         return api.reply(b"", 429, Retry_After=A_WEEK_AHEAD) if in_trouble else healthy(api, asked)
 
     def meanwhile() -> None:
@@ -307,11 +307,11 @@ def test_a_leap_of_the_wall_clock_changes_neither_the_schedule_nor_what_is_stale
     assert before == pytest.approx([n * INTERVAL for n in range(6) for _ in HEALTHY])
     assert accounts.now - accounts.ends <= (LONGEST_PAUSE + 1) * INTERVAL + 3 * LONGEST_WAIT
     assert accounts.shown()[0] == 4
-    assert accounts.broken.runs.last_success == pytest.approx(world.wall_clock)
+    assert accounts.broken.runs.last_success == pytest.approx(setup.wall_clock)
 
 
-def test_pages_without_end_are_trouble_that_ends(api: Api, second_api: Api, world: World) -> None:
-    accounts = Accounts(world, broken=api, sound=second_api)
+def test_pages_without_end_are_trouble_that_ends(api: Api, second_api: Api, setup: ClientSetup) -> None:
+    accounts = Accounts(setup, broken=api, sound=second_api)
     accounts.ends = 65.0
     numbers = count(1)
 

@@ -15,7 +15,7 @@ from exporter.vast.keys import Key
 from exporter.vast.pages import LARGEST_ID, compact_json, id_of
 from exporter.vast.replies import Reply
 from tests.support.odd_json import json_values
-from tests.support.scripted_api import KEY, VirtualTime, World
+from tests.support.scripted_api import KEY, ClientSetup, VirtualTime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,7 +133,7 @@ def test_any_bytes_on_a_connection_are_an_object_or_an_error(api: Api, sent: byt
 def outcome(api: Api, sent: bytes) -> None:
     """Ask, and get this for an answer to each request; then the connection ends."""
     api.otherwise = api.break_off(sent)
-    client = World(url=api.url, time=VirtualTime()).client()
+    client = ClientSetup(url=api.url, time=VirtualTime()).client()
     try:
         assert isinstance(client.ask(ENDPOINT), dict)
     except ApiError as error:

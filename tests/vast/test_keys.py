@@ -99,7 +99,7 @@ def test_an_endless_file_is_not_read_to_its_end(path: Path) -> None:
 
 
 def test_no_value_is_an_error() -> None:
-    assert refused(Key()) == "the API key is empty"
+    assert refused(Key()) == "the API key is not set or empty"
 
 
 def test_a_key_does_not_show_itself(path: Path) -> None:

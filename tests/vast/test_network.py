@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.vast.endpoints import Endpoint
-    from tests.support.scripted_api import Api, World
+    from tests.support.scripted_api import Api, ClientSetup
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
@@ -51,30 +51,30 @@ def nothing(tmp_path: Path) -> Path:
 def test_an_authority_of_the_systems_store_is_trusted_and_of_what_the_environment_names(
     variable: str,
     tls: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     certificate: tuple[Path, Path],
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(variable, str(folder if variable == "SSL_CERT_DIR" else certificate[0]))
-    world.url = tls.url
-    assert world.client().ask(endpoint) == {}
+    setup.url = tls.url
+    assert setup.client().ask(endpoint) == {}
 
 
 def test_a_bundle_may_be_a_folder(
-    tls: Api, world: World, endpoint: Endpoint, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tls: Api, setup: ClientSetup, endpoint: Endpoint, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder))
-    world.url = tls.url
-    assert world.client().ask(endpoint) == {}
+    setup.url = tls.url
+    assert setup.client().ask(endpoint) == {}
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_bundle_wins_over_the_systems_store(
     variable: str,
     tls: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     certificate: tuple[Path, Path],
     nothing: Path,
@@ -82,16 +82,16 @@ def test_a_bundle_wins_over_the_systems_store(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
     monkeypatch.setenv(variable, str(nothing))
-    world.url = tls.url
+    setup.url = tls.url
     with pytest.raises(NetworkError, match="TLS: self-signed certificate"):
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_a_bundle_that_is_no_use_is_a_failure_in_words(
     content: str | None,
     tls: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -100,9 +100,9 @@ def test_a_bundle_that_is_no_use_is_a_failure_in_words(
     if content is not None:
         bundle.write_text(content)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    world.url = tls.url
+    setup.url = tls.url
     with pytest.raises(NetworkError, match=r"the connection failed: .*(bundle\.pem|CERT|certificate)"):
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert not tls.asked
 
 
@@ -116,7 +116,7 @@ def test_where_the_system_has_no_store_the_public_authorities_are_trusted(
 
 def test_certificates_are_read_once_for_all_connections_and_again_when_asked(
     tls: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     certificate: tuple[Path, Path],
     tmp_path: Path,
@@ -126,10 +126,10 @@ def test_certificates_are_read_once_for_all_connections_and_again_when_asked(
     shutil.copy(certificate[0], store)
     monkeypatch.setenv("SSL_CERT_FILE", str(store))
     tls.otherwise = tls.reply({}, Connection="close")
-    world.url = tls.url
-    options = world.options()
+    setup.url = tls.url
+    options = setup.options()
     clients = [
-        Client(options, key=lambda: world.key, wait=world.time.wait, observe=world.attempts.append)
+        Client(options, key=lambda: setup.key, wait=setup.time.wait, observe=setup.attempts.append)
         for _ in range(2)
     ]
     clients[0].ask(endpoint)
@@ -145,7 +145,7 @@ def test_certificates_are_read_once_for_all_connections_and_again_when_asked(
 def test_the_address_that_answered_last_is_tried_first_by_every_client(
     api: Api,
     second_api: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     closed_port: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -157,9 +157,9 @@ def test_the_address_that_answered_last_is_tried_first_by_every_client(
 
     monkeypatch.setattr(socket, "getaddrinfo", addresses)
     api.otherwise = api.reply({}, Connection="close")
-    options = world.options()
+    options = setup.options()
     clients = [
-        Client(options, key=lambda: world.key, wait=world.time.wait, observe=world.attempts.append)
+        Client(options, key=lambda: setup.key, wait=setup.time.wait, observe=setup.attempts.append)
         for _ in range(2)
     ]
     clients[0].ask(endpoint)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from exporter.collectors import instances
 from exporter.simulator import INSTANCES, SimulatedVast, starts
 from exporter.vast.endpoints import Endpoint
-from exporter.vast.pace import FORGOTTEN_AFTER, LONGEST_WAIT, MARGIN, Pace, Paces
+from exporter.vast.pace import LONGEST_WAIT, MARGIN, Pace, Paces
 from exporter.vast.pages import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.scripted_api import VirtualTime, World
+    from tests.support.scripted_api import ClientSetup, VirtualTime
 
 LIST = Endpoint("/list/", 1.0)
 SLOW = Endpoint("/slow/", 5.5)
@@ -231,22 +231,11 @@ def test_a_shorter_retry_after_does_not_shorten_a_longer_one(time: VirtualTime) 
     assert started(pace, time, LIST, 1) == [1030.0]
 
 
-def test_what_is_known_of_a_key_is_forgotten_a_day_after_its_last_request(time: VirtualTime) -> None:
-    paces = Paces(clock=time)
-    kept, rotated = paces.of("kept"), paces.of("rotated")
-    time.now += FORGOTTEN_AFTER
-    assert paces.of("kept") is kept
-    time.now += 1
-    paces.of("new")  # whoever comes newly makes the old ones go
-    assert paces.of("kept") is kept
-    assert paces.of("rotated") is not rotated
-
-
-def test_a_walk_is_never_refused_by_an_api_that_holds_us_to_its_threshold(world: World) -> None:
-    with SimulatedVast(size=100, incidents=False, monotonic=world.time) as vast:
-        world.url, world.key = vast.url, vast.key
-        pages = list(walk(world.client(), instances.LISTING))
+def test_a_walk_is_never_refused_by_an_api_that_holds_us_to_its_threshold(setup: ClientSetup) -> None:
+    with SimulatedVast(size=100, incidents=False, monotonic=setup.time) as vast:
+        setup.url, setup.key = vast.url, vast.key
+        pages = list(walk(setup.client(), instances.LISTING))
         arrived = starts(vast.requests, INSTANCES)
-    assert len(pages) == len(arrived) == len(world.attempts) > 3
-    assert {attempt.code for attempt in world.attempts} == {"200"}
+    assert len(pages) == len(arrived) == len(setup.attempts) > 3
+    assert {attempt.code for attempt in setup.attempts} == {"200"}
     assert min(gaps(arrived)) >= 1.0

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from exporter.vast.pages import Row
-    from tests.support.scripted_api import Api, World
+    from tests.support.scripted_api import Api, ClientSetup
 
     Walk = Callable[..., list[Page[Any]]]
 
@@ -103,10 +103,10 @@ def ranges(pages: Sequence[Page[Any]]) -> list[tuple[Any, Any]]:
 
 
 @pytest.fixture
-def walked(api: Api, world: World) -> Walk:
+def walked(api: Api, setup: ClientSetup) -> Walk:
     """Walks over replies, and returns all pages up to the end or the error."""
-    world.min_interval = 0.0
-    client = world.client()
+    setup.min_interval = 0.0
+    client = setup.client()
 
     def run(
         *contents: object,
@@ -380,30 +380,32 @@ def test_of_a_list_without_pages_rows_are_left_out_as_of_any_other(walked: Walk)
 # What is asked
 
 
-def test_what_one_walk_asks_for_stands_beside_what_the_list_always_asks_for(api: Api, world: World) -> None:
-    world.min_interval = 0.0
+def test_what_one_walk_asks_for_stands_beside_what_the_list_always_asks_for(
+    api: Api, setup: ClientSetup
+) -> None:
+    setup.min_interval = 0.0
     api.replies += [api.reply(page(numbered(1), "a")), api.reply(page(numbered(2)))]
-    list(walk(world.client(), INSTANCES, {"select_filters": "{}"}))
+    list(walk(setup.client(), INSTANCES, {"select_filters": "{}"}))
     always = {"limit": "25", "select_cols": '["id"]', "select_filters": "{}"}
     assert [asked.params for asked in api.asked] == [always, always | {"after_token": "a"}]
     assert {asked.path for asked in api.asked} == {INSTANCES.endpoint.path}
 
 
-def test_replies_come_as_they_are_each_with_whether_it_is_the_last(api: Api, world: World) -> None:
+def test_replies_come_as_they_are_each_with_whether_it_is_the_last(api: Api, setup: ClientSetup) -> None:
     # For what is sorted in another way: the newest first, say.
-    world.min_interval = 0.0
+    setup.min_interval = 0.0
     contents = [page(numbered(9, 8), "a"), page(numbered(7, 8), "b"), page(numbered(1))]
     api.replies += [api.reply(content) for content in contents]
-    found = list(replies(world.client(), INSTANCES, {"order": "newest"}))
+    found = list(replies(setup.client(), INSTANCES, {"order": "newest"}))
     assert found == [(contents[0], False), (contents[1], False), (contents[2], True)]
     assert [asked.params["order"] for asked in api.asked] == 3 * ["newest"]
 
 
-def test_replies_lead_to_an_end_too(api: Api, world: World) -> None:
-    world.min_interval = 0.0
+def test_replies_lead_to_an_end_too(api: Api, setup: ClientSetup) -> None:
+    setup.min_interval = 0.0
     api.otherwise = api.reply(page(numbered(1), "a"))
     with pytest.raises(IncompleteError, match="page 2 names a page that was there before"):
-        list(replies(world.client(), INSTANCES))
+        list(replies(setup.client(), INSTANCES))
 
 
 # Whatever comes

@@ -14,7 +14,7 @@ from exporter.vast.network import Network
 
 if TYPE_CHECKING:
     from exporter.vast.endpoints import Endpoint
-    from tests.support.scripted_api import Api, World
+    from tests.support.scripted_api import Api, ClientSetup
 
 
 def test_the_usual_certificates_are_read_once_for_all_connections() -> None:
@@ -25,7 +25,7 @@ def test_the_usual_certificates_are_read_once_for_all_connections() -> None:
 def test_certificates_in_a_folder_are_trusted(
     tls: Api,
     certificate: tuple[Path, Path],
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -33,14 +33,14 @@ def test_certificates_in_a_folder_are_trusted(
     (tmp_path / "trusted").mkdir()
     (tmp_path / "trusted" / f"{subject_hash(certificate[0])}.0").write_bytes(certificate[0].read_bytes())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "trusted"))
-    world.url = tls.url
-    assert world.client().ask(endpoint) == {}
+    setup.url = tls.url
+    assert setup.client().ask(endpoint) == {}
 
 
 def test_certificates_that_change_count_from_the_next_connection_on(
     tls: Api,
     certificate: tuple[Path, Path],
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -48,8 +48,8 @@ def test_certificates_that_change_count_from_the_next_connection_on(
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(Path(certifi.where()).read_bytes())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    world.url = tls.url
-    client = world.client()
+    setup.url = tls.url
+    client = setup.client()
     with pytest.raises(NetworkError):
         client.ask(endpoint)
     bundle.write_bytes(bundle.read_bytes() + certificate[0].read_bytes())
@@ -67,7 +67,7 @@ def test_certificates_that_are_none_are_a_network_failure(
     content: str | None,
     words: str,
     tls: Api,
-    world: World,
+    setup: ClientSetup,
     endpoint: Endpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -76,9 +76,9 @@ def test_certificates_that_are_none_are_a_network_failure(
     if content is not None:
         bundle.write_text(content)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    world.url = tls.url
+    setup.url = tls.url
     with pytest.raises(ApiError) as caught:
-        world.client().ask(endpoint)
+        setup.client().ask(endpoint)
     assert (caught.value.reason, str(caught.value)) == ("network", words.format(bundle))
     assert not tls.asked
 

@@ -18,6 +18,7 @@ from exporter.web.app import create_app
 from exporter.web.cuts import Cuts
 from exporter.web.protocol import Limits
 from exporter.web.server import BackgroundServer, listen
+from tests.support.driven_site import driven_site
 from tests.support.program import (
     certificates,
     environment,
@@ -36,6 +37,7 @@ __all__ = [
     "Fleet",
     "Site",
     "certificates",
+    "driven_site",
     "environment",
     "eventually",
     "fleet",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from exporter.discovery.targets import Targets
     from exporter.exposition.body import Exposition
     from exporter.exposition.self_metrics import ConnectionCut
     from exporter.polling.loop import Loop
@@ -74,6 +77,10 @@ class Fleet:
     @property
     def exposition(self) -> Exposition:
         return self._poller.exposition
+
+    @property
+    def targets(self) -> Targets | None:
+        return self._poller.targets
 
     @property
     def loops(self) -> tuple[Loop, ...]:

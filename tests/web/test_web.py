@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import re
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from gzip import decompress
-from html.parser import HTMLParser
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -25,23 +23,21 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from exporter.commands.configuration import CONFIG, load
+from exporter.commands.configuration import load
 from exporter.commands.serve import Service
-from exporter.config.loading import AccountKey, Loaded
-from exporter.exposition.body import OPENMETRICS, PIECE, TEXT, Exposition
+from exporter.exposition.body import OPENMETRICS, PIECE, TEXT
 from exporter.logs import Redactor
 from exporter.metrics.snapshot import Lines, Part, Snapshot
-from exporter.polling.loop import HUNG_AFTER, Loop
-from exporter.polling.poller import Poller
-from exporter.simulator import INSTANCES, ManualClock, SimulatedVast, json_reply
-from exporter.vast.keys import Key
+from exporter.polling.loop import HUNG_AFTER
+from exporter.simulator import INSTANCES, ManualClock, SimulatedVast
 from exporter.web.app import Metrics, create_app
 from exporter.web.negotiation import wants_gzip, wants_openmetrics
 from exporter.web.server import BackgroundServer, listen
+from tests.support.driven_site import SCRIPT, DrivenSite
 from tests.support.program import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from http.client import HTTPMessage
 
     from starlette.requests import Request
@@ -54,7 +50,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.private_parts
 
 PAGES = ("/", "/metrics", "/-/healthy", "/-/ready", "/healthz", "/readyz")
-SCRIPT = "<script>alert(1)</script>"
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -67,59 +62,15 @@ PROMETHEUS_3 = (
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 
-@dataclass
-class Site:
-    """The web side of loops that run only when a test says so."""
-
-    loops: list[Loop]
-    exposition: Exposition
-    clock: ManualClock
-    wall_clock: ManualClock
-    url: str = ""
-    reloads: int = 0
-
-    def run_all(self) -> None:
-        for loop in self.loops:
-            loop.run_once()
-
-    def reload(self) -> tuple[str, ...]:
-        self.reloads += 1
-        return ()
-
-    def get(self, path: str, **headers: str) -> requests.Response:
-        plain = {"Accept-Encoding": "identity"}
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return requests.get(self.url + path, headers=plain | named, timeout=30)
-
-
 @pytest.fixture
-def site(vast: SimulatedVast) -> Iterator[Site]:
-    """Two accounts: one that works, and one with a key that opens nothing and a name that looks like HTML."""
-    clock, wall_clock = ManualClock(1000.0), ManualClock()
-    config = CONFIG.model_validate(
-        {
-            "api": {"url": vast.url, "timeout": "20s", "min_interval": "0s"},
-            "collectors": {
-                name: {"interval": "90s", "stale_after": "5m"} for name in ("instances", "account")
-            },
-        }
-    )
-    accounts = [
-        AccountKey(name, Key(value=key), {}) for name, key in (("research", vast.key), (SCRIPT, "wrong"))
-    ]
-    loaded = Loaded(config, tuple(accounts), ())
-    poller = Poller(loaded, redact=Redactor(), clock=clock, wall_clock=wall_clock)
-    made = Site(list(poller.loops), poller.exposition, clock, wall_clock)
-    app = create_app(made, telemetry_path="/metrics", wall_clock=wall_clock)
-    with BackgroundServer(app, listen("127.0.0.1", 0)) as server:
-        made.url = server.url
-        yield made
+def site(driven_site: DrivenSite) -> DrivenSite:
+    return driven_site
 
 
 # Paths and methods
 
 
-def ask(site: Site, method: str, path: str) -> tuple[int, HTTPMessage, bytes]:
+def ask(site: DrivenSite, method: str, path: str) -> tuple[int, HTTPMessage, bytes]:
     """Ask without any of the help that `requests` gives."""
     connection = http.client.HTTPConnection(site.url.removeprefix("http://"), timeout=30)
     connection.request(method, path)
@@ -129,7 +80,7 @@ def ask(site: Site, method: str, path: str) -> tuple[int, HTTPMessage, bytes]:
     return answer.status, answer.headers, body
 
 
-def test_head_says_what_get_would_but_for_the_body(site: Site) -> None:
+def test_head_says_what_get_would_but_for_the_body(site: DrivenSite) -> None:
     site.run_all()
     for path in PAGES:
         status, headers, body = ask(site, "GET", path)
@@ -142,7 +93,7 @@ def test_head_says_what_get_would_but_for_the_body(site: Site) -> None:
         assert grown < (50 if path == "/metrics" else 1)
 
 
-def test_other_methods_are_refused_with_those_that_are_allowed(site: Site) -> None:
+def test_other_methods_are_refused_with_those_that_are_allowed(site: DrivenSite) -> None:
     for path in PAGES:
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             status, headers, _ = ask(site, method, path)
@@ -150,7 +101,7 @@ def test_other_methods_are_refused_with_those_that_are_allowed(site: Site) -> No
             assert set(headers["Allow"].split(", ")) == {"GET", "HEAD"}
 
 
-def test_other_paths_are_not_found(site: Site) -> None:
+def test_other_paths_are_not_found(site: DrivenSite) -> None:
     for path in (
         "/metrics/",
         "/Metrics",
@@ -164,11 +115,11 @@ def test_other_paths_are_not_found(site: Site) -> None:
         assert (path, ask(site, "GET", path)[0]) == (path, 404)
 
 
-def test_a_query_changes_nothing(site: Site) -> None:
+def test_a_query_changes_nothing(site: DrivenSite) -> None:
     assert ask(site, "GET", "/metrics?name[]=up")[0] == 200
 
 
-def test_the_metrics_are_where_they_were_told_to_be(site: Site) -> None:
+def test_the_metrics_are_where_they_were_told_to_be(site: DrivenSite) -> None:
     app = create_app(site, telemetry_path="/a/b", wall_clock=site.wall_clock)
     with BackgroundServer(app, listen("127.0.0.1", 0)) as server:
         site.url = server.url
@@ -225,7 +176,7 @@ ENCODINGS = {
 }
 
 
-def test_the_format_is_the_one_that_is_liked_best(site: Site) -> None:
+def test_the_format_is_the_one_that_is_liked_best(site: DrivenSite) -> None:
     site.run_all()
     for accept, expected in FORMATS.items():
         answer = site.get("/metrics", Accept=accept)
@@ -233,7 +184,7 @@ def test_the_format_is_the_one_that_is_liked_best(site: Site) -> None:
         assert answer.headers["Vary"] == "Accept, Accept-Encoding"
 
 
-def test_each_format_is_read_by_its_parser(site: Site) -> None:
+def test_each_format_is_read_by_its_parser(site: DrivenSite) -> None:
     site.run_all()
     for accept, parse in ((PROMETHEUS_3, parse_openmetrics), ("", parse_text)):
         found = {family.name: family for family in parse(site.get("/metrics", Accept=accept).text)}
@@ -241,7 +192,7 @@ def test_each_format_is_read_by_its_parser(site: Site) -> None:
         assert len(found["vastai_instance_info"].samples) == 60
 
 
-def test_gzip_is_for_those_who_take_it(site: Site) -> None:
+def test_gzip_is_for_those_who_take_it(site: DrivenSite) -> None:
     site.run_all()
     for accepted, expected in ENCODINGS.items():
         answer = site.get("/metrics", Accept_Encoding=accepted)
@@ -250,7 +201,7 @@ def test_gzip_is_for_those_who_take_it(site: Site) -> None:
         assert answer.text.count("\nvastai_instance_info{") == 60
 
 
-def test_several_headers_count_as_one(site: Site) -> None:
+def test_several_headers_count_as_one(site: DrivenSite) -> None:
     with socket.create_connection(("127.0.0.1", int(site.url.rsplit(":", 1)[1]))) as client:
         client.sendall(
             b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
@@ -297,7 +248,7 @@ OURS = [
     ("headers", "status"), [(each, 403) for each in FOREIGN] + [(each, 200) for each in OURS]
 )
 def test_a_page_of_another_site_can_not_make_a_browser_reload(
-    site: Site, headers: dict[str, str], status: int
+    site: DrivenSite, headers: dict[str, str], status: int
 ) -> None:
     host = site.url.removeprefix("http://")
 
@@ -312,7 +263,7 @@ def test_a_page_of_another_site_can_not_make_a_browser_reload(
 # Health and readiness
 
 
-def test_it_is_ready_when_every_first_run_has_ended_well_or_not(site: Site) -> None:
+def test_it_is_ready_when_every_first_run_has_ended_well_or_not(site: DrivenSite) -> None:
     before = site.get("/-/ready")
     assert before.status_code == site.get("/readyz").status_code == 503
     assert before.text.splitlines() == [
@@ -358,7 +309,7 @@ def test_once_ready_it_stays_ready_when_an_account_is_added(vast: SimulatedVast,
         assert '\nvastai_collector_success{account="added",collector="instances"} 0\n' in text
 
 
-def test_a_loop_that_gives_no_sign_is_named(site: Site) -> None:
+def test_a_loop_that_gives_no_sign_is_named(site: DrivenSite) -> None:
     for path in ("/-/healthy", "/healthz"):
         assert (site.get(path).status_code, site.get(path).text) == (200, "healthy\n")
     site.clock.advance(HUNG_AFTER + 5)
@@ -370,90 +321,10 @@ def test_a_loop_that_gives_no_sign_is_named(site: Site) -> None:
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
-def test_failing_runs_are_no_matter_of_health(site: Site) -> None:
+def test_failing_runs_are_no_matter_of_health(site: DrivenSite) -> None:
     site.run_all()
     assert not site.loops[3].runs.success
     assert site.get("/-/healthy").status_code == 200
-
-
-# The landing page
-
-
-class Table(HTMLParser):
-    """The texts of a page's cells, row by row."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self.tags: set[str] = set()
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, _attributes: object) -> None:
-        self.tags.add(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in {"td", "th"}:
-            self.rows[-1].append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.rows and self.rows[-1] and data.strip():
-            self.rows[-1][-1] += data
-
-
-def table(site: Site) -> dict[tuple[str, str], dict[str, str]]:
-    """Return the rows of the landing page by account and collector."""
-    head, *rows = Table(site.get("/").text).rows
-    return {(row[0], row[1]): dict(zip(head, row, strict=True)) for row in rows}
-
-
-def test_the_landing_page_tells_how_each_collector_of_each_account_is_doing(site: Site) -> None:
-    assert {row["State"] for row in table(site).values()} == {"first run"}
-    assert {row["Last success"] for row in table(site).values()} == {"never"}
-    site.run_all()
-    site.loops[3].run_once()
-    for clock in (site.clock, site.wall_clock):
-        clock.advance(45)
-    rows = table(site)
-    assert rows["research", "instances"] == {
-        "Account": "research",
-        "Collector": "instances",
-        "State": "works",
-        "Last success": "45s ago",
-        "Took": "<0.1s",
-        "Every": "1m30s",
-        "Pages": "3",
-        "Objects": "60",
-        "Last error": "",
-    }
-    assert rows[SCRIPT, "account"]["State"] == "fails (2 in a row)"
-    assert rows[SCRIPT, "account"]["Last success"] == "never"
-    assert "HTTP 404" in rows[SCRIPT, "account"]["Last error"]
-    site.clock.advance(HUNG_AFTER + 5 - 45)
-    assert table(site)["research", "instances"]["State"] == "gives no sign, 5 s overdue"
-
-
-def test_the_landing_page_shows_texts_and_never_obeys_them(site: Site, vast: SimulatedVast) -> None:
-    evil = '"><img src=x onerror=alert(1)>&amp;'
-    vast.faults.always(INSTANCES, json_reply({"error": "bad", "msg": evil}, 400))
-    site.run_all()
-    page = site.get("/").text
-    assert not {"script", "img"} & Table(page).tags
-    rows = table(site)
-    assert rows["research", "instances"]["Last error"] == f"HTTP 400 (bad: {evil})"
-    assert (SCRIPT, "instances") in rows
-
-
-def test_the_landing_page_is_locked_down_and_links_to_the_rest(site: Site) -> None:
-    answer = site.get("/")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert answer.headers["Cache-Control"] == "no-store"
-    for link in re.findall('href="([^"]*)"', answer.text):
-        assert site.get(link).status_code in {200, 503}
-    assert re.findall('href="([^"]*)"', answer.text) == ["/metrics", "/-/healthy", "/-/ready"]
 
 
 # Many at once
@@ -496,7 +367,7 @@ def test_scrapes_during_a_walk_see_all_of_an_account_or_nothing(vast: SimulatedV
     assert set(found) <= {0, 60}
 
 
-def test_a_scrape_shows_what_the_last_run_found(site: Site, vast: SimulatedVast) -> None:
+def test_a_scrape_shows_what_the_last_run_found(site: DrivenSite, vast: SimulatedVast) -> None:
     site.run_all()
     gone = vast.fleet.roster.ids()[7]
     assert f'instance_id="{gone}"' in site.get("/metrics").text
@@ -508,7 +379,7 @@ def test_a_scrape_shows_what_the_last_run_found(site: Site, vast: SimulatedVast)
 
 
 @pytest.fixture
-def large(site: Site) -> int:
+def large(site: DrivenSite) -> int:
     """A fleet whose compressed lines are many times what a connection's buffers take; return their number."""
     numbers = Random(1)
 
@@ -530,7 +401,7 @@ def large(site: Site) -> int:
     return 300_000
 
 
-def test_who_takes_nothing_is_handed_one_piece_and_holds_nobody_up(site: Site, large: int) -> None:
+def test_who_takes_nothing_is_handed_one_piece_and_holds_nobody_up(site: DrivenSite, large: int) -> None:
     headers = [(b"accept-encoding", b"gzip")]
     scope = {"type": "http", "method": "GET", "path": "/metrics", "headers": headers}
     handed: list[list[int]] = [[] for _ in range(20)]
@@ -567,7 +438,7 @@ def test_who_takes_nothing_is_handed_one_piece_and_holds_nobody_up(site: Site, l
     assert all(len(sizes) == 2 and sum(sizes) <= 2 * PIECE for sizes in handed)
 
 
-def test_slow_readers_get_theirs_whole_after_a_fast_one_has_its_own(site: Site, large: int) -> None:
+def test_slow_readers_get_theirs_whole_after_a_fast_one_has_its_own(site: DrivenSite, large: int) -> None:
     request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
     slow = [socket.create_connection(("127.0.0.1", int(site.url.rsplit(":", 1)[1]))) for _ in range(20)]
     for reader in slow:

@@ -21,6 +21,9 @@ ONE = 1.0
 #: So many numbers say that all are small.
 ENOUGH = 5
 HOURS_IN_MONTH = 720.0
+#: Epoch seconds of 2001, before which there was no Vast.ai; and how far ahead clocks may be.
+EPOCH = 1e9
+DAY = 86_400
 #: Dollars for a GB and month between which every disk is.
 CHEAPEST, DEAREST = 0.001, 10.0
 
@@ -69,6 +72,19 @@ def disk_price(rows: Iterable[Row]) -> Finding:
         return untold("no number above 0")
     usual = min(months) > CHEAPEST and max(months) < DEAREST
     return (holds if usual else fails)(f"{span(months)}, in dollars for a GB and month")
+
+
+def epoch_seconds(rows_name: str, name: str) -> Check:
+    """Return a check that the numbers in a field are epoch seconds, none of them far in the future."""
+
+    def check(evidence: Evidence) -> Finding:
+        times = numbers_in(evidence.rows(rows_name), name)
+        if not times:
+            return untold("no number")
+        right = sum(EPOCH < each < evidence.now + DAY for each in times)
+        return (holds if right == len(times) else fails)(f"times in {right} of {counted(len(times))}")
+
+    return check
 
 
 def words(rows_name: str, name: str, known: Collection[str], *, nullable: bool = False) -> Check:

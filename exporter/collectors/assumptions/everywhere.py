@@ -94,40 +94,4 @@ ASSUMPTIONS = (
         confidence="open",
         origin="documents",
     ),
-    Assumption(
-        name="offers_pace",
-        sentence="searches of offers are limited to 10 a minute; a 429 named 5, perhaps a second",
-        consequence="nobody searches faster than the documents allow",
-        confidence="likely",
-        origin="documents",
-    ),
-    Assumption(
-        name="offers_quota",
-        sentence="beside that there is a daily quota of searches, of unknown size, until midnight UTC",
-        consequence="once it is used up, no search until then, which is no failure",
-        confidence="open",
-        origin="client",
-    ),
-    Assumption(
-        name="inbox",
-        sentence="`GET /api/v0/notifications/inbox/`, which is not documented, answers to an ordinary key",
-        consequence="the only source of events; it is switched on by name, and a 404 is no failure",
-        confidence="sure",
-        origin="measured",
-    ),
-    Assumption(
-        name="inbox_instance",
-        sentence="a notification names its instance and its machine, and for `outbid` both bids; a webhook"
-        " names none",
-        consequence="events are told by instance from the inbox; webhooks are not used",
-        confidence="sure",
-        origin="measured",
-    ),
-    Assumption(
-        name="instance_resumed",
-        sentence="`instance_resumed` comes whenever an instance leaves the queue, not only after an outbid",
-        consequence="it ends no alert about an outbid",
-        confidence="sure",
-        origin="documents",
-    ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.collectors.assumptions import (
+    instance_addresses,
     instance_pages,
     instance_prices,
     instance_readings,
@@ -16,4 +17,5 @@ ASSUMPTIONS = (
     *instance_traffic.ASSUMPTIONS,
     *instance_prices.ASSUMPTIONS,
     *instance_states.ASSUMPTIONS,
+    *instance_addresses.ASSUMPTIONS,
 )

@@ -26,7 +26,7 @@ PER_MINUTE = 10
 USUAL_STORAGE = 8.0
 RENTALS = ("on-demand", "ondemand", "bid", "reserved")
 #: Part of the question that filters nothing.
-SETTINGS = frozenset({"type", "order", "limit", "allocated_storage", "verified", "rented", "external"})
+SETTINGS = frozenset({"type", "order", "limit", "allocated_storage", "external"})
 #: What can be asked for beside models: it has no GPU at all.
 DISK_OFFER = {"id": 8_999_999, "ask_contract_id": 8_999_999, "machine_id": 49_999, "resource_type": "disk"}
 
@@ -49,7 +49,9 @@ def search_offers(question: Question) -> Reply:
     ]
     rows.append(describe_disk(rows[0]))
     filters = list(filters_of(body))
-    rows = [row for row in rows if all(accepts(row) for accepts in filters)]
+    # A filter may be of what no row tells: `verified`, of which a row has a word.
+    asked = [({**row, "verified": row["verification"] == "verified"}, row) for row in rows]
+    rows = [row for seen, row in asked if all(accepts(seen) for accepts in filters)]
     limit = min(int(number_of(body, "limit", MOST)), MOST)
     return json_reply({"offers": sort(rows, body.get("order", [["score", "desc"]]))[:limit]})
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from exporter.simulator.fleet import instance_prices as prices
 from exporter.simulator.fleet import readings
-from exporter.simulator.fleet.catalog import other_model
+from exporter.simulator.fleet.catalog import Workload, other_model
 from exporter.simulator.fleet.machines import Quirk
 from exporter.simulator.fleet.readings import View
 
@@ -25,6 +25,9 @@ NO_PORT = -1
 PORT_RANGE = 100
 #: How long one of two models is named before the other.
 NAMED_SECONDS = 180.0
+#: TCP ports that containers expose: SSH, and what people run; of those that serve vLLM and two exporters.
+EXPOSED = {Workload.SERVING: (22, 8000, 9100, 9400)}
+USUALLY_EXPOSED = (22, 8080)
 
 
 def _gpu_name(view: View) -> str:
@@ -47,7 +50,7 @@ def _ports(view: View) -> dict[str, list[dict[str, str]]] | None:
     first = _first_port(view)
     return {
         f"{inner}/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(first + index)}]
-        for index, inner in enumerate((22, 8080))
+        for index, inner in enumerate(EXPOSED.get(view.template.workload, USUALLY_EXPOSED))
     }
 
 

@@ -15,6 +15,10 @@
 {{- end }}
 {{- end }}
 
+{{- define "vastai-exporter.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "vastai-exporter.selector" -}}
 app.kubernetes.io/name: {{ include "vastai-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -32,11 +36,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (merge $own (index . 1) $root.Values.commonLabels) }}
 {{- end }}
 
-{{- /* Name, namespace, labels and annotations: list of the root, a suffix of the name, labels, annotations. */}}
+{{- /* Name, namespace, labels and annotations: list of the root, a suffix of the name, labels, annotations, and a
+namespace other than the chart's, which may be left out. */}}
 {{- define "vastai-exporter.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "vastai-exporter.fullname" $root }}{{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+namespace: {{ default (include "vastai-exporter.namespace" $root) (index (append . "") 4) }}
 labels:
   {{- include "vastai-exporter.labels" (list $root (index . 2)) | nindent 2 }}
 {{- with merge (dict) (index . 3) $root.Values.commonAnnotations }}
@@ -63,18 +68,33 @@ annotations:
 {{- ternary 10622 .Values.service.port (gt (int .Values.shards) 1) }}
 {{- end }}
 
+{{- /* global.imageRegistry takes the place of a registry that stands in the repository, and that of image.registry. */}}
 {{- define "vastai-exporter.image" -}}
-{{- with .Values.image }}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
+{{- $image := .Values.image }}
+{{- $first := regexFind "^[^/]+/" $image.repository }}
+{{- $own := ternary $first "" (or (regexMatch "[.:]" $first) (eq $first "localhost/")) }}
+{{- $registry := coalesce (default (dict) .Values.global).imageRegistry (trimSuffix "/" $own) $image.registry }}
+{{- $path := trimPrefix $own $image.repository }}
+{{- with $registry }}{{ . }}/{{ end }}{{ $path }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
+{{- end }}
+
+{{- /* Names of secrets, in either form: many charts' global.imagePullSecrets is a list of texts. */}}
+{{- define "vastai-exporter.imagePullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat (default (list) (default (dict) .Values.global).imagePullSecrets) .Values.imagePullSecrets }}
+{{- $secrets = append $secrets (ternary . (dict "name" .) (kindIs "map" .)) }}
+{{- end }}
+{{- with uniq $secrets }}
+{{- toYaml . }}
 {{- end }}
 {{- end }}
 
 {{- define "vastai-exporter.config" -}}
 {{- $accounts := list }}
 {{- range .Values.accounts }}
-{{- $account := dict "name" .name "api_key_file" (printf "/etc/vastai-exporter/keys/%s/%s" .existingSecret (default "api-key" .key)) }}
-{{- with .select_filters }}{{ $_ := set $account "select_filters" . }}{{ end }}
-{{- $accounts = append $accounts $account }}
+{{- $file := printf "/etc/vastai-exporter/keys/%s/%s" .existingSecret (default "api-key" .key) }}
+{{- $accounts = append $accounts (merge (dict "api_key_file" $file) (omit . "existingSecret" "key")) }}
 {{- end }}
 {{- toYaml (merge (dict "accounts" $accounts) .Values.config) }}
 {{- end }}
@@ -95,6 +115,27 @@ httpGet:
 {{ toYaml (index . 2) }}
 {{- end }}
 
+{{- /* What both monitors say beside their endpoints: list of the root, the monitor, and the key of targetLabels. */}}
+{{- define "vastai-exporter.monitored" -}}
+{{- $root := index . 0 }}
+{{- $monitor := index . 1 -}}
+{{- with $monitor.jobLabel }}
+jobLabel: {{ . }}
+{{- end }}
+{{- with $monitor.targetLabels }}
+{{ index $ 2 }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $monitor.sampleLimit }}
+sampleLimit: {{ int64 . }}
+{{- end }}
+namespaceSelector:
+  matchNames: [{{ include "vastai-exporter.namespace" $root }}]
+selector:
+  matchLabels:
+    {{- include "vastai-exporter.selector" $root | nindent 4 }}
+{{- end }}
+
 {{- /* Job and instance are the same after every restart, so that it begins no new series. */}}
 {{- define "vastai-exporter.endpoint" -}}
 {{- $root := index . 0 }}
@@ -107,7 +148,7 @@ httpGet:
 {{- end -}}
 port: metrics
 path: /metrics
-honorLabels: true
+honorLabels: {{ $monitor.honorLabels }}
 {{- if $root.Values.web.tls }}
 scheme: https
 {{- end }}
@@ -123,10 +164,23 @@ tlsConfig:
 basicAuth:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $monitor.authorization }}
+authorization:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $monitor.proxyUrl }}
+proxyUrl: {{ . }}
+{{- end }}
 relabelings:
+  {{- if not $monitor.jobLabel }}
   - targetLabel: job
     replacement: vastai-exporter
-  {{- if gt (int $root.Values.shards) 1 }}
+  {{- end }}
+  {{- if eq (include "vastai-exporter.oneEach" $root) "true" }}
+  - sourceLabels: [__meta_kubernetes_pod_label_vastai_exporter_shard]
+    targetLabel: instance
+    replacement: {{ include "vastai-exporter.fullname" $root }}-shard-$1
+  {{- else if gt (int $root.Values.shards) 1 }}
   - sourceLabels: [__meta_kubernetes_pod_name]
     targetLabel: instance
   {{- else }}

@@ -1,6 +1,9 @@
 {{- /* What the container is given: each is a list, or nothing. */}}
 
+{{- /* List of the root and of the shard that it is for, -1 for the one that the pod's number says. */}}
 {{- define "vastai-exporter.env" -}}
+{{- $shard := index . 1 }}
+{{- with index . 0 }}
 {{- $env := list }}
 {{- if not .Values.demo }}
 {{- $env = append $env (dict "name" "VASTAI_EXPORTER_CONFIG_FILE" "value" "/etc/vastai-exporter/config.yaml") }}
@@ -9,12 +12,14 @@
 {{- $env = append $env (dict "name" "VASTAI_EXPORTER_WEB_CONFIG_FILE" "value" "/etc/vastai-exporter-web/web.yml") }}
 {{- end }}
 {{- if gt (int .Values.shards) 1 }}
-{{- $number := dict "fieldRef" (dict "fieldPath" "metadata.labels['apps.kubernetes.io/pod-index']") }}
 {{- $env = append $env (dict "name" "VASTAI_EXPORTER_TOTAL_SHARDS" "value" (toString .Values.shards)) }}
-{{- $env = append $env (dict "name" "VASTAI_EXPORTER_SHARD" "valueFrom" $number) }}
+{{- $number := dict "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.labels['apps.kubernetes.io/pod-index']")) }}
+{{- if ge $shard 0 }}{{ $number = dict "value" (toString $shard) }}{{ end }}
+{{- $env = append $env (merge (dict "name" "VASTAI_EXPORTER_SHARD") $number) }}
 {{- end }}
 {{- with concat $env .Values.extraEnv }}
 {{- toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -31,16 +36,22 @@
 {{- end }}
 {{- end }}
 
-{{- /* Configuration and keys are one volume, so that a new key is in place in one step. 288 is 0440. */}}
+{{- /* Configuration and keys are one volume, so that a new key is in place in one step. 288 is 0440. A shard with a
+Deployment of its own has the keys of its own accounts only. A secret that is not there costs its own account, and keeps
+no pod from starting. List of the root and of that shard, -1 for all. */}}
 {{- define "vastai-exporter.volumes" -}}
+{{- $shard := index . 1 }}
+{{- with index . 0 }}
 {{- $volumes := list }}
 {{- if not .Values.demo }}
+{{- $shards := .Values.shards }}
 {{- $sources := list (dict "configMap" (dict "name" (include "vastai-exporter.fullname" .))) }}
 {{- range .Values.accounts }}
+{{- $ours := or (lt $shard 0) (eq (toString $shard) (include "vastai-exporter.owner" (list .name $shards))) }}
 {{- $key := default "api-key" .key }}
 {{- $item := dict "key" $key "path" (printf "keys/%s/%s" .existingSecret $key) }}
-{{- $source := dict "secret" (dict "name" .existingSecret "items" (list $item)) }}
-{{- if not (has $source $sources) }}
+{{- $source := dict "secret" (dict "name" .existingSecret "items" (list $item) "optional" true) }}
+{{- if and $ours (not (has $source $sources)) }}
 {{- $sources = append $sources $source }}
 {{- end }}
 {{- end }}
@@ -55,5 +66,6 @@
 {{- end }}
 {{- with concat $volumes .Values.extraVolumes }}
 {{- toYaml . }}
+{{- end }}
 {{- end }}
 {{- end }}

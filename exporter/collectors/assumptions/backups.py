@@ -1,0 +1,59 @@
+"""What is taken for true of backups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors.assumptions.checks import epoch_seconds, error_word, words
+from exporter.collectors.assumptions.declaration import Assumption, Finding, fails, holds, untold
+from exporter.collectors.assumptions.evidence import counted, numbers_in
+
+if TYPE_CHECKING:
+    from exporter.collectors.assumptions.evidence import Evidence
+
+ROWS = "backups"
+STATUSES = ("pending", "success", "error")
+
+
+def _all(evidence: Evidence) -> Finding:
+    refused = [answer for answer in evidence.answers if answer.error is not None]
+    if any(answer.error and answer.error.reason == "client_error" for answer in refused):
+        return fails(", ".join(sorted({error_word(each) for each in refused})))
+    rows = evidence.rows(ROWS)
+    contracts = len(set(numbers_in(rows, "contract_id")))
+    return (holds if contracts > 1 else untold)(f"{counted(len(rows))} of {counted(contracts, 'contract')}")
+
+
+ASSUMPTIONS = (
+    Assumption(
+        name="backups_all",
+        sentence="without `contract_id` one reply has the backups of all instances and volumes",
+        consequence="one request an hour, however many instances there are",
+        confidence="likely",
+        origin="client",
+        check=_all,
+    ),
+    Assumption(
+        name="backups_permission",
+        sentence="which permission backups need is not known",
+        consequence="without it they are not available, which is no failure",
+        confidence="open",
+        origin="documents",
+    ),
+    Assumption(
+        name="backups_status",
+        sentence="`status` is " + ", ".join(f"`{each}`" for each in STATUSES),
+        consequence="the label `status` of `vastai_backup_created_timestamp_seconds`; any other is passed on",
+        confidence="likely",
+        origin="client",
+        check=words(ROWS, "status", STATUSES),
+    ),
+    Assumption(
+        name="backups_seconds",
+        sentence="`created_at` is epoch seconds",
+        consequence="passed on in `vastai_backup_created_timestamp_seconds`",
+        confidence="likely",
+        origin="client",
+        check=epoch_seconds(ROWS, "created_at"),
+    ),
+)

@@ -1,0 +1,153 @@
+"""What is taken for true of the inbox, which the vendor does not document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors.assumptions.checks import epoch_seconds, error_word, words
+from exporter.collectors.assumptions.declaration import Assumption, Finding, fails, holds, untold
+from exporter.collectors.assumptions.evidence import counted, number_in, numbers_in, word_in
+from exporter.collectors.inbox import OUTBID, ROWS, TYPES
+from exporter.vast.pages import id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.collectors.assumptions.evidence import Evidence, Row
+
+INBOX = "notifications"
+ABOUT = "associated_id"
+#: Types that are about one instance.
+OF_INSTANCES = {each for each in TYPES if each.startswith("instance_")} | {
+    OUTBID,
+    "error_msgs",
+    "idle_gpu",
+    "low_disk_space",
+    "machine_maintenance",
+    "near_end_date",
+    "storage_full",
+    "upcoming_downtime",
+}
+
+
+def _answers(evidence: Evidence) -> Finding:
+    refused = [answer for answer in evidence.answers if answer.error is not None]
+    if refused:
+        absent = any(answer.error and answer.error.absent for answer in refused)
+        return (fails if absent else untold)(", ".join(sorted({error_word(each) for each in refused})))
+    return (holds if evidence.replies else untold)(counted(len(evidence.rows(INBOX))))
+
+
+def _newest(evidence: Evidence) -> Finding:
+    rows = evidence.rows(INBOX)
+    times = numbers_in(rows, "created_at")
+    if not times:
+        return untold("no row")
+    newest_first = times == sorted(times, reverse=True)
+    came = f"{counted(len(rows))}, {'the newest first' if newest_first else 'in another order'}"
+    return (holds if len(rows) <= ROWS and newest_first else fails)(came)
+
+
+def _ids(evidence: Evidence) -> Finding:
+    ids = [word_in(row, "event_id") for row in evidence.rows(INBOX)]
+    if not ids:
+        return untold("no row")
+    right = len({each for each in ids if each})
+    return (holds if right == len(ids) else fails)(f"{counted(right, 'id')} in {counted(len(ids))}")
+
+
+def _instance(evidence: Evidence) -> Finding:
+    rows = [row for row in evidence.rows(INBOX) if word_in(row, "notif_type") in OF_INSTANCES]
+    return _share(rows, lambda about: id_of({"id": about.get("instance_id")}) is not None)
+
+
+def _bids(evidence: Evidence) -> Finding:
+    rows = [row for row in evidence.rows(INBOX) if word_in(row, "notif_type") == OUTBID]
+    return _share(
+        rows, lambda about: None not in (number_in(about, "your_bid"), number_in(about, "new_min_bid"))
+    )
+
+
+def _share(rows: list[Row], names_it: Callable[[Row], bool]) -> Finding:
+    """Return whether what each of some rows is about says something."""
+    if not rows:
+        return untold("no row of the kind")
+    about = [row.get(ABOUT) for row in rows]
+    right = sum(isinstance(each, dict) and names_it(each) for each in about)
+    return (holds if right == len(rows) else fails)(f"so in {right} of {counted(len(rows))}")
+
+
+ASSUMPTIONS = (
+    Assumption(
+        name="inbox",
+        sentence="`GET /api/v0/notifications/inbox/`, which is not documented, answers to an ordinary key",
+        consequence="the only source of events, switched on by name; where it answers with 404, 410 or a"
+        " missing permission it is not available, which is no failure",
+        confidence="sure",
+        origin="measured",
+        check=_answers,
+    ),
+    Assumption(
+        name="inbox_read",
+        sentence="asking for the inbox marks nothing in it as read",
+        consequence="it is asked every minute, and nothing is ever sent to it",
+        confidence="sure",
+        origin="measured",
+    ),
+    Assumption(
+        name="inbox_newest",
+        sentence=f"a reply has the newest {ROWS}, and there is no way to older ones",
+        consequence="`vastai_notifications_gaps_total` counts readings that have nothing of the one before",
+        confidence="sure",
+        origin="measured",
+        check=_newest,
+    ),
+    Assumption(
+        name="inbox_ids",
+        sentence="`event_id` tells a notification from all others",
+        consequence="each counts once; one without it is left out, and counted as field `event_id`",
+        confidence="sure",
+        origin="measured",
+        check=_ids,
+    ),
+    Assumption(
+        name="inbox_seconds",
+        sentence="`created_at` is epoch seconds",
+        consequence="passed on in `vastai_instance_notification_timestamp_seconds`",
+        confidence="sure",
+        origin="measured",
+        check=epoch_seconds(INBOX, "created_at"),
+    ),
+    Assumption(
+        name="inbox_types",
+        sentence=f"`notif_type` is one of {len(TYPES)} words for those who rent",
+        consequence="any other counts as `other` in `vastai_notifications_total`",
+        confidence="likely",
+        origin="measured",
+        check=words(INBOX, "notif_type", TYPES),
+    ),
+    Assumption(
+        name="inbox_instance",
+        sentence="a notification about an instance names it and its machine; a webhook names none",
+        consequence="events are told by instance from the inbox; webhooks are not used",
+        confidence="sure",
+        origin="measured",
+        check=_instance,
+    ),
+    Assumption(
+        name="inbox_bids",
+        sentence="an `outbid` has both bids, dollars an hour for all GPUs of the instance",
+        consequence="`vastai_instance_outbid_own_bid_dollars_per_hour`,"
+        " `vastai_instance_outbid_new_bid_dollars_per_hour`",
+        confidence="sure",
+        origin="measured",
+        check=_bids,
+    ),
+    Assumption(
+        name="instance_resumed",
+        sentence="`instance_resumed` comes whenever an instance leaves the queue, not only after an outbid",
+        consequence="it says that an outbid is over, and no more: a stop that comes after it is another one",
+        confidence="sure",
+        origin="documents",
+    ),
+)

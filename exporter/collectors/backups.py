@@ -1,0 +1,68 @@
+"""Copies that Vast.ai makes of instances and volumes, for example before it takes a machine away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.collectors import paged
+from exporter.collectors.assumptions import backups as assumptions
+from exporter.collectors.base import Collector, Progress, Run, fields_of
+from exporter.metrics.fields import NumberField, Record, TextField, text_field
+from exporter.metrics.rows import Row
+from exporter.metrics.values import status
+from exporter.vast.endpoints import Endpoint
+from exporter.vast.pages import Listing, id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: One reply has those of all contracts; its parameter contract_id is for those who want one.
+ENDPOINT = Endpoint("/api/v0/instance_backups/", 1.0, documented=False)
+IDENTITY = ("account", "backup_id")
+#: Between them every time is, in epoch seconds.
+CREATED = NumberField(name="created_at", least=1e9, most=1e11)
+CONTRACT = text_field("contract_id")
+STATUS = TextField(name="status", read=status)
+
+CREATED_AT: Row[Record] = Row(
+    name="vastai_backup_created_timestamp_seconds",
+    help="When Vast.ai began a copy of an instance or a volume (API fields created_at, contract_id, status).",
+    labels=(*IDENTITY, "instance_id", "status"),
+    notes="instance_id is contract_id, a volume's as well; status is pending, success or error; a copy"
+    " outlives what it was made of; outside of 1e+09 to 1e+11 can't be true",
+    fields=(CREATED, CONTRACT, STATUS),
+    value=lambda backup: backup.number(CREATED),
+    label_values=lambda backup: (backup.text(CONTRACT), backup.text(STATUS)),
+)
+ROWS = (CREATED_AT,)
+LISTING = Listing(endpoint=ENDPOINT, rows="backups", key=id_of, params={})
+OBJECTS = paged.Objects(
+    identity=IDENTITY, fields=fields_of(ROWS), rows=ROWS, complete=paged.as_read, item=paged.nothing
+)
+
+
+def collect(run: Run) -> Iterator[Progress]:
+    """Ask for all of them; see `exporter.collectors.base.Collect`."""
+    return paged.collect(run, LISTING, OBJECTS)
+
+
+COLLECTOR = Collector(
+    name="backups",
+    title="Backups",
+    about="copies that Vast.ai makes of instances, as before it takes a machine away",
+    permission="",
+    endpoints=(ENDPOINT,),
+    objects="backups",
+    interval=3600.0,
+    stale_after=10_800.0,
+    collect=collect,
+    undocumented=True,
+    rows=ROWS,
+    further_fields=("id",),
+    not_exported={
+        "type": "redundant: whether the contract is an instance's is told by vastai_instance_info",
+        "machine_id": "redundant: vastai_instance_info has it",
+        "info": "sensitive: free text, with names of buckets in it",
+    },
+    assumptions=assumptions.ASSUMPTIONS,
+)

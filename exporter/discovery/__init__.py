@@ -1,0 +1,1 @@
+"""Where running instances can be reached, for Prometheus's service discovery."""

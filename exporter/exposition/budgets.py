@@ -1,0 +1,43 @@
+"""What a month may cost, as configured: there from the start, whatever the API says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter.metrics import lines
+from exporter.metrics.rows import Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ACCOUNT_BUDGET = Metric(
+    name="vastai_account_budget_dollars_per_month",
+    help="What the account may cost in a month, as configured.",
+    notes="accounts[].budget; no sample without one",
+)
+LABEL_BUDGET = Metric(
+    name="vastai_label_budget_dollars_per_month",
+    help="What the instances of a user label may cost in a month, as configured.",
+    labels=("account", "label"),
+    notes="accounts[].label_budgets; only labels that have one",
+)
+BUDGETS = (ACCOUNT_BUDGET, LABEL_BUDGET)
+
+
+class Budget(NamedTuple):
+    """What a month of an account may cost, and of its user labels, in dollars."""
+
+    account: str
+    dollars: float | None
+    labels: Mapping[str, float]
+
+
+def chunks(budgets: Iterable[Budget]) -> Mapping[str, bytes]:
+    """Return the lines of `BUDGETS`, by metric."""
+    budgets = tuple(budgets)
+    whole = [((each.account,), each.dollars) for each in budgets if each.dollars is not None]
+    parts = [((each.account, label), value) for each in budgets for label, value in each.labels.items()]
+    return {
+        ACCOUNT_BUDGET.name: lines.of_labelled(ACCOUNT_BUDGET, whole),
+        LABEL_BUDGET.name: lines.of_labelled(LABEL_BUDGET, parts),
+    }

@@ -1,0 +1,305 @@
+"""The three ways to know what was spent, beside each other: estimated, counted and billed.
+
+Estimated is what instances cost by their status at each moment, without traffic. Counted is what Vast.ai's
+counter of the account says, in steps of some minutes, with all in it. Billed is what the collector `charges`
+reads, by whole days in UTC, with discounts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.board import instance_link
+from grafana.lib.palette import CRITICAL, GOOD, NEUTRAL, OTHER, PLAIN, WARNING, WATCH
+from grafana.lib.panels import (
+    DOLLARS,
+    DOLLARS_PER_HOUR,
+    DURATION,
+    RATIO,
+    Query,
+    as_bars,
+    lines,
+    marked,
+    stacked,
+)
+from grafana.lib.promql import (
+    CHOSEN_BURN,
+    CHOSEN_HOURS,
+    NONE,
+    called,
+    chosen,
+    labelled,
+    of_accounts,
+    once,
+)
+from grafana.lib.tables import Column, rows
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+NOT_KNOWN = "Nothing was spent, or nothing is known of the chosen range. The dashboard Exporter says why."
+NOT_BILLED = "Not collected: switch on the collector charges (docs/configuration.md)"
+COUNTER = of_accounts("vastai_account_spend_dollars_total")
+#: The same, a sample an hour.
+HOURLY_COUNTER = of_accounts("account:vastai_account_spend_dollars_total:max")
+CHARGES = of_accounts("vastai_charges_dollars")
+#: As the counter only grows, its least value in a time is that of the beginning.
+COUNTED = (
+    f"sum(max by (account) (max_over_time({COUNTER}[$__range]))"
+    f" - on (account) min by (account) (min_over_time({COUNTER}[$__range])))"
+)
+#: Longer than the steps in which Vast.ai counts.
+WINDOW = "1h"
+#: Where less than a window is known, a rate would be too low.
+COUNTED_RATE = (
+    f"3600 * sum(max by (account) (rate({COUNTER}[{WINDOW}]))"
+    f" and on (account) max by (account) ({COUNTER} offset {WINDOW}))"
+)
+ESTIMATE = f"(sum({CHOSEN_BURN}) or {NONE})"
+
+
+#: Keys that sort as they should, and what they mean.
+PERIODS = {"1": "day", "2": "7 days", "3": "30 days"}
+HOUR_DAY_MONTH = {"1": "hour", "2": "24 hours", "3": "30 days"}
+
+
+def _traffic(way: str) -> str:
+    price = once(f"vastai_instance_inet_{way}_cost_dollars_per_byte")
+    counter = of_accounts(f"vastai_instance_inet_{way}_billed_bytes_total")
+    billed = f"max by (account, instance_id) (rate({counter}[{WINDOW}]) > 0)"
+    return f"3600 * sum({chosen(f'({billed} * on (account, instance_id) {price})')})"
+
+
+def rates() -> Panel:
+    """Return estimate, counter and bill as dollars an hour."""
+    yesterday = f'sum(max by (account, source, item) ({CHARGES[:-1]},window="yesterday"}})) / 24'
+    return lines(
+        "Spend rate: estimated, counted, billed",
+        "Estimated: what the chosen instances cost by their status at each moment, without traffic."
+        " Counted: all that the accounts spent by Vast.ai's own counter, whatever is chosen, as a rate"
+        f" over {WINDOW}: it follows later. Billed: the mean of yesterday (UTC), from the bill. Where all"
+        " is chosen and counted stays above estimated, something is paid for that the estimate doesn't"
+        " know, such as traffic and volumes.",
+        Query(ESTIMATE, "estimated"),
+        Query(COUNTED_RATE, "counted"),
+        Query(yesterday, "billed, mean of yesterday"),
+        unit=DOLLARS_PER_HOUR,
+        colors={"estimated": NEUTRAL, "counted": WATCH, "billed, mean of yesterday": OTHER},
+        no_value=NOT_KNOWN,
+    )
+
+
+def traffic_costs() -> Panel:
+    """Return what billed traffic costs."""
+    return stacked(
+        lines(
+            "Traffic cost",
+            "Billed traffic of the chosen instances at the prices of their machines, a rate over"
+            f" {WINDOW}. Counted and billed have it, the estimate has not.",
+            Query(_traffic("down"), "download"),
+            Query(_traffic("up"), "upload"),
+            unit=DOLLARS_PER_HOUR,
+            colors={"download": NEUTRAL, "upload": WATCH},
+            no_value="No traffic was billed in the chosen time range",
+        ).max_data_points(60)
+    )
+
+
+def changes() -> Panel:
+    """Return what an hour, a day and a month cost, and what the same cost a week before."""
+
+    def of(past: str) -> str:
+        parts = (
+            ("1", f"sum(sum_over_time({CHOSEN_BURN}[1h:2m]{past})) / 30"),
+            ("2", f"sum(sum_over_time({CHOSEN_HOURS}[1d]{past}))"),
+            ("3", f"sum(sum_over_time({CHOSEN_HOURS}[30d]{past}))"),
+        )
+        return " or ".join(called(expression, "period", period) for period, expression in parts)
+
+    now, before = of(""), of(" offset 1w")
+    return rows(
+        "Spend vs. a week before",
+        "Estimated: the last hour, the last 24 hours and the last 30 days, and the same times one week"
+        " before. Days and months are sums of whole hours.",
+        Query(now),
+        Query(before),
+        Query(f"({now}) / on (period) ({before} > 0) - 1"),
+        columns=(
+            Column(
+                field="period",
+                title="last",
+                mappings={key: (text, PLAIN) for key, text in HOUR_DAY_MONTH.items()},
+            ),
+            Column(field="Value #A", title="spend", unit=DOLLARS, decimals=2),
+            Column(field="Value #B", title="a week before", unit=DOLLARS, decimals=2, least=110),
+            Column(
+                field="Value #C",
+                title="change",
+                unit=RATIO,
+                decimals=0,
+                width=80,
+                steps=((None, GOOD), (0.25, WATCH), (1, WARNING)),
+            ),
+        ),
+        worst_first="period",
+        ascending=True,
+        no_value=NOT_KNOWN,
+    )
+
+
+def compared() -> Panel:
+    """Return what was spent by all three ways."""
+
+    def estimated(span: str) -> str:
+        return f"sum(sum_over_time({CHOSEN_HOURS}[{span}]))"
+
+    def counted(span: str) -> str:
+        now = f"max by (account) ({COUNTER})"
+        return f"sum({now} - on (account) min by (account) (min_over_time({HOURLY_COUNTER}[{span}])))"
+
+    def billed(window: str) -> str:
+        return f'sum(max by (account, source, item) ({CHARGES[:-1]},window="{window}"}}))'
+
+    def periods(*expressions: str) -> str:
+        found = zip(PERIODS, expressions, strict=True)
+        return " or ".join(called(expression, "period", period) for period, expression in found)
+
+    return rows(
+        "Estimated, counted, billed",
+        "Estimated and counted: the last 24 hours, 7 and 30 days. Billed: yesterday, the last 7 whole"
+        " days and last month, in UTC; with traffic, discounts and volumes. Counted and billed are of"
+        " whole accounts.",
+        Query(periods(estimated("1d"), estimated("7d"), estimated("30d"))),
+        Query(periods(counted("1d"), counted("7d"), counted("30d"))),
+        Query(periods(billed("yesterday"), billed("7d"), billed("last_month"))),
+        columns=(
+            Column(
+                field="period",
+                title="last",
+                least=70,
+                mappings={key: (text, PLAIN) for key, text in PERIODS.items()},
+            ),
+            Column(field="Value #A", title="estimated", unit=DOLLARS, decimals=2),
+            Column(field="Value #B", title="counted", unit=DOLLARS, decimals=2),
+            Column(field="Value #C", title="billed", unit=DOLLARS, decimals=2),
+        ),
+        worst_first="period",
+        ascending=True,
+        no_value=NOT_KNOWN,
+    )
+
+
+def billed_by_item() -> Panel:
+    """Return the bill by window and item."""
+
+    def of(matcher: str) -> str:
+        return f"sum by (window) (max by (account, window, source, item) ({CHARGES[:-1]}{matcher}}}))"
+
+    return rows(
+        "Billed, by item",
+        "What Vast.ai billed the accounts, whatever label or GPU model is chosen; whole days in UTC. 7d:"
+        " the last 7 whole days. Traffic is download and upload. Total has volumes, serverless and all"
+        " else in it.",
+        Query(of("")),
+        Query(of(',item="gpu"')),
+        Query(of(',item="disk"')),
+        Query(of(',item=~"bandwidth_.+"')),
+        columns=(
+            Column(field="window", title="window", least=85),
+            Column(field="Value #B", title="GPU", unit=DOLLARS, decimals=2, least=75),
+            Column(field="Value #C", title="disk", unit=DOLLARS, decimals=2, least=70),
+            Column(field="Value #D", title="traffic", unit=DOLLARS, decimals=2, least=70),
+            Column(field="Value #A", title="total", unit=DOLLARS, decimals=2, least=75),
+        ),
+        worst_first="Value #A",
+        ascending=True,
+        no_value=NOT_BILLED,
+    )
+
+
+DAY = f"sum(sum_over_time({CHOSEN_HOURS}[1d] offset -1d))"
+COUNTED_DAY = (
+    f"sum(max by (account) (max_over_time({HOURLY_COUNTER}[1d] offset -1d))"
+    f" - on (account) min by (account) (min_over_time({HOURLY_COUNTER}[25h] offset -1d)))"
+)
+DAYS = (
+    "Each day in UTC of the last 30, whatever time range is chosen; the last one is not over. Estimated:"
+    " of the chosen instances, without traffic. Counted: of whole accounts, by Vast.ai's counter."
+)
+
+
+def daily_bars() -> Panel:
+    """Return what each day cost, as bars."""
+    return marked(
+        as_bars(
+            lines(
+                "Daily spend",
+                DAYS,
+                Query(DAY, "estimated"),
+                Query(COUNTED_DAY, "counted"),
+                unit=DOLLARS,
+                colors={"estimated": NEUTRAL, "counted": WATCH},
+                no_value=NOT_KNOWN,
+            )
+        )
+        .interval("1d")
+        .time_from("30d"),
+        "counted",
+    )
+
+
+def daily_table() -> Panel:
+    """Return the same as a table, for CSV."""
+    return (
+        rows(
+            "Daily spend, as a table",
+            f"{DAYS} To download it as CSV, choose Inspect, Data in the panel's menu.",
+            Query(DAY),
+            Query(COUNTED_DAY),
+            columns=(
+                Column(field="Time", title="day (UTC)", unit="time:YYYY-MM-DD", least=110),
+                Column(field="Value #A", title="estimated", unit=DOLLARS, decimals=2),
+                Column(field="Value #B", title="counted", unit=DOLLARS, decimals=2),
+            ),
+            worst_first="Time",
+            over_time=True,
+            no_value=NOT_KNOWN,
+        )
+        .interval("1d")
+        .time_from("30d")
+    )
+
+
+def price_rises() -> Panel:
+    """Return the prices that hosts want to raise."""
+    old, new = (
+        once("vastai_price_increase_old_gpu_dollars_per_hour"),
+        once("vastai_price_increase_new_gpu_dollars_per_hour"),
+    )
+    end = once("vastai_price_increase_contract_end_timestamp_seconds")
+    return rows(
+        "Price increases ahead",
+        "Instances whose host wants to raise the price of a GPU. It needs the collector price_increases.",
+        Query(labelled(new)),
+        Query(chosen(old)),
+        Query(chosen(f"({new} / on (account, instance_id) ({old} > 0) - 1)")),
+        Query(chosen(f"({end} - time())")),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label"),
+            Column(field="Value #B", title="old, a GPU", unit=DOLLARS_PER_HOUR, decimals=3, least=95),
+            Column(field="Value #A", title="new, a GPU", unit=DOLLARS_PER_HOUR, decimals=3, least=95),
+            Column(
+                field="Value #C",
+                title="rise",
+                unit=RATIO,
+                decimals=0,
+                width=60,
+                steps=((None, GOOD), (0.1, WATCH), (0.25, WARNING), (0.5, CRITICAL)),
+            ),
+            Column(field="Value #D", title="contract ends", unit=DURATION, decimals=0, least=100),
+            Column(field="account", title="account"),
+        ),
+        worst_first="Value #C",
+        no_value="No price increases, or the collector price_increases is off (docs/configuration.md)",
+    )

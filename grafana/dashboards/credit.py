@@ -1,0 +1,188 @@
+"""How long the money lasts: credit, accounts, contracts and prepaid credit, of the dashboard Cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.dashboards.inventory import CONTRACT_STEPS
+from grafana.dashboards.runway import RUNWAY_STEPS
+from grafana.lib.board import instance_link
+from grafana.lib.palette import AUTO_TOP_UP, GOOD, NEUTRAL, STATUS_WORDS, WARNING, WATCH
+from grafana.lib.panels import (
+    DOLLARS,
+    DOLLARS_PER_HOUR,
+    DURATION,
+    SECONDS,
+    Query,
+    lines,
+    overlaid,
+    without_values,
+)
+from grafana.lib.promql import (
+    ACCOUNT_BURN,
+    COUNTED_24H,
+    COUNTED_30D,
+    LASTS,
+    PREPAID,
+    REMAINING,
+    SPENT_24H,
+    SPENT_30D,
+    chosen,
+    labelled,
+    of_accounts,
+    once,
+    with_status,
+)
+from grafana.lib.tables import Column, rows
+from grafana.lib.thresholds import span, threshold
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+CREDIT = "vastai_account_credit_dollars"
+PREPAID_STEPS = (
+    (None, WARNING),
+    (threshold("prepaid_warning_seconds"), WATCH),
+    (threshold("prepaid_info_seconds"), GOOD),
+)
+#: Dollars that are a top-up and no rounding.
+LEAST_TOP_UP = 1
+
+
+def over_time() -> Panel:
+    """Return the credit of each account, and when it was topped up."""
+
+    def change(name: str) -> str:
+        value = of_accounts(name)
+        return f"max by (account) ({value} - {value} offset $__interval)"
+
+    top_up = f"{change(CREDIT)} + on (account) {change('vastai_account_spend_dollars_total')}"
+    panel = lines(
+        "Credit and top-ups",
+        "Credit of each account, and as bars what was added in each step, of all accounts together: what"
+        f" the credit rose by beside what was spent, from {LEAST_TOP_UP} $ on.",
+        Query(f"max by (account) ({of_accounts(CREDIT)})", "{{account}}"),
+        Query(f"sum({top_up} >= {LEAST_TOP_UP})", "top-ups"),
+        unit=DOLLARS,
+        colors={"top-ups": NEUTRAL},
+        no_value="No account's credit is known in the chosen range",
+    )
+    return overlaid(without_values(panel), "top-ups")
+
+
+def accounts() -> Panel:
+    """Return each account's credit."""
+    return rows(
+        "Accounts",
+        "The shortest runway first. Auto top-up: automatic billing adds the amount whenever credit falls"
+        " below the threshold. An account of which the exporter may not read the credit is not here.",
+        Query(f"min by (account) ({LASTS})"),
+        Query(f"min by (account) ({of_accounts(CREDIT)})"),
+        Query(f"max by (account) ({of_accounts(ACCOUNT_BURN)})"),
+        Query(f"max by (account) ({of_accounts('vastai_account_autobill_threshold_dollars')})"),
+        Query(f"max by (account) ({of_accounts('vastai_account_autobill_amount_dollars')})"),
+        columns=(
+            Column(field="account", title="account"),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
+            Column(field="Value #C", title="spend", unit=DOLLARS_PER_HOUR, decimals=2, width=95),
+            Column(
+                field="Value #A",
+                title="runway",
+                unit=SECONDS,
+                decimals=1,
+                width=100,
+                mappings=AUTO_TOP_UP,
+                steps=RUNWAY_STEPS,
+            ),
+            Column(field="Value #D", title="top-up below", unit=DOLLARS, decimals=0, width=100),
+            Column(field="Value #E", title="adds", unit=DOLLARS, decimals=0, width=65),
+        ),
+        worst_first="Value #A",
+        ascending=True,
+    )
+
+
+def spend_by_account() -> Panel:
+    """Return what each account has spent, by all three ways."""
+
+    def billed(window: str) -> str:
+        charges = of_accounts("vastai_charges_dollars", f'window="{window}"')
+        return f"sum by (account) (max by (account, source, item) ({charges}))"
+
+    money = (
+        "estimated, 24 h",
+        "counted, 24 h",
+        "billed, yesterday",
+        "estimated, 30 d",
+        "counted, 30 d",
+        "billed, month",
+    )
+    return rows(
+        "Spend by account",
+        "Estimated: by status, without traffic. Counted: by Vast.ai's counter of the account, all that"
+        " was spent, as far back as is known. Billed: yesterday and this month, in UTC; it needs the"
+        " collector charges.",
+        Query(f"max by (account) ({of_accounts(SPENT_24H)})"),
+        Query(f"max by (account) ({of_accounts(COUNTED_24H)})"),
+        Query(billed("yesterday")),
+        Query(f"max by (account) ({of_accounts(SPENT_30D)})"),
+        Query(f"max by (account) ({of_accounts(COUNTED_30D)})"),
+        Query(billed("month")),
+        columns=(
+            Column(field="account", title="account", least=110),
+            *(
+                Column(field=f"Value #{letter}", title=title, unit=DOLLARS, decimals=2, least=125)
+                for letter, title in zip("ABCDEF", money, strict=True)
+            ),
+        ),
+        worst_first="Value #D",
+    )
+
+
+def contracts() -> Panel:
+    """Return the contracts that end next."""
+    return rows(
+        "Contracts ending",
+        f"The next 50. Yellow below {span('contract_info_seconds')}, orange below"
+        f" {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}: at its end the"
+        " instance stops and can't be started again, and its data may be deleted 48 h later.",
+        Query(f"bottomk(50, {labelled(with_status(of_accounts(REMAINING)))})"),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=110),
+            Column(field="gpu_name", title="GPU model"),
+            Column(field="status", title="status", mappings=STATUS_WORDS, width=85),
+            Column(
+                field="Value", title="ends in", unit=DURATION, decimals=0, width=115, steps=CONTRACT_STEPS
+            ),
+            Column(field="account", title="account"),
+        ),
+        worst_first="Value",
+        ascending=True,
+        no_value="No contract has an end that is known",
+    )
+
+
+def reserved() -> Panel:
+    """Return the reserved instances whose prepaid credit ends next."""
+    return rows(
+        "Reserved credit runway",
+        "Reserved instances, the next 50. When prepaid credit is used up the discount lapses, and the"
+        f" account pays the full price. Yellow below {span('prepaid_info_seconds')}, orange below"
+        f" {span('prepaid_warning_seconds')}.",
+        Query(f"bottomk(50, {labelled(of_accounts(PREPAID))})"),
+        Query(chosen(once("vastai_instance_credit_balance_dollars"))),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=110),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
+            Column(
+                field="Value #A", title="runway", unit=DURATION, decimals=0, width=115, steps=PREPAID_STEPS
+            ),
+            Column(field="account", title="account"),
+        ),
+        worst_first="Value #A",
+        ascending=True,
+        most=50,
+        no_value="No instance has prepaid credit",
+    )

@@ -1,0 +1,214 @@
+"""How one instance is doing and what it costs, over time: charts of the dashboard Instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from grafana.lib.palette import CRITICAL, GOOD, NEUTRAL, OFF, WARNING, WASTE, WATCH
+from grafana.lib.panels import (
+    BYTES,
+    BYTES_PER_SECOND,
+    CELSIUS,
+    DOLLARS_PER_HOUR,
+    RATIO,
+    Query,
+    limited,
+    lines,
+    with_values,
+)
+from grafana.lib.promql import BURN, STATUS, one
+from grafana.lib.thresholds import span, threshold, why
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import timeseries
+
+    from grafana.lib.board import Board
+    from grafana.lib.panels import Panel
+
+RUNNING = "Shown only while it runs: on other rows the API repeats the last value."
+#: Of the GPUs. On some hosts every second reading has no telemetry, which would leave nothing of a line.
+BRIDGE = "3m"
+MEASURED = f"A gap while it runs is missing telemetry, not 0; one that is shorter than {BRIDGE} is bridged."
+UNMEASURED = "It does not run, or has no telemetry of its GPUs. The dashboard Exporter says more."
+#: Longer than the steps in which billed traffic is counted.
+TRAFFIC_WINDOW = "15m"
+
+
+def drawn(title: str, about: str, *queries: Query, **looks: Any) -> timeseries.Panel:  # noqa: ANN401 - as `lines` has them
+    """Return lines with mean, last and largest value in the legend."""
+    return with_values(lines(title, about, *queries, **looks))
+
+
+def billed(way: str) -> str:
+    """Return the billed traffic, in bytes a second; `way` is up or down."""
+    counter = one(f"vastai_instance_inet_{way}_billed_bytes_total")
+    return f"max by (account, instance_id) (rate({counter}[{TRAFFIC_WINDOW}]))"
+
+
+def traffic_cost(way: str) -> str:
+    """Return what billed traffic costs, in dollars an hour."""
+    price = f"max by (account, instance_id) ({one(f'vastai_instance_inet_{way}_cost_dollars_per_byte')})"
+    return f"3600 * {billed(way)} * on (account, instance_id) {price}"
+
+
+def while_running(expression: str) -> str:
+    """Return `expression` where the instance runs."""
+    running = one(STATUS, 'status="running"')
+    return f"{expression} and on (account, instance_id) {running}"
+
+
+def _reading(metric: str) -> str:
+    """Return what was last read while it runs, where that is not long ago."""
+    return f"max({while_running(f'last_over_time({one(metric)}[{BRIDGE}])')})"
+
+
+def resources(board: Board) -> None:
+    """Add what it uses of what is rented."""
+    board.row(8, (8, _gpu_utilization()), (8, _gpu_temperature()), (8, _gpu_memory())).row(
+        8, (8, _cpu()), (8, _memory()), (8, _disk())
+    )
+
+
+def _cpu() -> Panel:
+    return limited(
+        drawn(
+            "CPU",
+            f"Of the rented virtual CPUs together (cpu_util). {RUNNING}",
+            Query(_reading("vastai_instance_cpu_util_ratio"), "utilization"),
+            unit=RATIO,
+            colors={"utilization": NEUTRAL},
+            no_value=UNMEASURED,
+        ),
+        reach=1,
+    )
+
+
+def _memory() -> Panel:
+    return drawn(
+        "Memory",
+        "In use, and the limit. At the limit the container is killed; the alert begins at"
+        f" {threshold('mem_ratio'):.0%}. {RUNNING}",
+        Query(f"max({one('vastai_instance_mem_usage_bytes')})", "in use"),
+        Query(f"max({one('vastai_instance_mem_limit_bytes')})", "total"),
+        unit=BYTES,
+        colors={"in use": NEUTRAL, "total": OFF},
+    )
+
+
+def _disk() -> Panel:
+    return drawn(
+        "Disk",
+        f"In use, and what is rented. An alert says that it is filling from"
+        f" {threshold('disk_filling_ratio'):.0%} on where it will be full within"
+        f" {span('disk_horizon_seconds')}, and that it is full at {threshold('disk_critical_ratio'):.0%}. A"
+        " disk can't be made larger: delete, or move to another instance.",
+        Query(f"max({one('vastai_instance_disk_usage_bytes')})", "in use"),
+        Query(f"max({one('vastai_instance_disk_space_bytes')})", "total"),
+        unit="decbytes",
+        colors={"in use": NEUTRAL, "total": OFF},
+    )
+
+
+def _gpu_utilization() -> Panel:
+    return limited(
+        drawn(
+            "GPU utilization",
+            "The mean of its GPUs. Below the dashed line it counts as idle"
+            f" ({why('idle_util_ratio')}). {RUNNING} {MEASURED}",
+            Query(_reading("vastai_instance_gpu_util_ratio"), "utilization"),
+            unit=RATIO,
+            most=1,
+            colors={"utilization": GOOD},
+            no_value=UNMEASURED,
+        ),
+        steps=((None, "transparent"), (threshold("idle_util_ratio"), WASTE)),
+    )
+
+
+def _gpu_temperature() -> Panel:
+    return limited(
+        drawn(
+            "GPU temperature",
+            f"The dashed lines are where alerts begin: {threshold('hot_celsius'):.0f} °C"
+            f" ({why('hot_celsius')}) and {threshold('hot_critical_celsius'):.0f} °C"
+            f" ({why('hot_critical_celsius')}). You can't cool it: lower the power limit, or move. {RUNNING}"
+            f" {MEASURED}",
+            Query(_reading("vastai_instance_gpu_temp_celsius"), "temperature"),
+            unit=CELSIUS,
+            decimals=0,
+            least=20,
+            colors={"temperature": WATCH},
+            no_value=UNMEASURED,
+        ),
+        steps=(
+            (None, "transparent"),
+            (threshold("hot_celsius"), WARNING),
+            (threshold("hot_critical_celsius"), CRITICAL),
+        ),
+        reach=95,
+    )
+
+
+def _gpu_memory() -> Panel:
+    return drawn(
+        "VRAM",
+        f"In use, and what all of its GPUs have together. {RUNNING} {MEASURED}",
+        Query(_reading("vastai_instance_vmem_usage_bytes"), "in use"),
+        Query(f"max({one('vastai_instance_gpu_totalram_bytes')})", "total"),
+        unit=BYTES,
+        colors={"in use": NEUTRAL, "total": OFF},
+    )
+
+
+def money(board: Board) -> None:
+    """Add what it costs."""
+    board.row(8, (8, _price()), (8, _traffic()), (8, _traffic_cost()))
+
+
+def _price() -> Panel:
+    return drawn(
+        "Price",
+        "What it costs by its state, and the parts of its price: all of it while running, the GPUs' part"
+        " (an interruptible one's bid), and the disk, which is paid in every state but offline.",
+        Query(f"max({one(BURN)})", "costs"),
+        Query(f"max({one('vastai_instance_dph_total_dollars_per_hour')})", "price while running"),
+        Query(f"max({one('vastai_instance_dph_base_dollars_per_hour')})", "of that the GPUs"),
+        Query(
+            f"max({one('vastai_instance_storage_total_cost_dollars_per_hour')})",
+            "of that the disk",
+        ),
+        unit=DOLLARS_PER_HOUR,
+        colors={
+            "costs": NEUTRAL,
+            "price while running": GOOD,
+            "of that the GPUs": WATCH,
+            "of that the disk": OFF,
+        },
+    )
+
+
+def _traffic() -> Panel:
+    return drawn(
+        "Billed traffic",
+        "What Vast.ai counts of its traffic, which is paid for beside the price. A rate over"
+        f" {TRAFFIC_WINDOW}, since it is counted now and then. The speed of the machine's link is something"
+        " else: see above.",
+        Query(f"max({billed('down')})", "download"),
+        Query(f"max({billed('up')})", "upload"),
+        unit=BYTES_PER_SECOND,
+        colors={"download": NEUTRAL, "upload": WATCH},
+        no_value="No traffic was billed in the chosen time range",
+    )
+
+
+def _traffic_cost() -> Panel:
+    return drawn(
+        "Traffic cost",
+        "Billed traffic at the prices of its machine, which may be 0. No other amount of this dashboard has"
+        " it.",
+        Query(f"max({traffic_cost('down')})", "download"),
+        Query(f"max({traffic_cost('up')})", "upload"),
+        unit=DOLLARS_PER_HOUR,
+        colors={"download": NEUTRAL, "upload": WATCH},
+        no_value="No traffic was billed in the chosen time range",
+    )

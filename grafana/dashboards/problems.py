@@ -1,0 +1,230 @@
+"""What needs a hand, and idle GPUs: tables of the dashboard Fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.board import instance_link
+from grafana.lib.palette import ACCOUNT_REASONS, REASONS, STATUS_WORDS
+from grafana.lib.panels import COUNT, DOLLARS_PER_HOUR, RATIO, SECONDS, Query
+from grafana.lib.promql import (
+    ACCOUNT,
+    AGE,
+    BEST_UTIL,
+    BURN,
+    DISK_USED,
+    IDLE_BURN,
+    LASTS,
+    MEMORY_USED,
+    REMAINING,
+    STATUS_AGE,
+    TEMPERATURE,
+    TROUBLE,
+    called,
+    chosen,
+    chosen_series,
+    described,
+    in_text,
+    labelled,
+    of_accounts,
+    once,
+    span_in_text,
+    stale,
+    with_status,
+)
+from grafana.lib.tables import Column, rows
+from grafana.lib.thresholds import duration, span, threshold, why
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+#: Collectors that are always there.
+USUAL = 'collector=~"instances|account"'
+#: A day is as far back as is looked for the last work of an idle GPU.
+MOST_IDLE = 86_400
+#: Dollars an hour that no instance costs, to sort by rank and then by cost.
+MILLION = 1e6
+
+RUNBOOKS = {
+    "expired": "VastaiContractExpired",
+    "offline": "VastaiInstanceOffline",
+    "down": "VastaiInstanceDown",
+    "boot_failed": "VastaiInstanceBootFailed",
+    "outbid": "VastaiInstanceOutbid",
+    "hot": "VastaiGpuHot",
+    "full": "VastaiDiskFull",
+    "stuck": "VastaiInstanceStuck",
+    "ending": "VastaiContractEnding",
+    "queued": "VastaiInstanceQueued",
+    "memory": "VastaiMemoryHigh",
+    "idle": "VastaiInstanceIdle",
+    "credit": "VastaiCreditRunningOut",
+    "stale": "VastaiDataStale",
+}
+#: From which value on each counts; nothing for what counts at once.
+LIMITS = {
+    "down": f"{threshold('trouble_down_seconds') / 60:.0f} min",
+    "boot_failed": f"{threshold('trouble_down_seconds') / 60:.0f} min",
+    "hot": f"{threshold('hot_celsius'):.0f} \u00b0C",
+    "full": f"{threshold('disk_warning_ratio'):.0%}",
+    "stuck": f"{threshold('trouble_stuck_seconds') / 60:.0f} min",
+    "ending": span("contract_warning_seconds"),
+    "memory": f"{threshold('mem_ratio'):.0%}",
+    "idle": f"{threshold('idle_util_ratio'):.0%}",
+    "credit": span("credit_warning_seconds"),
+    "stale": f"{threshold('stale_intervals'):.0f} intervals",
+}
+#: Reasons of which the value is how long it has been so.
+SINCE = ("offline", "down", "boot_failed", "outbid", "stuck", "queued")
+
+TROUBLES = chosen_series(TROUBLE)
+#: Accounts whose credit runs out, and those of which nothing new is known.
+POOR = f"min by (account) ({LASTS} < {threshold('credit_warning_seconds'):.0f})"
+SILENT = (
+    f"max by (account) ({of_accounts(AGE, USUAL)} and on (account, collector) {stale(f'{ACCOUNT},{USUAL}')})"
+)
+
+
+def active() -> str:
+    """Return how many instances and accounts have a problem."""
+    instances = f"count(group by (account, instance_id) ({TROUBLES}))"
+    accounts = f"count({POOR} or {SILENT})"
+    return f"sum({called(instances, 'of', 'instances')} or {called(accounts, 'of', 'accounts')})"
+
+
+def _beside(reasons: str, value: str) -> str:
+    """Return a value of those that have one of the reasons, with the reason."""
+    having = of_accounts(TROUBLE, f'reason=~"{reasons}"')
+    return f"({having} * 0 + on (account, instance_id) group_left () {value})"
+
+
+def _values() -> str:
+    """Return all problems of instances, each with its value in text."""
+    return " or ".join(
+        (
+            in_text(f"round({_beside('hot', of_accounts(TEMPERATURE))})", "value", " \u00b0C"),
+            in_text(f"round(100 * {_beside('full', of_accounts(DISK_USED))})", "value", " %"),
+            in_text(f"round(100 * {_beside('memory', of_accounts(MEMORY_USED))})", "value", " %"),
+            in_text(f"round(100 * {_beside('idle', of_accounts(BEST_UTIL))})", "value", " %"),
+            span_in_text(_beside("ending", of_accounts(REMAINING)), "value"),
+            span_in_text(f"(-1 * {_beside('expired', of_accounts(REMAINING))})", "value"),
+            span_in_text(_beside("|".join(SINCE), of_accounts(STATUS_AGE)), "value"),
+        )
+    )
+
+
+def problems() -> Panel:
+    """Return the table of all problems, with value, limit and runbook."""
+    # What has no value, such as a frozen one that is idle, is a problem as well.
+    reason = f"({_values()} or on (account, instance_id, reason) {of_accounts(TROUBLE)})"
+    identity = described(labelled(with_status(reason)), "machine_id")
+    ranked = (
+        f"({of_accounts(TROUBLE)} + on (account, instance_id) group_left () {of_accounts(BURN)} /"
+        f" {MILLION:.0f} or {of_accounts(TROUBLE)})"
+    )
+
+    def valued(value: str, on: str) -> str:
+        return f"({identity} * 0 + on ({on}) group_left () {value})"
+
+    def marked(expression: str) -> str:
+        """Return it with copies of the reason, which are shown as limit and runbook."""
+        for copy in ("limit", "runbook"):
+            expression = f'label_replace({expression}, "{copy}", "$1", "reason", "(.*)")'
+        return expression
+
+    accounts = " or ".join(
+        span_in_text(called(called(expression, "reason", word), "instance_id", ""), "value")
+        for word, expression in (("credit", POOR), ("stale", SILENT))
+    )
+    words = REASONS | ACCOUNT_REASONS
+    return rows(
+        "Problems by instance",
+        "Instances and accounts that need a hand: worst first, and among equals the dearest; 200 at most."
+        " An instance is listed once for each reason. Value is what was measured, or how long it has been"
+        " so; limit is from where it counts, which is the alert's without its waiting time (hot:"
+        f" {why('hot_celsius')}; memory: {why('mem_ratio')}; contract: {why('contract_warning_seconds')})."
+        f" Outbid or stopped: an interruptible one that ran within {duration('outbid_window')}; the API"
+        " shows an outbid and a stop by its user alike. Click on an instance to see it, on a runbook to"
+        " read it.",
+        Query(marked(f"{valued(ranked, 'account, instance_id, reason')} or 100 * ({accounts})")),
+        Query(marked(valued(of_accounts(BURN), "account, instance_id"))),
+        columns=(
+            Column(field="reason", title="reason", mappings=words, width=130),
+            Column(field="value", title="value", width=75),
+            Column(
+                field="limit",
+                title="limit",
+                width=75,
+                mappings={name: (LIMITS.get(name, "\u2013"), "text") for name in words},
+            ),
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=130),
+            Column(field="gpu_name", title="GPU model", least=105),
+            Column(field="status", title="status", mappings=STATUS_WORDS, width=85),
+            Column(field="Value #B", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, width=85),
+            Column(field="machine_id", title="machine", width=70),
+            Column(field="account", title="account", least=90),
+            Column(
+                field="runbook",
+                title="runbook",
+                least=110,
+                mappings={name: (RUNBOOKS[name], "text") for name in words},
+                link=("Runbook", f"{duration('runbook_base')}/${{__value.text}}.md"),
+            ),
+        ),
+        worst_first="Value #A",
+        no_value="No problems, as far as the data go: is Fleet status green?",
+    )
+
+
+def by_reason() -> Panel:
+    """Return how many there are of each reason, and what they cost."""
+    return rows(
+        "Problems by reason",
+        "Instances that have each problem, and what they cost an hour now; worst first. The alerts'"
+        " runbooks say what to do.",
+        Query(f"max by (reason) ({TROUBLES})"),
+        Query(f"count by (reason) ({TROUBLES})"),
+        Query(
+            f"sum by (reason) ({TROUBLES} * 0 + on (account, instance_id) group_left () {of_accounts(BURN)})"
+        ),
+        columns=(
+            Column(field="reason", title="reason", mappings=REASONS),
+            Column(field="Value #B", title="instances", unit=COUNT, decimals=0, width=85),
+            Column(field="Value #C", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, width=95),
+        ),
+        worst_first="Value #A",
+        no_value="No problems, as far as the data go",
+    )
+
+
+def idle() -> Panel:
+    """Return the idle instances by what they cost, and for how long they have been idle."""
+    cost = labelled(of_accounts(IDLE_BURN))
+    busy = f"{of_accounts(BEST_UTIL)} >= {threshold('idle_util_ratio'):g}"
+    now = f"and on (account, instance_id) {of_accounts(IDLE_BURN)}"
+    worked = f"time() - max_over_time(timestamp({busy})[1d:15m]) {now}"
+    age = f"clamp_max({of_accounts(STATUS_AGE)}, {MOST_IDLE}) {now}"
+    since = f"(({worked}) < on (account, instance_id) ({age})) or on (account, instance_id) ({age})"
+    return rows(
+        "Idle GPUs",
+        "Instances that are paid for while their GPU does nothing, dearest first, 500 at most: below"
+        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')} ({why('idle_window')}), or"
+        " frozen. Idle for: since it last worked, or since it runs; a day at most. Best: the highest"
+        f" utilization of {duration('idle_window')}. Stop or destroy them.",
+        Query(f"topk(500, {cost})"),
+        Query(chosen(f"({since})")),
+        Query(chosen(f"({once(BEST_UTIL)} and on (account, instance_id) {of_accounts(IDLE_BURN)})")),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=120),
+            Column(field="gpu_name", title="GPU model", least=105),
+            Column(field="Value #A", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, width=90),
+            Column(field="Value #B", title="idle for", unit=SECONDS, decimals=1, width=90),
+            Column(field="Value #C", title="best", unit=RATIO, decimals=0, width=60),
+            Column(field="account", title="account", least=90),
+        ),
+        worst_first="Value #A",
+        most=500,
+        no_value="No GPU is idle, as far as that is known",
+    )

@@ -1,0 +1,39 @@
+"""How long credit lasts: the tile of Fleet and Cost, and the colours of all that says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.palette import AUTO_TOP_UP, CRITICAL, GOOD, WARNING, WATCH
+from grafana.lib.panels import SECONDS, Query, stat
+from grafana.lib.promql import LASTS
+from grafana.lib.thresholds import span, threshold
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+RUNWAY_STEPS = (
+    (None, CRITICAL),
+    (threshold("credit_critical_seconds"), WARNING),
+    (threshold("credit_warning_seconds"), WATCH),
+    (threshold("credit_info_seconds"), GOOD),
+)
+
+
+def credit_runway() -> Panel:
+    """Return the tile that says how long the credit lasts."""
+    return stat(
+        "Credit runway",
+        "How long the credit of the account lasts at the present spend; of several accounts, the first to"
+        f" run out. Orange below {span('credit_warning_seconds')}, red below"
+        f" {span('credit_critical_seconds')}. Auto top-up: automatic billing tops it up, so little is"
+        " right. Reserved instances spend prepaid credit of their own and don't count. It knows accounts,"
+        " not labels or GPU models. Not known where nothing is spent, or where the account is not"
+        " collected.",
+        Query(f"min({LASTS})"),
+        unit=SECONDS,
+        decimals=1,
+        mappings=AUTO_TOP_UP,
+        steps=RUNWAY_STEPS,
+        no_value="Not known",
+    )

@@ -1,0 +1,172 @@
+"""What costs most, what is never used, and what costs more than it should: tables of the dashboard Cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.dashboards.bill import NOT_KNOWN
+from grafana.lib.board import instance_link
+from grafana.lib.palette import GOOD, NEUTRAL, WARNING, WATCH
+from grafana.lib.panels import DOLLARS, DOLLARS_PER_HOUR, RATIO, Query
+from grafana.lib.promql import (
+    CHOICE,
+    CHOSEN_BURN,
+    CHOSEN_HOURS,
+    DISK_USED,
+    GPU_PRICE,
+    HOURLY,
+    MEDIAN_GPU_PRICE,
+    STATUS,
+    chosen,
+    described,
+    labelled,
+    named,
+    of_accounts,
+    once,
+    spent,
+)
+from grafana.lib.tables import Column, rows
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+STEPS = 500
+MONTH_HOURS = 720
+
+
+def by_label() -> Panel:
+    """Return what each label has cost."""
+
+    def billed(window: str) -> str:
+        charges = of_accounts("vastai_label_charges_dollars", f'window="{window}"')
+        known = f"sum by (label) (last_over_time({CHOSEN_HOURS}[30d]))"
+        return f"sum by (label) ({named(f'max by (account, label) ({charges})')}) and on (label) {known}"
+
+    return rows(
+        "Spend by label",
+        "Estimated by status, without traffic: in the chosen time range, 24 hours and 30 days. Billed:"
+        " what Vast.ai billed in the last 7 whole days and in this month, in UTC, by the label of the"
+        " instance, traffic included; it needs the collector charges. An instance whose label was changed"
+        " counts for each at its time.",
+        Query(f"sum by (label) ({spent(CHOSEN_BURN)})"),
+        Query(f"sum by (label) (sum_over_time({CHOSEN_HOURS}[1d]))"),
+        Query(f"sum by (label) (sum_over_time({CHOSEN_HOURS}[30d]))"),
+        Query(billed("7d")),
+        Query(billed("month")),
+        columns=(
+            Column(field="label", title="label", least=130),
+            Column(field="Value #A", title="range", unit=DOLLARS, decimals=2, least=110, bar=NEUTRAL),
+            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=2, width=90),
+            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=2, width=95),
+            Column(field="Value #D", title="billed, 7 d", unit=DOLLARS, decimals=2, width=95),
+            Column(field="Value #E", title="billed, month", unit=DOLLARS, decimals=2, width=110),
+        ),
+        worst_first="Value #A",
+        no_value=NOT_KNOWN,
+    ).max_data_points(STEPS)
+
+
+def by_gpu_model() -> Panel:
+    """Return what each GPU model has cost."""
+    return rows(
+        "Spend by GPU model",
+        "Estimated by status, without traffic: in the chosen time range, 24 hours and 30 days.",
+        Query(f"sum by (gpu_name) ({spent(CHOSEN_BURN)})"),
+        Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[1d]))"),
+        Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[30d]))"),
+        columns=(
+            Column(field="gpu_name", title="GPU model", least=110),
+            Column(field="Value #A", title="range", unit=DOLLARS, decimals=2, least=110, bar=NEUTRAL),
+            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=2, width=90),
+            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=2, width=95),
+        ),
+        worst_first="Value #A",
+        no_value=NOT_KNOWN,
+    ).max_data_points(STEPS)
+
+
+def instances() -> Panel:
+    """Return the instances that have cost most."""
+    hours = f"sum_over_time({HOURLY}{{{CHOICE}}}[$__range])"
+    return rows(
+        "Top instances by spend",
+        "Estimated: the 100 that cost most in the hours that ended in the chosen time range, destroyed"
+        " ones too; one whose label was changed has a row for each. Costs now: nothing where it is gone."
+        " Click on one to see it.",
+        Query(f"topk(100, {hours})"),
+        Query(labelled(once("vastai_instance_burn_dollars_per_hour"))),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=90),
+            Column(field="label", title="label", least=130),
+            Column(field="gpu_name", title="GPU model", least=110),
+            Column(field="account", title="account"),
+            Column(field="Value #A", title="spend", unit=DOLLARS, decimals=2, least=110, bar=NEUTRAL),
+            Column(field="Value #B", title="costs now", unit=DOLLARS_PER_HOUR, decimals=2, width=100),
+        ),
+        worst_first="Value #A",
+        most=100,
+        no_value="No hour has ended in the chosen time range, or nothing is known of it",
+    )
+
+
+def unused_disk() -> Panel:
+    """Return the disks that are paid for and have never been used."""
+    price = once("vastai_instance_storage_total_cost_dollars_per_hour")
+    never = f"clamp_min(1 - max_over_time({of_accounts(DISK_USED)}[7d:6h]), 0)"
+    unused = f"({price} * on (account, instance_id) {never})"
+    return rows(
+        "Unused disk",
+        "Disk that is rented and was not used in the last 7 days, in dollars: its price times the share"
+        " that was never in use. A disk can't be made smaller; rent less the next time. The 50 dearest.",
+        Query(f"topk(50, {MONTH_HOURS} * {labelled(unused)})"),
+        Query(chosen(never)),
+        Query(chosen(once("vastai_instance_disk_space_bytes"))),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=110),
+            Column(field="Value #C", title="rented", unit="decbytes", decimals=0, width=75),
+            Column(field="Value #B", title="unused", unit=RATIO, decimals=0, width=70),
+            Column(field="Value #A", title="unused, a month", unit=DOLLARS, decimals=2, width=125),
+            Column(field="account", title="account"),
+        ),
+        worst_first="Value #A",
+        most=50,
+    )
+
+
+def prices() -> Panel:
+    """Return what runs at a higher price than others of its model."""
+    running = of_accounts(STATUS, 'status="running"')
+    price = f"({of_accounts(GPU_PRICE)} and on (account, instance_id) {running})"
+    ratio = f"({price} / on (gpu_name) group_left () {MEDIAN_GPU_PRICE})"
+
+    def told(expression: str) -> str:
+        """Return it with its label; the GPU model it has."""
+        return described(chosen(expression), "rental")
+
+    return rows(
+        "Price vs. own median",
+        "Running instances: the price of one GPU for an hour, disk included, against the median of the"
+        " own instances of the same model, all accounts together; dearest first, 50 at most. Yellow from"
+        " 1.2 times, orange from 1.5 times the median: there is likely a cheaper offer of the same model."
+        " Interruptible and reserved ones are cheaper by nature.",
+        Query(f"topk(50, {told(ratio)})"),
+        Query(chosen(f"max by (account, instance_id) ({price})")),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="gpu_name", title="GPU model", least=105),
+            Column(field="rental", title="rental"),
+            Column(field="Value #B", title="a GPU", unit=DOLLARS_PER_HOUR, decimals=3, width=100),
+            Column(
+                field="Value #A",
+                title="of median",
+                unit=RATIO,
+                decimals=0,
+                width=80,
+                steps=((None, GOOD), (1.2, WATCH), (1.5, WARNING)),
+            ),
+            Column(field="account", title="account"),
+        ),
+        worst_first="Value #A",
+        most=50,
+    )
