@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import abuse, accounts, cold, compression, memory, rules, soak, walk, warm
+from bench import abuse, accounts, cold, compression, dashboards, memory, rules, soak, walk, warm
 from bench.figures import Figure, table
 
 PARTS = {
@@ -21,13 +21,14 @@ PARTS = {
     "abuse": abuse.measure,
     "accounts": accounts.measure,
 }
-#: Only where they are asked for: the first finds no speed but faults, the second measures Prometheus.
+#: Only where they are asked for: they measure Prometheus.
+OF_PROMETHEUS = {"rules": rules.measure, "dashboards": dashboards.measure}
+#: Likewise: it finds no speed but faults.
 SOAK = "soak"
-RULES = "rules"
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, RULES, SOAK)))
+@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, *OF_PROMETHEUS, SOAK)))
 @click.option(
     "--instances", default=10_000, show_default=True, type=click.IntRange(100), help="In the fleet."
 )
@@ -36,14 +37,14 @@ RULES = "rules"
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures too."
 )
 def main(parts: tuple[str, ...], instances: int, minutes: float, file: Path | None) -> None:
-    """Measure PARTS, or all but rules and soak, each beside something real on this machine."""
+    """Measure PARTS, or all but rules, dashboards and soak, each beside something real on this machine."""
     figures: list[Figure] = []
     for name in parts or PARTS:
         click.echo(f"measuring {name} ...", err=True)
         if name == SOAK:
             figures += soak.measure(minutes)
         else:
-            figures += rules.measure(instances) if name == RULES else PARTS[name](instances)
+            figures += (PARTS | OF_PROMETHEUS)[name](instances)
     click.echo(table(figures))
     if file is not None:
         found = [asdict(figure) | {"good": figure.good} for figure in figures]

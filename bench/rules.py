@@ -71,7 +71,7 @@ def _of_fleet(size: int, folder: Path) -> Iterator[Figure]:
         durations, with_rules = prometheus.watch()
         without = prometheus.watch_without()
     shares = {
-        group: median(each) / (3600.0 if group == hourly else prometheus.intervals[group])
+        group: median(each) / (3600.0 if group in hourly else prometheus.intervals[group])
         for group, each in durations.items()
     }
     dearest = max(shares, key=lambda group: shares[group])
@@ -86,16 +86,14 @@ def _figure(what: str, share: float, target: float | None) -> Figure:
     return Figure(part="rules", what=what, ours=ours, beside="60 s", ratio=share, target=target)
 
 
-def _copy_rules(folder: Path) -> str:
-    """Copy the files that ship; the group of every hour is evaluated every minute, to be measured at all."""
+def _copy_rules(folder: Path) -> set[str]:
+    """Copy the files that ship; groups of every hour are evaluated every minute, to be measured at all."""
     asked = set()
-    hourly = ""
+    hourly = set()
     for name in FILES:
         text = (RULES / name).read_text(encoding="utf-8")
-        found = re.search(r"- name: (\S+)\n    interval: 1h\n", text)
-        if found:
-            hourly = found[1]
-            text = text.replace(found[0], found[0].replace("1h", "1m"))
+        hourly |= set(re.findall(r"- name: (\S+)\n    interval: 1h\n", text))
+        text = text.replace("    interval: 1h\n", "    interval: 1m\n")
         (folder / name).write_text(text, encoding="utf-8")
         asked |= {each for each in NAME.findall(_expressions(text)) if not each.endswith("_changes_total")}
     shown = set(NAME.findall(page(THOUSAND, 0.0).decode()))

@@ -128,7 +128,7 @@ def _renew(stage: Stage, account: str) -> None:
 def _visit(stage: Stage) -> None:
     """Let one more account come and go."""
     for accounts in ((*LASTING, GUEST), LASTING):
-        configure(stage.folder, stage.vast.url, *accounts)
+        configure(stage.folder, stage.vast, *accounts)
         requests.post(stage.url("/-/reload"), timeout=PATIENCE).raise_for_status()
         _pass(stage, OUTAGE)
 

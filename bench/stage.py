@@ -159,7 +159,7 @@ def set_up() -> Iterator[Stage]:
             vast.add_account(name, f"key-of-{name}", size=SIZE, seed=number)
         for account in vast.accounts.values():
             (folder / account.name).write_text(str(account.key), encoding="ascii")
-        with vast, _exporter(folder, vast.url) as (process, log):
+        with vast, _exporter(folder, vast) as (process, log):
             if not log.serving.wait(PATIENCE):
                 raise RuntimeError("the exporter does not serve")
             made = Stage(vast, clock, folder, log, Exporter(urlsplit(log.url).port or 0, process))
@@ -174,8 +174,8 @@ def set_up() -> Iterator[Stage]:
 
 
 @contextmanager
-def _exporter(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[str], Log]]:
-    configure(folder, url, *LASTING)
+def _exporter(folder: Path, vast: SimulatedVast) -> Iterator[tuple[subprocess.Popen[str], Log]]:
+    configure(folder, vast, *LASTING)
     command = [sys.executable, "-m", "exporter", "run", "--config.file", str(folder / "config.yaml")]
     with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
         log = Log(process)
@@ -186,10 +186,15 @@ def _exporter(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[str], L
             log.join()
 
 
-def configure(folder: Path, url: str, *accounts: str) -> None:
+def configure(folder: Path, vast: SimulatedVast, *accounts: str) -> None:
     """Write the exporter's configuration: an API and its accounts, whose keys are in files of their names."""
     config = {
-        "api": {"url": url, "min_interval": "0s", "timeout": f"{TIMEOUT:g}s"},
+        "api": {
+            "url": vast.url,
+            "run_url": vast.run_url,
+            "min_interval": "0s",
+            "timeout": f"{TIMEOUT:g}s",
+        },
         "accounts": [{"name": name, "api_key_file": str(folder / name)} for name in accounts],
         "collectors": {
             name: {"enabled": True, "interval": f"{seconds:g}s", "stale_after": "1m"}

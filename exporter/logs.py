@@ -10,7 +10,6 @@ import logging
 import re
 import sys
 import threading
-from collections import OrderedDict
 from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,24 +30,27 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+#: Each line is searched for all of them. Keys are learnt before each request, so those in use are the latest.
+MOST_SECRETS = 1_000
 _QUERY = re.compile(r"(/[^\s?\"'\\]*)\?[^\s\"'\\]+")
 #: What a value is when it has become harmless.
 Shown = str | int | float | bool | None
 _BARE = re.compile(r"[^\s\"=\\]+")
 
 
-#: Secrets that are remembered. Each key in use is learned again before each request; what falls out has been
-#: rotated away long ago.
-MOST_SECRETS = 5_000
-
-
 class Redactor:
-    """Takes known secrets, and the query of every URL, out of texts; `most` are remembered."""
+    """Takes known secrets, and the query of every URL, out of texts.
+
+    Args:
+        most: secrets that are known at a time; one more makes it forget the one that was learnt, or learnt
+            again, the longest ago.
+
+    """
 
     def __init__(self, *, most: int = MOST_SECRETS) -> None:
-        self._most = most
         self._lock = threading.Lock()
-        self._learned: OrderedDict[str, None] = OrderedDict()
+        self._most = most
+        self._learnt: dict[str, None] = {}  # the latest last
         self._secrets: tuple[str, ...] = ()
 
     def learn(self, secret: str) -> None:
@@ -56,14 +58,14 @@ class Redactor:
         if not secret:
             return
         with self._lock:
-            if secret in self._learned:
-                self._learned.move_to_end(secret)
-                return
-            self._learned[secret] = None
-            if len(self._learned) > self._most:
-                self._learned.popitem(last=False)
-            # The longest first: none may leave the rest of another that it begins.
-            self._secrets = tuple(sorted(self._learned, key=len, reverse=True))
+            is_new = secret not in self._learnt
+            self._learnt.pop(secret, None)
+            self._learnt[secret] = None
+            if is_new:
+                for old in list(self._learnt)[: -self._most]:
+                    del self._learnt[old]
+                # The longest first: none may leave the rest of another that it begins.
+                self._secrets = tuple(sorted(self._learnt, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
         """Return `text` without what must not be shown."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana.dashboards import cost, exporter, fleet, instance, work
+from grafana.dashboards import cost, exporter, fleet, instance, serverless, work
 
 if TYPE_CHECKING:
     from grafana.lib.board import Board
@@ -31,6 +31,7 @@ BOARDS = {
     "fleet.json": fleet.build,
     "instance.json": instance.build,
     "cost.json": cost.build,
+    "serverless.json": serverless.build,
     "exporter.json": exporter.build,
 }
 #: Dashboards that not everybody has data for, by their place in the repository.

@@ -23,9 +23,11 @@ import click
 from exporter.collectors import COLLECTORS
 from exporter.commands.configuration import CONFIG
 from exporter.config.loading import AccountKey, Loaded
+from exporter.exposition import budgets
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.logs import Redactor
+from exporter.polling.fleet import whole_fleet
 from exporter.polling.job import jobs
 from exporter.polling.loop import Context, Loop
 from exporter.simulator import INSTANCES, IncidentType, ManualClock, Reply, SimulatedVast
@@ -56,6 +58,10 @@ RESTING = {Workload.NOTEBOOK, Workload.SERVING}
 LEAST_BUSY = 30.0
 #: What the first account has of the fleet, which is the simulator's own; the others share the rest.
 FIRST_SHARE = 0.7
+PLANNED = (
+    budgets.Budget("research", 40_000.0, {"prod-inference": 12_000.0}),
+    budgets.Budget("production", 16_000.0, {}),
+)
 NAMES = ("research", "production", "R&D", "vision", "speech", "batch")
 _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 
@@ -91,7 +97,7 @@ class Exporter:
         self._self_metrics.wall = lambda moment: wall_clock() + moment - self._clock.time
         self._self_metrics.reloaded(at=self._clock.time)
         options = Options(
-            urls={"api": vast.url},
+            urls={"api": vast.url, "run": vast.run_url},
             timeout=30.0,
             user_agent="history",
             network=Network(),
@@ -106,6 +112,7 @@ class Exporter:
             redact=Redactor(),
             progress=lambda _job, _progress: None,
             event=lambda: _Moves(self._clock),
+            fleet=lambda wait: whole_fleet(lambda: self.loops, self._clock, wait),
         )
         self.loops = [Loop(job, context) for job in jobs(_loaded(keys), COLLECTORS, INTERVALS)]
         sources = [
@@ -117,15 +124,22 @@ class Exporter:
             self._self_metrics,
             clock=self._clock,
             most_labels=200,
-            metrics=[metric for collector in COLLECTORS for metric in collector.metrics],
+            metrics=[
+                *(metric for collector in COLLECTORS for metric in collector.metrics),
+                *budgets.BUDGETS,
+            ],
+            constant=budgets.chunks(each for each in PLANNED if each.account in keys),
         )
 
     def step(self, seconds: float) -> None:
         """Let every loop run once, and the rest of `seconds` pass."""
-        until = self._clock.time + seconds
+        begin = self._clock.time
+        end = begin + seconds
         for loop in self.loops:
+            self._clock.time = begin  # they run side by side
             loop.run_once()
-        self._clock.time = max(until, self._clock.time)
+            end = max(end, self._clock.time)
+        self._clock.time = end
 
     def scrape(self) -> bytes:
         """Return what Prometheus gets."""
@@ -178,8 +192,8 @@ def exposition(plan: Plan) -> Iterator[bytes]:
         thresholds=False,
         incidents=not plan.calm,
     )
-    for name in others:
-        vast.add_account(name, keys[name], size=sizes[name], seed=plan.seed + 1)
+    for number, name in enumerate(others, start=1):
+        vast.add_account(name, keys[name], size=sizes[name], seed=plan.seed + number)
     with vast:
         exporter = Exporter(vast, keys, clock)
         steps = round(plan.hours * HOUR / plan.step)

@@ -87,7 +87,7 @@ def served(folder: Path, step: float = 60.0, port: int = 0) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [
-            _program("prometheus"),
+            program("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'data'}",
             "--storage.tsdb.retention.time=100y",
@@ -121,7 +121,7 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Return the path of a program; VASTAI_PROMETHEUS and VASTAI_PROMTOOL name others than PATH's."""
     found = os.environ.get(f"VASTAI_{name.upper()}") or shutil.which(name)
     if found is None:
@@ -131,7 +131,7 @@ def _program(name: str) -> str:
 
 def _promtool(*arguments: str, folder: Path | None = None) -> None:
     done = subprocess.run(
-        [_program("promtool"), *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [program("promtool"), *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"promtool {' '.join(arguments)}: {done.stdout}{done.stderr}")

@@ -317,6 +317,14 @@ class TestMarkdown:
             assert target.exists(), link
             assert not anchor or anchor in _anchors(target), link
 
+    def test_names_tests_that_are_where_it_says(self, markdown: Path) -> None:
+        for line in markdown.read_text().splitlines():
+            for part in re.split(r"(?=\[test_)", line)[1:]:
+                file = re.search(r"\]\(([^)]+\.py)\)", part)
+                for name in re.findall(r"`(test_\w+)`", part):
+                    assert file is not None, name
+                    assert f"def {name}(" in (markdown.parent / file[1]).read_text(), name
+
     def test_names_files_and_modules_that_are_there(self, markdown: Path) -> None:
         text = markdown.read_text()
         for path in re.findall(r"`((?:exporter|tests|docs|deploy|grafana|bench|\.ci)/[^`\s*]*)`", text):

@@ -8,6 +8,7 @@ from exporter.collectors import (
     market,
     notifications,
     price_increases,
+    serverless,
     volumes,
 )
 from exporter.collectors.base import Collector
@@ -24,4 +25,5 @@ COLLECTORS: tuple[Collector, ...] = (
     notifications.COLLECTOR,
     backups.COLLECTOR,
     market.COLLECTOR,
+    serverless.COLLECTOR,
 )

@@ -133,6 +133,7 @@ class Collector:
         summaries: metrics that `summarise` makes.
         summarise: counts and adds up.
         further_fields: fields that it reads for no row of its own.
+        further_ranged_fields: those of them of which not all that can be read can be true.
         not_exported: why no metric is made of the other fields of its replies, by field.
         requests: how many a run makes, where nothing fails.
         requests_for: what has each so many, in words; "" for the run as a whole.
@@ -160,6 +161,7 @@ class Collector:
     summaries: tuple[Metric, ...] = ()
     summarise: Summarise | None = None
     further_fields: tuple[str, ...] = ()
+    further_ranged_fields: tuple[str, ...] = ()
     not_exported: Mapping[str, str] = field(default_factory=dict)
     requests: int = 1
     requests_for: str = ""
@@ -180,7 +182,7 @@ class Collector:
     @property
     def ranged_fields(self) -> tuple[str, ...]:
         """Every field of which not all that can be read can be true."""
-        return fields_of(self.rows).ranged
+        return (*self.further_ranged_fields, *fields_of(self.rows).ranged)
 
 
 def fields_of(rows: tuple[Row[Any], ...]) -> Fields:

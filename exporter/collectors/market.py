@@ -315,6 +315,7 @@ COLLECTOR = Collector(
     scope="market",
     summaries=(GPU_PRICE, OFFERS, SAVING, QUOTA_EXHAUSTED),
     further_fields=("offers", *FIELDS.names),
+    further_ranged_fields=FIELDS.ranged,
     not_exported={
         "dph_total": "orders the offers; has the price of a disk in it",
         "storage_cost": "small beside the price of the GPU",

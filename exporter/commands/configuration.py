@@ -39,6 +39,12 @@ def load(
     return loaded
 
 
+def with_run_url(loaded: Loaded, url: str) -> Loaded:
+    """Return a configuration in which the workers of serverless endpoints are asked for at `url`."""
+    api = loaded.config.api.model_copy(update={"run_url": url})
+    return replace(loaded, config=loaded.config.model_copy(update={"api": api}))
+
+
 def with_discovery(loaded: Loaded) -> Loaded:
     """Return a configuration in which discovery is switched on.
 

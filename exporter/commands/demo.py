@@ -7,7 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS, market
-from exporter.commands.configuration import load, with_all_collectors, with_discovery
+from exporter.commands.configuration import (
+    load,
+    with_all_collectors,
+    with_discovery,
+    with_run_url,
+)
 from exporter.commands.serve import serve
 from exporter.simulator import SimulatedClock, SimulatedVast
 
@@ -53,7 +58,7 @@ def serve_demo(
 
         def read() -> Loaded:
             loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, flags)
-            return with_discovery(with_all_collectors(loaded))
+            return with_discovery(with_all_collectors(with_run_url(loaded, vast.run_url)))
 
         loaded = read()
         sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")

@@ -21,7 +21,7 @@ from exporter.commands.interview import Interview
 from exporter.commands.probe_report import Asked, Report, Result
 from exporter.commands.serve import set_up_logs
 from exporter.config.mistakes import ConfigError
-from exporter.polling.job import jobs
+from exporter.polling.job import jobs, urls_of
 from exporter.polling.poller import USER_AGENT
 from exporter.vast.client import Options
 from exporter.vast.errors import Stopped
@@ -103,7 +103,7 @@ class Prober:
         self._sleep = sleep
         api = loaded.config.api
         self._options = Options(
-            urls=self._jobs[0].urls if self._jobs else {},
+            urls=urls_of(api),
             timeout=min(api.timeout, LONGEST_TIMEOUT),
             user_agent=USER_AGENT,
             network=Network(),

@@ -225,6 +225,11 @@ class Api(Model):
     """How the API is asked."""
 
     url: Url = Field("https://console.vast.ai", description="where the API is; VAST_URL wins over it")
+    run_url: Url = Field(
+        "https://run.vast.ai",
+        description="where the workers of serverless endpoints are asked for; if it is not set and url is"
+        " another than the default, they are asked for there. The key goes to these two hosts only",
+    )
     timeout: Timeout = Field(
         30.0, description="for one request, from its start to the last byte of the reply"
     )

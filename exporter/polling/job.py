@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from exporter.collectors import Collector
     from exporter.config.loading import AccountKey, Loaded
-    from exporter.config.models import CollectorSettings
+    from exporter.config.models import Api, CollectorSettings
     from exporter.vast.endpoints import Host
     from exporter.vast.keys import Key
 
@@ -26,7 +26,7 @@ class Job:
         account: the account's name; `NO_ACCOUNT` for the market.
         key: where its key comes from.
         filters: `select_filters` of the account.
-        urls: base URL of each of the API's hosts.
+        urls: base URL of each of the API's hosts that it asks.
         collector: what is collected.
         settings: of the collector.
 
@@ -55,6 +55,15 @@ class Job:
         return same_name and other == self
 
 
+def urls_of(api: Api) -> dict[Host, str]:
+    """Return the base URL of each of the API's hosts.
+
+    As in the vendor's client, a host of one's own is the only one: the key goes to no other unless told to.
+    """
+    own = api.url != type(api).model_fields["url"].default and "run_url" not in api.model_fields_set
+    return {"api": api.url, "run": api.url if own else api.run_url}
+
+
 def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str, float]) -> tuple[Job, ...]:
     """Return what has to be collected, account by account, and then the market.
 
@@ -65,6 +74,7 @@ def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str
 
     """
     found: list[Job] = []
+    urls = urls_of(loaded.config.api)
     if loaded.config.discovery.enabled:
         collectors = [each.addressed or each for each in collectors]
     enabled = [(each, loaded.config.collectors.named(each.name)) for each in collectors]
@@ -77,7 +87,7 @@ def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str
                 account=name,
                 key=account.key,
                 filters=account.select_filters,
-                urls={"api": loaded.config.api.url},
+                urls={endpoint.host: urls[endpoint.host] for endpoint in collector.endpoints},
                 collector=collector,
                 settings=settings.model_copy(update={"interval": interval}),
             )

@@ -14,7 +14,7 @@ from exporter.exposition import budgets
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.polling.fleet import whole_fleet
-from exporter.polling.job import jobs
+from exporter.polling.job import jobs, urls_of
 from exporter.polling.loop import Context, Loop
 from exporter.polling.plan import plan
 from exporter.polling.scheduler import Scheduler
@@ -142,7 +142,7 @@ class Poller:
         self._paces.set_min_interval(api.min_interval)
         self._network.renew()
         options = Options(
-            urls={"api": api.url},
+            urls=urls_of(api),
             timeout=api.timeout,
             user_agent=USER_AGENT,
             network=self._network,

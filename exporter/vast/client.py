@@ -162,7 +162,7 @@ class Client:
 
     def _content(self, endpoint: Endpoint, reply: Reply, key: str) -> dict[str, Any]:
         try:
-            return reply.content(key=key, now=self.options.wall_clock())
+            return reply.content(key=key, now=self.options.wall_clock(), bare_list=endpoint.bare_list)
         except RateLimitedError as error:
             pace = self.options.paces.of(key)
             pace.refused(endpoint, threshold=error.threshold, retry_after=error.retry_after)

@@ -20,6 +20,7 @@ class Endpoint:
         method: of HTTP.
         host: which of the API's hosts answers.
         documented: whether the threshold is the vendor's; if not, it is assumed.
+        bare_list: the name under which a reply that is just a list is given; "" where that is no reply.
 
     """
 
@@ -28,6 +29,7 @@ class Endpoint:
     method: Literal["GET", "POST"] = "GET"
     host: Host = "api"
     documented: bool = True
+    bare_list: str = ""
 
     def filled(self, **parts: object) -> str:
         """Return the path with `parts` in the place of their names."""

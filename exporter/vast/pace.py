@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 #: What is kept above a documented threshold, so that jitter on the way never brings two requests too close.
 MARGIN = 1.1
+#: Seconds for which nobody asked with a key, after which nothing is known of it any more: keys are rotated.
+FORGOTTEN_AFTER = 86_400.0
 #: Seconds; neither Retry-After nor a threshold named in a 429 makes us wait longer at a time.
 LONGEST_WAIT = 60.0
-#: Seconds after which a key that was not used is forgotten when a new one comes: keys are rotated.
-FORGOTTEN_AFTER = 7 * 86_400.0
 
 
 class Pace:
@@ -29,11 +29,6 @@ class Pace:
         self._raised: dict[Endpoint, float] = {}
         self._last: dict[Endpoint, float] = {}
         self._shut_until: dict[Endpoint, float] = {}
-
-    def last_turn(self) -> float:
-        """Return when the key was used last, by the clock."""
-        with self._lock:
-            return max(self._last.values(), default=float("-inf"))
 
     def interval(self, endpoint: Endpoint) -> float:
         """Return the seconds between two requests to `endpoint`."""
@@ -91,29 +86,31 @@ class Paces:
         self._clock = clock
         self._min_interval = min_interval
         self._lock = threading.Lock()
-        self._paces: dict[bytes, Pace] = {}
-
-    def __len__(self) -> int:
-        """Return how many keys are remembered."""
-        return len(self._paces)
+        #: By hash, with when they were asked for; the latest last.
+        self._paces: dict[bytes, tuple[Pace, float]] = {}
 
     def of(self, key: str) -> Pace:
         """Return the pace of `key`."""
         digest = hashlib.sha256(key.encode()).digest()
         with self._lock:
-            if digest not in self._paces:
-                self._forget_old_keys()
-                self._paces[digest] = Pace(clock=self._clock, min_interval=self._min_interval)
-            return self._paces[digest]
-
-    def _forget_old_keys(self) -> None:
-        oldest = self._clock() - FORGOTTEN_AFTER
-        for digest in [digest for digest, pace in self._paces.items() if pace.last_turn() < oldest]:
-            del self._paces[digest]
+            now = self._clock()
+            known = self._paces.pop(digest, None)
+            pace = known[0] if known else Pace(clock=self._clock, min_interval=self._min_interval)
+            self._paces[digest] = pace, now
+            if known is None:
+                self._forget(now - FORGOTTEN_AFTER)
+            return pace
 
     def set_min_interval(self, seconds: float | None) -> None:
         """Replace what is configured as the least interval; what the past asks for stays in force."""
         with self._lock:
             self._min_interval = seconds
-            for pace in self._paces.values():
+            for pace, _ in self._paces.values():
                 pace.min_interval = seconds
+
+    def _forget(self, before: float) -> None:
+        while self._paces:
+            digest, (_, asked) = next(iter(self._paces.items()))
+            if asked >= before:
+                return
+            del self._paces[digest]

@@ -74,18 +74,19 @@ class Reply:
         # Without its query the request would be for something else, secrets of the rows included.
         return there._replace(query=there.query or here.query, fragment="").geturl()
 
-    def content(self, *, key: str, now: float) -> dict[str, Any]:
+    def content(self, *, key: str, now: float, bare_list: str = "") -> dict[str, Any]:
         """Return the object of a successful reply.
 
         Args:
             key: what was asked with, so that no error repeats it.
             now: seconds since the epoch.
+            bare_list: the name under which a reply that is just a list is returned; "" where it is no reply.
 
         Raises:
             ApiError: what an unsuccessful reply means.
 
         """
-        found = _json_object(self.body)
+        found = _json_object(self.body, bare_list)
         error = str(found["error"]) if found is not None and isinstance(found.get("error"), str) else ""
         message = f"HTTP {self.status}{self._says(found, key)}"
         self._check_key(found, message, error)
@@ -159,7 +160,7 @@ def _words(found: dict[str, Any]) -> str:
     return ": ".join(word for word in words if isinstance(word, str))
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def _json_object(body: bytes, bare_list: str) -> dict[str, Any] | None:
     try:
         reply = json.loads(body)
     except RecursionError:  # brackets without end
@@ -168,6 +169,8 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
         ValueError
     ):  # no JSON, or with bytes that are none, or a number with more digits than Python converts
         reply = _json_with_flaws(body)
+    if bare_list and isinstance(reply, list):
+        return {bare_list: reply}
     return reply if isinstance(reply, dict) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.dashboards import bill, credit, spenders
+from grafana.dashboards import bill, credit, market, spenders
 from grafana.dashboards.runway import credit_runway
 from grafana.lib.board import Board, alerts
 from grafana.lib.palette import GOOD, NEUTRAL, OFF, WASTE
@@ -44,15 +44,8 @@ def build() -> Board:
         "vastai-cost", "Vast.ai / Cost", "What is spent, on what, and for nothing.", span="24h", refresh="5m"
     )
     board.annotate(*alerts())
-    board.row(
-        5,
-        (4, _spend()),
-        (4, _projected_monthly_cost()),
-        (4, _current_hourly_cost()),
-        (4, _idle_spend()),
-        (4, _stopped_storage()),
-        (4, credit_runway()),
-    )
+    board.row(4, (8, _current_hourly_cost()), (8, _spend()), (8, _projected_monthly_cost()))
+    board.row(4, (8, _idle_spend()), (8, _stopped_storage()), (8, credit_runway()))
     board.section("Estimated, counted, billed")
     board.row(8, (14, bill.rates()), (10, bill.traffic_costs()))
     board.row(7, (8, bill.changes()), (8, bill.compared()), (8, bill.billed_by_item()))
@@ -70,9 +63,12 @@ def build() -> Board:
     )
     board.section("Waste and prices")
     board.row(9, (12, _wasted_spend()), (12, spenders.unused_disk()))
-    board.row(9, (14, spenders.prices()), (10, bill.price_rises()))
+    board.row(9, (12, spenders.prices()), (12, bill.price_rises()))
+    board.section("Market")
+    board.row(8, (13, market.above_market()), (11, market.offers()))
     board.section("Credit and contracts")
-    board.row(8, (12, credit.over_time()), (12, credit.accounts())).row(9, (24, credit.spend_by_account()))
+    board.row(8, (12, credit.over_time()), (12, credit.accounts()))
+    board.row(9, (15, credit.spend_by_account()), (9, market.budgets()))
     board.row(9, (12, credit.contracts()), (12, credit.reserved()))
     return board
 

@@ -83,8 +83,8 @@ def accounts() -> Panel:
         Query(f"max by (account) ({of_accounts('vastai_account_autobill_amount_dollars')})"),
         columns=(
             Column(field="account", title="account"),
-            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
-            Column(field="Value #C", title="spend", unit=DOLLARS_PER_HOUR, decimals=2, width=95),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=0, width=70),
+            Column(field="Value #C", title="spend", unit=DOLLARS_PER_HOUR, decimals=2, width=90),
             Column(
                 field="Value #A",
                 title="runway",
@@ -94,7 +94,7 @@ def accounts() -> Panel:
                 mappings=AUTO_TOP_UP,
                 steps=RUNWAY_STEPS,
             ),
-            Column(field="Value #D", title="top-up below", unit=DOLLARS, decimals=0, width=100),
+            Column(field="Value #D", title="top-up at", unit=DOLLARS, decimals=0, width=75),
             Column(field="Value #E", title="adds", unit=DOLLARS, decimals=0, width=65),
         ),
         worst_first="Value #A",
@@ -110,11 +110,11 @@ def spend_by_account() -> Panel:
         return f"sum by (account) (max by (account, source, item) ({charges}))"
 
     money = (
-        "estimated, 24 h",
-        "counted, 24 h",
-        "billed, yesterday",
-        "estimated, 30 d",
-        "counted, 30 d",
+        "est., 24 h",
+        "count., 24 h",
+        "billed, 1 d",
+        "est., 30 d",
+        "count., 30 d",
         "billed, month",
     )
     return rows(
@@ -129,9 +129,9 @@ def spend_by_account() -> Panel:
         Query(f"max by (account) ({of_accounts(COUNTED_30D)})"),
         Query(billed("month")),
         columns=(
-            Column(field="account", title="account", least=110),
+            Column(field="account", title="account", least=80),
             *(
-                Column(field=f"Value #{letter}", title=title, unit=DOLLARS, decimals=2, least=125)
+                Column(field=f"Value #{letter}", title=title, unit=DOLLARS, decimals=0, least=90)
                 for letter, title in zip("ABCDEF", money, strict=True)
             ),
         ),
@@ -149,12 +149,10 @@ def contracts() -> Panel:
         Query(f"bottomk(50, {labelled(with_status(of_accounts(REMAINING)))})"),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="label", title="label", least=110),
+            Column(field="label", title="label", least=80),
             Column(field="gpu_name", title="GPU model"),
             Column(field="status", title="status", mappings=STATUS_WORDS, width=85),
-            Column(
-                field="Value", title="ends in", unit=DURATION, decimals=0, width=115, steps=CONTRACT_STEPS
-            ),
+            Column(field="Value", title="ends in", unit=DURATION, decimals=0, width=90, steps=CONTRACT_STEPS),
             Column(field="account", title="account"),
         ),
         worst_first="Value",
@@ -174,10 +172,10 @@ def reserved() -> Panel:
         Query(chosen(once("vastai_instance_credit_balance_dollars"))),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="label", title="label", least=110),
-            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=2, width=90),
+            Column(field="label", title="label", least=80),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=0, width=70),
             Column(
-                field="Value #A", title="runway", unit=DURATION, decimals=0, width=115, steps=PREPAID_STEPS
+                field="Value #A", title="runway", unit=DURATION, decimals=0, width=90, steps=PREPAID_STEPS
             ),
             Column(field="account", title="account"),
         ),

@@ -116,11 +116,11 @@ def _answers(board: Board) -> None:
     board.row(
         5,
         (4, _fleet_status()),
-        (4, _active_problems()),
+        (5, _active_problems()),
         (4, _current_spend()),
         (4, credit_runway()),
         (4, _idle_spend()),
-        (4, _data_age()),
+        (3, _data_age()),
     )
 
 

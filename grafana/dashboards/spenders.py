@@ -55,11 +55,11 @@ def by_label() -> Panel:
         Query(billed("month")),
         columns=(
             Column(field="label", title="label", least=130),
-            Column(field="Value #A", title="range", unit=DOLLARS, decimals=2, least=110, bar=NEUTRAL),
-            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=2, width=90),
-            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=2, width=95),
-            Column(field="Value #D", title="billed, 7 d", unit=DOLLARS, decimals=2, width=95),
-            Column(field="Value #E", title="billed, month", unit=DOLLARS, decimals=2, width=110),
+            Column(field="Value #A", title="range", unit=DOLLARS, decimals=0, least=90, bar=NEUTRAL),
+            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=0, width=80),
+            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=0, width=80),
+            Column(field="Value #D", title="billed, 7 d", unit=DOLLARS, decimals=0, width=85),
+            Column(field="Value #E", title="billed, month", unit=DOLLARS, decimals=0, width=105),
         ),
         worst_first="Value #A",
         no_value=NOT_KNOWN,
@@ -75,10 +75,10 @@ def by_gpu_model() -> Panel:
         Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[1d]))"),
         Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[30d]))"),
         columns=(
-            Column(field="gpu_name", title="GPU model", least=110),
-            Column(field="Value #A", title="range", unit=DOLLARS, decimals=2, least=110, bar=NEUTRAL),
-            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=2, width=90),
-            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=2, width=95),
+            Column(field="gpu_name", title="GPU model", least=85),
+            Column(field="Value #A", title="range", unit=DOLLARS, decimals=0, least=90, bar=NEUTRAL),
+            Column(field="Value #B", title="24 hours", unit=DOLLARS, decimals=0, width=80),
+            Column(field="Value #C", title="30 days", unit=DOLLARS, decimals=0, width=80),
         ),
         worst_first="Value #A",
         no_value=NOT_KNOWN,
@@ -98,7 +98,7 @@ def instances() -> Panel:
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=90),
             Column(field="label", title="label", least=130),
-            Column(field="gpu_name", title="GPU model", least=110),
+            Column(field="gpu_name", title="GPU model", least=85),
             Column(field="account", title="account"),
             Column(field="Value #A", title="spend", unit=DOLLARS, decimals=2, least=110, bar=NEUTRAL),
             Column(field="Value #B", title="costs now", unit=DOLLARS_PER_HOUR, decimals=2, width=100),
@@ -112,21 +112,21 @@ def instances() -> Panel:
 def unused_disk() -> Panel:
     """Return the disks that are paid for and have never been used."""
     price = once("vastai_instance_storage_total_cost_dollars_per_hour")
-    never = f"clamp_min(1 - max_over_time({of_accounts(DISK_USED)}[7d:6h]), 0)"
+    never = f"clamp_min(1 - max_over_time({of_accounts(DISK_USED)}[1d:1h]), 0)"
     unused = f"({price} * on (account, instance_id) {never})"
     return rows(
         "Unused disk",
-        "Disk that is rented and was not used in the last 7 days, in dollars: its price times the share"
+        "Disk that is rented and was not used in the last 24 hours, in dollars: its price times the share"
         " that was never in use. A disk can't be made smaller; rent less the next time. The 50 dearest.",
         Query(f"topk(50, {MONTH_HOURS} * {labelled(unused)})"),
         Query(chosen(never)),
         Query(chosen(once("vastai_instance_disk_space_bytes"))),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="label", title="label", least=110),
+            Column(field="label", title="label", least=80),
             Column(field="Value #C", title="rented", unit="decbytes", decimals=0, width=75),
             Column(field="Value #B", title="unused", unit=RATIO, decimals=0, width=70),
-            Column(field="Value #A", title="unused, a month", unit=DOLLARS, decimals=2, width=125),
+            Column(field="Value #A", title="$ a month", unit=DOLLARS, decimals=2, width=85),
             Column(field="account", title="account"),
         ),
         worst_first="Value #A",
@@ -154,7 +154,7 @@ def prices() -> Panel:
         Query(chosen(f"max by (account, instance_id) ({price})")),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="gpu_name", title="GPU model", least=105),
+            Column(field="gpu_name", title="GPU model", least=85),
             Column(field="rental", title="rental"),
             Column(field="Value #B", title="a GPU", unit=DOLLARS_PER_HOUR, decimals=3, width=100),
             Column(

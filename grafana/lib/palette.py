@@ -48,7 +48,7 @@ TILES = FILLS | {GOOD: GOOD_TILE, OFF: OFF_TILE, PLAIN: OFF_TILE}
 STATUSES = {
     "running": GOOD,
     "provisioning": "light-blue",
-    "created": "#3AA6B9",
+    "created": "#2A94A8",
     "loading": NEUTRAL,
     "rebooting": "semi-dark-blue",
     "frozen": WASTE,
@@ -56,6 +56,24 @@ STATUSES = {
     "exited": "#8f8f8f",
     "unknown": WARNING,
     "offline": CRITICAL,
+}
+#: Every state of a serverless worker that is documented. Idle is ready: it waits for requests, or works.
+WORKER_STATES = {
+    "idle": GOOD,
+    "running": GOOD,
+    "pending": STATUSES["provisioning"],
+    "creating": STATUSES["provisioning"],
+    "created": STATUSES["created"],
+    "starting": STATUSES["created"],
+    "loading": STATUSES["loading"],
+    "model_loading": STATUSES["loading"],
+    "rebooting": STATUSES["rebooting"],
+    "stopping": STATUSES["stopped"],
+    "stopped": STATUSES["stopped"],
+    "destroying": OFF,
+    "unknown": STATUSES["unknown"],
+    "unavail": CRITICAL,
+    "error": CRITICAL,
 }
 #: The same for a table's cells, where only what needs a look is coloured.
 STATUS_WORDS = {

@@ -21,6 +21,8 @@ DESCRIPTION = "account_instance:vastai_instance_info:topk"
 STATUS = "account_instance:vastai_instance_status:topk"
 STATUS_AGE = "account_instance:vastai_instance_status_age_seconds:max"
 BURN = "account_instance:vastai_instance_burn_dollars_per_hour:max"
+#: Of the workers of a serverless endpoint; part of the account's.
+ENDPOINT_BURN = "account_endpoint:vastai_instance_burn_dollars_per_hour:sum"
 ACCOUNT_BURN = "account:vastai_instance_burn_dollars_per_hour:sum"
 IDLE_BURN = "account_instance:vastai_instance_idle_dollars_per_hour:max"
 BEST_UTIL = "account_instance:vastai_instance_gpu_util_ratio:max_recent"

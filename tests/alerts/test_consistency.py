@@ -32,6 +32,7 @@ MOST_RULES = 20
 #: Labels that an alert may be told from another by, in each area.
 IDENTITY = {
     "instance": {"account", "instance_id"},
+    "endpoint": {"account", "endpoint_id"},
     # A user label stands for what runs under it: it has a budget and a bill of its own.
     "account": {"account", "label"},
     "collector": {"account", "collector", "field"},
@@ -155,6 +156,8 @@ def in_the_name(record: str) -> Labels:
     labels = set(level)
     if "job" not in labels and "instance" in labels:
         labels = labels - {"instance"} | {"instance_id"}
+    if "endpoint" in labels:
+        labels = labels - {"endpoint"} | {"endpoint_id"}
     return frozenset(labels)
 
 
@@ -262,6 +265,7 @@ def test_every_alert_says_who_what_and_how_much(alerts: list[dict[str, Any]]) ->
             'label "gpu_name"',
             "an hour now",
         ),
+        "endpoint": ("$labels.account", "$labels.endpoint_id", 'label "endpoint_name"', "an hour now"),
         "account": ("$labels.account", "an hour"),
         "collector": ("$labels.account", "spent"),
         "exporter": (),
@@ -277,9 +281,9 @@ def test_every_alert_says_who_what_and_how_much(alerts: list[dict[str, Any]]) ->
 def test_every_alert_has_a_severity_an_area_and_a_time_to_hold(alerts: list[dict[str, Any]]) -> None:
     for alert in alerts:
         assert alert["labels"]["severity"] in {"critical", "warning", "info"}, alert["alert"]
-        assert alert["labels"]["area"] in {"instance", "account", "collector", "exporter"}, alert["alert"]
+        assert alert["labels"]["area"] in {*IDENTITY, "exporter"}, alert["alert"]
         assert alert["for"], alert["alert"]
-        bridged = alert["labels"]["area"] in {"instance", "account"}
+        bridged = alert["labels"]["area"] in {"instance", "endpoint", "account"}
         assert ("keep_firing_for" in alert) == bridged, alert["alert"]
 
 

@@ -28,23 +28,38 @@ RECORDS = yaml.safe_load((HERE / "recording.yml").read_text())["cases"]
 #: Labels that a metric has by the beginning of its name; of the exporter itself there is one.
 BY_NAME = {
     "vastai_instance_": ("account", "instance_id"),
+    "vastai_endpoint_": ("account", "endpoint_id"),
     "vastai_price_increase_": ("account", "instance_id"),
     "vastai_market_saving_": ("account", "instance_id"),
     "vastai_market_": (),
     "vastai_exporter_": (),
     "vastai_": ("account",),
 }
+#: Metrics of which an object has several, each of which is given alone.
+COUNTED = {"vastai_instances", "vastai_endpoint_workers"}
 #: Of an alert: a healthy one, and one without data.
 MOST_BASIC_VARIANTS = 2
 #: Alerts that are about missing data, or whose data is history that a variant cuts off.
 WITHOUT_DATA = {"VastaiExporterAbsent", "VastaiReliabilityFalling"}
 #: For how long nothing may fire in a quiet world.
 QUIET = "120m"
-USUAL = {"account": "research", "instance_id": "1"}
+USUAL = {"account": "research", "instance_id": "1", "endpoint_id": "7"}
 #: Labels by which one object is told from another; all others are what is said of it.
-IDENTITY = ("account", "instance_id", "collector", "reason", "field", "code", "type", "job", "instance")
+IDENTITY = (
+    "account",
+    "instance_id",
+    "endpoint_id",
+    "collector",
+    "reason",
+    "field",
+    "code",
+    "type",
+    "job",
+    "instance",
+)
 AREA_LABELS = {
-    "instance": USUAL,
+    "instance": {"account": "research", "instance_id": "1"},
+    "endpoint": {"account": "research", "endpoint_id": "7"},
     "account": {"account": "research"},
 }
 FIRES = "fires with these labels and annotations, and not a step earlier"
@@ -88,8 +103,7 @@ def changed(world: Series, change: Mapping[str, Any]) -> Series:
         }
     given = {written(*parsed(series)): value for series, value in change.get("given", {}).items()}
     replaced = [parsed(series) for series in given]
-    if any(name == "vastai_instances" for name, _ in replaced):
-        replaced = [(name, labels) for name, labels in replaced if name != "vastai_instances"]
+    replaced = [(name, labels) for name, labels in replaced if name not in COUNTED]
     kept = {
         series: value
         for series, value in world.items()
@@ -129,6 +143,7 @@ def dashboard(labels: Labels, area: str) -> str:
     account = labels.get("account", "$__all")
     query = {
         "instance": f"vastai-instance?var-account={account}&var-instance={labels.get('instance_id')}",
+        "endpoint": f"vastai-serverless?var-account={account}",
         "account": f"vastai-cost?var-account={account}",
     }.get(area, f"vastai-exporter?var-account={account}")
     return f"/d/{query}"

@@ -154,6 +154,9 @@ def test_what_is_open_or_likely_and_in_a_reply_can_be_checked() -> None:
         "own_bid_lowered",
         "price_increases_threshold",
         "resumes_by_itself",
+        "serverless_permission",
+        "serverless_threshold",
+        "serverless_worker_is_instance",
         "spend_in_steps",
         "threshold_scope",
     }

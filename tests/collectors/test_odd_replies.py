@@ -110,7 +110,9 @@ def recorded() -> dict[str, list[Json]]:
     found: dict[str, list[Json]] = {}
     with SimulatedVast(size=400, clock=clock, thresholds=False) as vast:
         clock.advance(DAYS * DAY)
-        setup = ClientSetup(url=vast.url, time=VirtualTime(), key=vast.key, min_interval=0.0)
+        setup = ClientSetup(
+            url=vast.url, run_url=vast.run_url, time=VirtualTime(), key=vast.key, min_interval=0.0
+        )
         for collector in COLLECTORS:
             recorder = Recorder(setup.client())
             *_, last = collector.collect(run_of(collector, recorder, None, lambda _: None))

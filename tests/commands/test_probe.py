@@ -17,7 +17,7 @@ from exporter.collectors import COLLECTORS
 from exporter.collectors.assumptions.backups import STATUSES
 from exporter.collectors.assumptions.standing import assumptions_of
 from exporter.collectors.inbox import TYPES
-from exporter.commands.configuration import load, with_all_collectors
+from exporter.commands.configuration import load, with_all_collectors, with_run_url
 from exporter.commands.interview import MOST_ANSWERS
 from exporter.commands.probe import Prober
 from exporter.commands.probe_report import as_json, as_table
@@ -28,12 +28,14 @@ from exporter.simulator.endpoints.bundles import BUNDLES
 from exporter.simulator.endpoints.charges import CHARGES
 from exporter.simulator.endpoints.notifications import INBOX
 from exporter.simulator.endpoints.price_increases import PRICE_INCREASES
+from exporter.simulator.endpoints.serverless import ENDPOINT_JOBS, ENDPOINT_WORKERS
 from exporter.simulator.endpoints.volumes import VOLUMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from exporter.commands.probe_report import Report
+    from exporter.config.loading import Loaded
     from tests.support.program import Run, Start, Write
 
     #: Changes a reply, of which it gets the JSON and the query.
@@ -50,6 +52,7 @@ LISTS = (
     "offers",
     "notifications",
     "backups",
+    "workers",
 )
 
 
@@ -70,6 +73,12 @@ def no_sleep(_: float) -> None:
     """Wait for nothing before a request is tried again."""
 
 
+def loaded_for(vast: SimulatedVast) -> Loaded:
+    """Return a configuration for both hosts of a simulated API."""
+    loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, {})
+    return with_run_url(loaded, vast.run_url)
+
+
 def probe(
     vast: SimulatedVast,
     *,
@@ -78,7 +87,7 @@ def probe(
     sleep: Callable[[float], None] = no_sleep,
 ) -> Report:
     """Hold all assumptions against a simulated API."""
-    loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, {})
+    loaded = loaded_for(vast)
     api = loaded.config.api.model_copy(update={"min_interval": pace})
     loaded = replace(loaded, config=loaded.config.model_copy(update={"api": api}))
     prober = Prober(
@@ -109,6 +118,7 @@ def lie(vast: SimulatedVast, endpoint: str, change: Change) -> None:
 
     def fault(params: Mapping[str, str], due: Reply) -> Reply:
         content = json.loads(due.body)
+        content = {"workers": content} if isinstance(content, list) else content
         change(content, params)
         return json_reply(content, due.status)
 
@@ -175,7 +185,8 @@ def test_every_endpoint_of_every_collector_is_asked(vast: SimulatedVast) -> None
     assert {one.endpoint for one in vast.requests} == {
         endpoint.path for collector in COLLECTORS for endpoint in collector.endpoints
     }
-    assert {one.endpoint for one in vast.requests if one.method != "GET"} == {BUNDLES}
+    posts = {endpoint.path for each in COLLECTORS for endpoint in each.endpoints if endpoint.method == "POST"}
+    assert {one.endpoint for one in vast.requests if one.method != "GET"} == posts
 
 
 def test_the_market_is_asked_for_what_tells_nothing_of_the_fleet(vast: SimulatedVast) -> None:
@@ -441,6 +452,26 @@ LIES: dict[str, tuple[str, Change, str]] = {
     "an offer's price is text": (BUNDLES, each(dph_base=lambda _: "much"), "market_values"),
     "offers are gone": (BUNDLES, without("offers"), "market_run"),
     "volumes count instances": (VOLUMES, each(instances=lambda _: 1), "volume_instances"),
+    "endpoints are gone": (ENDPOINT_JOBS, without("results"), "serverless_run"),
+    "a field of an endpoint is gone": (ENDPOINT_JOBS, without("max_workers"), "serverless_fields"),
+    "an endpoint has another state": (
+        ENDPOINT_JOBS,
+        each(endpoint_state=lambda _: "hibernating"),
+        "serverless_endpoint_states",
+    ),
+    "workers are numbered": (ENDPOINT_WORKERS, set_to(workers=3), "serverless_worker_shapes"),
+    "a worker has another state": (
+        ENDPOINT_WORKERS,
+        each(status=lambda _: "paused"),
+        "serverless_worker_states",
+    ),
+    "load is gone": (ENDPOINT_WORKERS, without("cur_load"), "serverless_worker_fields"),
+    "load is text": (ENDPOINT_WORKERS, each(cur_load=lambda _: "much"), "serverless_values"),
+    "a ready worker can do nothing": (
+        ENDPOINT_WORKERS,
+        each(perf=lambda _: 0.0),
+        "serverless_worker_perf",
+    ),
 }
 
 
@@ -461,6 +492,7 @@ def test_every_check_that_can_fail_is_seen_to_fail() -> None:
     seen = {name for _, _, name in LIES.values()}
     # These only find what they look for, or nothing; the others have tests of their own.
     finders = {"vmem_usage_sum", "disk_unknown", "uptime_negative", "balance_threshold", "volume_statuses"}
+    finders |= {"serverless_none"}
     elsewhere = {"billed_in_between", "volumes_slash", "account_run", "account_values", "volumes_values"}
     elsewhere |= {"inbox", "inbox_newest", "inbox_bids", "backups_all"}
     checked = {
@@ -572,8 +604,7 @@ def test_a_wrong_key_is_an_answer_to_nothing(vast: SimulatedVast) -> None:
 
 def test_requests_keep_the_documented_pace() -> None:
     with SimulatedVast(size=60, clock=ManualClock()) as vast:
-        loaded = load(None, {"VAST_API_KEY": vast.key, "VAST_URL": vast.url}, {})
-        Prober(with_all_collectors(loaded), redact=Redactor()).run()
+        Prober(with_all_collectors(loaded_for(vast)), redact=Redactor()).run()
     for endpoint, least in ((INSTANCES, 1.0), (VOLUMES, 5.5)):
         times = starts(vast.requests, endpoint)
         assert len(times) > 1
@@ -625,7 +656,8 @@ def config(vast: SimulatedVast, write: Write) -> str:
         {"name": "secretive", "api_key_file": str(write(vast.key, "key"))},
         {"name": "other", "api_key": "a-key-of-nobody"},
     ]
-    return str(write({"api": {"url": vast.url, "min_interval": "0s"}, "accounts": accounts}))
+    api = {"url": vast.url, "run_url": vast.run_url, "min_interval": "0s"}
+    return str(write({"api": api, "accounts": accounts}))
 
 
 def test_the_command_prints_a_table_and_nothing_else(run: Run, config: str) -> None:

@@ -78,8 +78,8 @@ MISTAKES = {
     "acounts: []": f"acounts: unknown key; allowed: {ROOT_KEYS}",
     "surprise:": f"surprise: unknown key; allowed: {ROOT_KEYS}",
     '"a\\nb": 1': f"a b: unknown key; allowed: {ROOT_KEYS}",
-    "api: 5": "api: 5: expected keys and values: url, timeout, min_interval",
-    "api: {key: x}": "api.key: unknown key; allowed: url, timeout, min_interval",
+    "api: 5": "api: 5: expected keys and values: url, run_url, timeout, min_interval",
+    "api: {key: x}": "api.key: unknown key; allowed: url, run_url, timeout, min_interval",
     "collectors: [a]": f"collectors: expected keys and values: {COLLECTOR_NAMES}",
     "collectors: {weather: {}}": f"collectors.weather: unknown key; allowed: {COLLECTOR_NAMES}",
     "collectors: {account: {every: 5m}}": f"collectors.account.every: unknown key; allowed: {COLLECTOR_KEYS}",
@@ -98,6 +98,8 @@ MISTAKES = {
     "api: {url: 'https://a b'}": f"api.url: 'https://a b': {URL}",
     "api: {url: 'https://user:word@a'}": f"api.url: {URL_PARTS}",
     "api: {url: 'https://a/?b=c'}": f"api.url: 'https://a/?b=c': {URL_PARTS}",
+    "api: {run_url: run.vast.ai}": f"api.run_url: 'run.vast.ai': {URL}",
+    "api: {run_url: 'https://user:word@a'}": f"api.run_url: {URL_PARTS}",
     "api: {timeout: 30}": f"api.timeout: 30: {DURATION}",
     "api: {timeout: thirty}": f"api.timeout: 'thirty': {DURATION}",
     "api: {timeout: 0s}": "api.timeout: '0s': expected a duration above 0s",
@@ -307,7 +309,7 @@ def test_a_file_that_is_missing_a_folder_or_binary_is_said_to_be(tmp_path: Path)
         "accounts:",
         "accounts: []",
         "api:\ncollectors:\n  instances:\n  account:\nlimits:\nweb:\nlog:\n",
-        "api: {url: , timeout: , min_interval: }\nlog: {level: }\nlimits: {labels: }",
+        "api: {url: , run_url: , timeout: , min_interval: }\nlog: {level: }\nlimits: {labels: }",
     ],
 )
 def test_what_is_left_out_or_left_empty_has_its_default(text: str, write: Write) -> None:
@@ -322,7 +324,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "account": {"enabled": True, "interval": 300.0, "stale_after": 1800.0},
     }
     assert found == {
-        "api": {"url": "https://console.vast.ai", "timeout": 30.0, "min_interval": None},
+        "api": {
+            "url": "https://console.vast.ai",
+            "run_url": "https://run.vast.ai",
+            "timeout": 30.0,
+            "min_interval": None,
+        },
         "accounts": (),
         "discovery": {"enabled": False, "ports": (), "labels": ()},
         "limits": {"labels": 200, "market": 20},
@@ -335,7 +342,11 @@ def test_every_key_can_be_set(write: Write) -> None:
     write(KEY, "key")
     path = write(
         """
-        api: {url: "https://vast.example:8443/base/", timeout: 1m30s, min_interval: 0s}
+        api:
+          url: "https://vast.example:8443/base/"
+          run_url: "https://run.example/"
+          timeout: 1m30s
+          min_interval: 0s
         accounts:
           - &first
             name: "research \U0001f600"
@@ -362,6 +373,7 @@ def test_every_key_can_be_set(write: Write) -> None:
     ]
     assert found.config.api.model_dump() == {
         "url": "https://vast.example:8443/base",
+        "run_url": "https://run.example",
         "timeout": 90.0,
         "min_interval": 0.0,
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 FOLDER = Path(history.__file__).parent
-BOARDS = ("fleet", "instance", "cost", "exporter")
+BOARDS = ("fleet", "instance", "cost", "serverless", "exporter")
 STEP = 60.0
 HOURS = 1.0
 #: What Grafana puts for its own variables, with an hour in 60 points.

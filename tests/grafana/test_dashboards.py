@@ -47,8 +47,11 @@ FILTERS = {
     "fleet": {"account", "label", "gpu_name"},
     "cost": {"account", "label", "gpu_name"},
     "instance": {"account", "instance"},
+    "serverless": {"account"},
     "exporter": {"account"},
 }
+#: Pixels of the dashboard's grid on a screen of 1,100, and around a table within its panel.
+SMALL_SCREEN, PADDING = 1084, 24
 #: Settings of the Prometheus data source, which the schema leaves to it.
 OF_DATA_SOURCE = {"expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"}
 #: What Prometheus and the client library know of a target, and of alerts.
@@ -104,7 +107,7 @@ def test_grafana_is_provisioned_with_a_prometheus_and_the_folder() -> None:
 def test_a_uid_is_for_ever(dashboards: list[Dashboard]) -> None:
     uids = [dashboard.json["uid"] for dashboard in dashboards]
 
-    assert uids == ["vastai-fleet", "vastai-instance", "vastai-cost", "vastai-exporter"]
+    assert uids == ["vastai-fleet", "vastai-instance", "vastai-cost", "vastai-serverless", "vastai-exporter"]
 
 
 def test_ids_of_panels_are_unique(dashboard: Dashboard) -> None:
@@ -122,6 +125,19 @@ def test_panels_lie_side_by_side(dashboard: Dashboard) -> None:
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
         below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert beside or below
+
+
+def test_no_column_is_cut_off_on_a_small_screen(dashboard: Dashboard) -> None:
+    """At 1,100 pixels a table is as wide as its columns at least; what is left is shared."""
+    for panel in dashboard.panels:
+        if panel["type"] == "table":
+            settings = [
+                each for override in panel["fieldConfig"]["overrides"] for each in override["properties"]
+            ]
+            least = sum(
+                each["value"] for each in settings if each["id"] in {"custom.width", "custom.minWidth"}
+            )
+            assert least <= SMALL_SCREEN * panel["gridPos"]["w"] / 24 - PADDING, panel["title"]
 
 
 def test_every_panel_explains_itself(dashboard: Dashboard) -> None:
@@ -353,7 +369,8 @@ def _labels_of(name: str) -> frozenset[str]:
     if operation == "topk":
         return _labels_of(metric_name) - OF_TARGET
     words = level.replace("gpu_name", "gpu-name").split("_")
-    return frozenset({"instance": "instance_id", "gpu-name": "gpu_name"}.get(word, word) for word in words)
+    spelt = {"instance": "instance_id", "endpoint": "endpoint_id", "gpu-name": "gpu_name"}
+    return frozenset(spelt.get(word, word) for word in words)
 
 
 def _made(nodes: list[Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ INSTANCES, ACCOUNT = (each for each in COLLECTORS if each.enabled)
 MARKET = replace(ACCOUNT, name="market", scope="market", enabled=False)
 ALL = (INSTANCES, ACCOUNT, MARKET)
 CONFIG = config_model(ALL)
+REAL = config_model(COLLECTORS)
 KEYS = {"one": Key(value="1"), "two": Key(value="2")}
 
 
@@ -148,3 +149,32 @@ def test_a_market_whose_first_account_is_gone_asks_with_the_next_ones_key() -> N
     todo = plan(before, wanted)
     assert (NO_ACCOUNT, "market") in ids(todo.stop)
     assert [(job.id, job.key) for job in todo.start] == [((NO_ACCOUNT, "market"), KEYS["two"])]
+
+
+def of_serverless(**api: str) -> tuple[Job, ...]:
+    config = REAL.model_validate({"api": api, "collectors": {"serverless": {"enabled": True}}})
+    return jobs(Loaded(config, (AccountKey("one", KEYS["one"], {}),), ()), COLLECTORS, {})
+
+
+def test_a_collector_knows_just_the_hosts_that_it_asks() -> None:
+    urls = {job.collector.name: job.urls for job in of_serverless()}
+    console = {"api": "https://console.vast.ai"}
+    assert urls == {
+        "instances": console,
+        "account": console,
+        "serverless": {**console, "run": "https://run.vast.ai"},
+    }
+
+
+def test_another_host_for_workers_starts_only_what_asks_it_anew() -> None:
+    todo = plan(of_serverless(), of_serverless(run_url="http://y"))
+    assert (ids(todo.keep), ids(todo.start)) == (
+        [("one", "instances"), ("one", "account")],
+        [("one", "serverless")],
+    )
+
+
+def test_a_host_of_ones_own_is_the_only_one_unless_another_is_named() -> None:
+    assert of_serverless(url="http://x")[-1].urls == {"api": "http://x", "run": "http://x"}
+    named = of_serverless(url="http://x", run_url="https://run.vast.ai")
+    assert named[-1].urls == {"api": "http://x", "run": "https://run.vast.ai"}

@@ -247,7 +247,7 @@ def new_exporter(api: Api) -> Callable[..., Exporter]:
     """Makes exporters, for tests that need a new one for each example."""
     still = ManualClock(0.0)
     options = Options(
-        urls={"api": api.url},
+        urls={"api": api.url, "run": api.url},
         timeout=30.0,
         user_agent="tests",
         network=Network(),

@@ -578,3 +578,16 @@ def test_the_last_error_is_the_one_that_is_raised(api: Api, setup: ClientSetup, 
     with pytest.raises(ApiError) as raised:
         setup.client().ask(endpoint)
     assert raised.value.reason == "auth"
+
+
+def test_a_bare_list_is_a_reply_only_where_it_is_declared_as_one(
+    api: Api, setup: ClientSetup, endpoint: Endpoint
+) -> None:
+    api.otherwise = api.reply(b'[{"id": 1}]')
+    declared = replace(endpoint, bare_list="workers")
+    assert setup.client().ask(declared) == {"workers": [{"id": 1}]}
+    with pytest.raises(BadReplyError, match="no JSON object"):
+        setup.client().ask(endpoint)
+    api.otherwise = api.reply(b'"some text"')
+    with pytest.raises(BadReplyError, match="no JSON object"):
+        setup.client().ask(declared)

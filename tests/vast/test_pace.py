@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from exporter.collectors import instances
 from exporter.simulator import INSTANCES, SimulatedVast, starts
 from exporter.vast.endpoints import Endpoint
-from exporter.vast.pace import LONGEST_WAIT, MARGIN, Pace, Paces
+from exporter.vast.pace import FORGOTTEN_AFTER, LONGEST_WAIT, MARGIN, Pace, Paces
 from exporter.vast.pages import walk
 
 if TYPE_CHECKING:
@@ -229,6 +229,17 @@ def test_a_shorter_retry_after_does_not_shorten_a_longer_one(time: VirtualTime) 
     pace.refused(LIST, threshold=None, retry_after=30.0)
     pace.refused(LIST, threshold=None, retry_after=1.0)
     assert started(pace, time, LIST, 1) == [1030.0]
+
+
+def test_what_is_known_of_a_key_is_forgotten_a_day_after_its_last_request(time: VirtualTime) -> None:
+    paces = Paces(clock=time)
+    kept, rotated = paces.of("kept"), paces.of("rotated")
+    time.now += FORGOTTEN_AFTER
+    assert paces.of("kept") is kept
+    time.now += 1
+    paces.of("new")  # whoever comes newly makes the old ones go
+    assert paces.of("kept") is kept
+    assert paces.of("rotated") is not rotated
 
 
 def test_a_walk_is_never_refused_by_an_api_that_holds_us_to_its_threshold(setup: ClientSetup) -> None:

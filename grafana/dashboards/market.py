@@ -1,0 +1,113 @@
+"""Budgets, and what others ask for the same: tables of the dashboard Cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.board import instance_link
+from grafana.lib.palette import CRITICAL, GOOD, WARNING, WATCH
+from grafana.lib.panels import COUNT, DOLLARS, DOLLARS_PER_HOUR, RATIO, Query
+from grafana.lib.promql import chosen, labelled, of_accounts, once
+from grafana.lib.tables import Column, rows
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+ABOVE = "account_instance:vastai_instance_above_market_dollars_per_hour:max"
+MEDIAN = "account_instance:vastai_market_gpu_price_dollars_per_hour:median"
+BUDGET_STEPS = ((None, GOOD), (0.8, WATCH), (1, WARNING), (1.2, CRITICAL))
+
+
+def budgets() -> Panel:
+    """Return each budget with what has been spent of it, and what will be."""
+
+    def both(account: str, label: str) -> str:
+        """Return a value of accounts and one of their labels, as far as they have a budget."""
+        of_all = f"max by (account) ({of_accounts(account)})"
+        of_label = f"max by (account, label) ({of_accounts(label)})"
+        budget, label_budget = _budgets()
+        return f"({of_all} and on (account) {budget}) or ({of_label} and on (account, label) {label_budget})"
+
+    budget, label_budget = _budgets()
+    month, forecast = "vastai_spend_dollars:sum_month", "vastai_spend_dollars:forecast_month"
+    will = both(f"account:{forecast}", f"account_label:{forecast}")
+    return rows(
+        "Budgets",
+        "Of this month (UTC), of accounts and of labels that have one: the budget, what was spent so far,"
+        " and what will have been at the month's end at the present pace. Spent is the bill where the"
+        " collector charges reads it.",
+        Query(f"{budget} or {label_budget}"),
+        Query(both(f"account:{month}", f"account_label:{month}")),
+        Query(will),
+        Query(f"({will}) / on (account, label) ({budget} or {label_budget})"),
+        columns=(
+            Column(field="account", title="account", least=70),
+            Column(field="label", title="label", least=70),
+            Column(field="Value #A", title="budget", unit=DOLLARS, decimals=0, width=60),
+            Column(field="Value #B", title="spent", unit=DOLLARS, decimals=0, width=60),
+            Column(field="Value #C", title="forecast", unit=DOLLARS, decimals=0, width=67),
+            Column(field="Value #D", title="of it", unit=RATIO, decimals=0, width=55, steps=BUDGET_STEPS),
+        ),
+        worst_first="Value #D",
+        no_value="No budget is set (docs/configuration.md)",
+    )
+
+
+def _budgets() -> tuple[str, str]:
+    account = of_accounts("vastai_account_budget_dollars_per_month")
+    label = of_accounts("vastai_label_budget_dollars_per_month")
+    return f"max by (account) ({account})", f"max by (account, label) ({label})"
+
+
+def above_market() -> Panel:
+    """Return the instances that cost more than others ask for the same."""
+    return rows(
+        "Price vs. market",
+        "Instances that cost much more than the median of what is on offer for the same GPU model, number"
+        " of GPUs and kind of rental, of a GPU. Above: what the instance costs more than at the median."
+        " Saves: what moving to the cheapest comparable offer would. It needs the collector market.",
+        Query(labelled(of_accounts(ABOVE))),
+        Query(chosen(once(MEDIAN))),
+        Query(chosen(once("vastai_market_saving_dollars_per_hour"))),
+        columns=(
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=70),
+            Column(field="gpu_name", title="GPU model", least=80),
+            Column(field="Value #B", title="median", unit=DOLLARS_PER_HOUR, decimals=3, width=95),
+            Column(field="Value #A", title="above", unit=DOLLARS_PER_HOUR, decimals=2, width=85),
+            Column(field="Value #C", title="saves", unit=DOLLARS_PER_HOUR, decimals=2, width=75),
+            Column(field="account", title="account", least=70),
+        ),
+        worst_first="Value #A",
+        no_value="Nothing is dear, or the collector market is off (docs/configuration.md)",
+    )
+
+
+def offers() -> Panel:
+    """Return what is on offer of what is rented."""
+
+    def price(stat: str) -> str:
+        found = f'vastai_market_gpu_price_dollars_per_hour{{stat="{stat}",gpu_name=~`${{gpu_name:regex}}`}}'
+        return f"max by (gpu_name, num_gpus, rental) ({found})"
+
+    return rows(
+        "Market offers",
+        "What others ask for a GPU of what is rented here, by model, number of GPUs and kind of rental:"
+        " of the cheapest 64 offers. It needs the collector market.",
+        Query(price("min")),
+        Query(price("p25")),
+        Query(price("median")),
+        Query("max by (gpu_name, num_gpus, rental) (vastai_market_offers{gpu_name=~`${gpu_name:regex}`})"),
+        columns=(
+            Column(field="gpu_name", title="GPU model", least=80),
+            Column(field="num_gpus", title="GPUs", width=50),
+            Column(field="rental", title="rental", least=80),
+            Column(field="Value #A", title="min", unit=DOLLARS_PER_HOUR, decimals=2, width=70),
+            Column(field="Value #B", title="p25", unit=DOLLARS_PER_HOUR, decimals=2, width=70),
+            Column(field="Value #C", title="median", unit=DOLLARS_PER_HOUR, decimals=2, width=70),
+            Column(field="Value #D", title="offers", unit=COUNT, decimals=0, width=50),
+        ),
+        worst_first="gpu_name",
+        ascending=True,
+        no_value="No offers are known, or the collector market is off (docs/configuration.md)",
+    )

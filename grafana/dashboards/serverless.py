@@ -1,0 +1,309 @@
+"""Are the serverless endpoints served, by how many workers, how near to their limits, and for how much."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.board import Board, alerts, instance_link
+from grafana.lib.palette import (
+    CRITICAL,
+    FILLS,
+    GOOD,
+    GOOD_TILE,
+    OFF_TILE,
+    WARNING,
+    WATCH,
+    WORKER_STATES,
+)
+from grafana.lib.panels import (
+    COUNT,
+    DOLLARS_PER_HOUR,
+    RATIO,
+    Query,
+    filled,
+    limited,
+    lines,
+    stacked,
+    stat,
+)
+from grafana.lib.promql import ACCOUNT, BURN, ENDPOINT_BURN, INFO, unique
+from grafana.lib.tables import Column, rows
+from grafana.lib.thresholds import duration, why
+
+if TYPE_CHECKING:
+    from grafana.lib.panels import Panel
+
+NOTHING = "Nothing known of serverless endpoints. The collector serverless is off unless it is switched on."
+COLLECTOR = f'{ACCOUNT},collector="serverless"'
+READY = 'status=~"idle|running"'
+READY_OR_COLD = 'status=~"idle|running|stopped"'
+#: One an endpoint and state, however many exporters tell of it.
+WORKERS = f"max by (account, endpoint_id, status) (vastai_endpoint_workers{{{ACCOUNT}}})"
+
+
+def _workers(*matchers: str) -> str:
+    """Return how many workers each endpoint has in some states."""
+    selector = ",".join((ACCOUNT, *matchers))
+    one = f"max by (account, endpoint_id, status) (vastai_endpoint_workers{{{selector}}})"
+    return f"sum by (account, endpoint_id) ({one})"
+
+
+def _one(metric: str) -> str:
+    """Return a metric once an endpoint."""
+    return f"max by (account, endpoint_id) ({metric}{{{ACCOUNT}}})"
+
+
+def _named(expression: str, *labels: str) -> str:
+    """Return endpoints with their name and other labels that describe them."""
+    names = ", ".join(("endpoint_name", *labels))
+    info = f"max by (account, endpoint_id, {names}) (vastai_endpoint_info{{{ACCOUNT}}})"
+    return (
+        f"({expression} * on (account, endpoint_id) group_left ({names})"
+        f" topk by (account, endpoint_id) (1, {info}))"
+    )
+
+
+ALL_WORKERS = _workers('status!="destroying"')
+FAILED = _workers('status=~"error|unavail"')
+UTILISATION = (
+    f"{_one('vastai_endpoint_load')} / on (account, endpoint_id) ({_one('vastai_endpoint_perf')} > 0)"
+)
+#: Active endpoints without a worker that they should have, as the alert has it.
+UNSERVED = (
+    f'group by (account, endpoint_id) (vastai_endpoint_info{{{ACCOUNT},state="active"}})'
+    " and on (account, endpoint_id) ("
+    f"{_workers(READY)} == 0 and on (account, endpoint_id) {_one('vastai_endpoint_min_load')} > 0"
+    f" or {_workers(READY_OR_COLD)} == 0"
+    f" and on (account, endpoint_id) {_one('vastai_endpoint_cold_workers')} > 0)"
+)
+#: The first that holds.
+IS_OFF, UNREAD, NOT_SERVED, SOME_FAILED, SERVED, NONE = 5, 4, 3, 2, 1, 0
+VERDICT = f"""\
+{IS_OFF} * absent(vastai_collector_success{{{COLLECTOR}}})
+or {UNREAD} * group(vastai_collector_success{{{COLLECTOR}}} == 0)
+or {NOT_SERVED} * group({UNSERVED})
+or {SOME_FAILED} * group({FAILED} > 0)
+or {SERVED} * group(vastai_endpoint_info{{{ACCOUNT}}})
+or {NONE} * group(vastai_collector_success{{{COLLECTOR}}})"""
+
+
+def build() -> Board:
+    """Return the dashboard."""
+    board = Board(
+        "vastai-serverless",
+        "Vast.ai / Serverless",
+        "Whether the serverless endpoints are served, and what that costs.",
+        variables=("account",),
+    )
+    board.annotate(*alerts())
+    board.row(
+        5,
+        (5, _service()),
+        (5, _ready()),
+        (5, _failed()),
+        (5, _load_of_capacity_now()),
+        (4, _cost_now()),
+    )
+    board.section("Workers")
+    board.row(8, (12, _by_state()), (12, _load_of_capacity()))
+    board.row(8, (8, _requests()), (8, _of_the_most()), (8, _cost()))
+    board.section("Endpoints")
+    board.row(9, (13, _endpoints()), (11, _instances()))
+    return board
+
+
+def _service() -> Panel:
+    return filled(
+        stat(
+            "Service",
+            "No worker: an active endpoint should have one, by min_load or cold_workers, and has none that is"
+            " ready. Workers failed: some are in error or unavailable. Not read: the last run of the"
+            " collector failed, and what is shown is that of runs before. Collector off: serverless is not"
+            " switched on.",
+            Query(VERDICT),
+            unit=COUNT,
+            mappings={
+                str(SERVED): ("Good", GOOD_TILE),
+                str(NONE): ("No endpoint", OFF_TILE),
+                str(SOME_FAILED): ("Workers failed", FILLS[WARNING]),
+                str(NOT_SERVED): ("No worker", FILLS[CRITICAL]),
+                str(UNREAD): ("Not read", FILLS[WARNING]),
+                str(IS_OFF): ("Collector off", OFF_TILE),
+            },
+        )
+    )
+
+
+def _ready() -> Panel:
+    return stat(
+        "Ready workers",
+        "Of all endpoints: model loaded, waiting for requests or working on them. Vast.ai calls them idle.",
+        Query(f"sum({_workers(READY)})"),
+        unit=COUNT,
+        decimals=0,
+        graph=True,
+        no_value="Nothing known",
+    )
+
+
+def _failed() -> Panel:
+    return stat(
+        "Failed workers",
+        f"In error or unavailable. The alert waits for {duration('endpoint_failed_for')}:"
+        f" {why('endpoint_failed_for')}.",
+        Query(f"sum({FAILED})"),
+        unit=COUNT,
+        decimals=0,
+        steps=((None, GOOD), (1, WARNING)),
+        no_value="Nothing known",
+    )
+
+
+def _load_of_capacity_now() -> Panel:
+    return stat(
+        "Load of capacity",
+        "Load that comes in a second over what ready workers can do, of the endpoint where it is highest."
+        " Above 100 % requests wait.",
+        Query(f"max({UTILISATION})"),
+        unit=RATIO,
+        decimals=0,
+        steps=((None, GOOD), (0.9, WATCH), (1, WARNING)),
+        no_value="No worker is ready",
+    )
+
+
+def _cost_now() -> Panel:
+    return stat(
+        "Workers cost now",
+        "Workers are instances, and in every other sum of the dashboards already.",
+        Query(f"sum(max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}}))"),
+        unit=DOLLARS_PER_HOUR,
+        decimals=2,
+        no_value="Nothing known",
+    )
+
+
+def _by_state() -> Panel:
+    return stacked(
+        lines(
+            "Workers by state",
+            "Of all endpoints. Idle is ready. Stopped ones are a reserve with the model loaded, and cost"
+            " their disk. Other than with plain instances, loading is billed.",
+            Query(f"sum by (status) ({WORKERS}) > 0", "{{status}}"),
+            unit=COUNT,
+            decimals=0,
+            colors=WORKER_STATES,
+            no_value=NOTHING,
+        )
+    )
+
+
+def _load_of_capacity() -> Panel:
+    return limited(
+        lines(
+            "Load of capacity",
+            "Of each endpoint: the load that comes in a second over what its ready workers can do. The"
+            " autoscaler aims at target_util, 90 % unless it was set otherwise. No line: no worker is ready.",
+            Query(f"topk(10, {_named(UTILISATION)})", "{{endpoint_name}} {{endpoint_id}}"),
+            unit=RATIO,
+            no_value=NOTHING,
+        ),
+        steps=((None, "transparent"), (1, WARNING)),
+        reach=1,
+    )
+
+
+def _requests() -> Panel:
+    return stacked(
+        lines(
+            "Requests that are worked on",
+            "At the moment of each reading, by endpoint.",
+            Query(
+                f"topk(10, {_named(_one('vastai_endpoint_requests_working'))})",
+                "{{endpoint_name}} {{endpoint_id}}",
+            ),
+            unit=COUNT,
+            decimals=0,
+            no_value=NOTHING,
+        )
+    )
+
+
+def _of_the_most() -> Panel:
+    most = f"({_one('vastai_endpoint_max_workers')} > 0)"
+    return limited(
+        lines(
+            "Workers, of the most that there may be",
+            "Stopped ones included. At 100 % and with none stopped the endpoint can't grow; the alert waits"
+            f" for {duration('endpoint_limit_for')}: {why('endpoint_limit_for')}.",
+            Query(
+                f"topk(10, {_named(f'{ALL_WORKERS} / on (account, endpoint_id) {most}')})",
+                "{{endpoint_name}} {{endpoint_id}}",
+            ),
+            unit=RATIO,
+            no_value=NOTHING,
+        ),
+        steps=((None, "transparent"), (1, WARNING)),
+        reach=1,
+    )
+
+
+def _cost() -> Panel:
+    return stacked(
+        lines(
+            "What their workers cost",
+            "By endpoint; an estimate without traffic, like the burn of all instances, and a part of it.",
+            Query(
+                f"topk(10, {_named(f'max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}})')})",
+                "{{endpoint_name}} {{endpoint_id}}",
+            ),
+            unit=DOLLARS_PER_HOUR,
+            no_value=NOTHING,
+        )
+    )
+
+
+def _endpoints() -> Panel:
+    return rows(
+        "Endpoints",
+        "Each endpoint. Workers are all but those that are being destroyed.",
+        Query(_named(_workers(READY), "state")),
+        Query(_named(ALL_WORKERS, "state")),
+        Query(_named(UTILISATION, "state")),
+        Query(_named(f"max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}})", "state")),
+        columns=(
+            Column(field="endpoint_name", title="endpoint"),
+            Column(field="account", title="account", width=100),
+            Column(field="endpoint_id", title="id", width=80),
+            Column(field="state", title="state", width=90),
+            Column(field="Value #A", title="ready", unit=COUNT, decimals=0, width=60),
+            Column(field="Value #B", title="workers", unit=COUNT, decimals=0, width=70),
+            Column(field="Value #C", title="load", unit=RATIO, decimals=0, width=65),
+            Column(field="Value #D", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, width=90),
+        ),
+        worst_first="Value #D",
+        no_value=NOTHING,
+    )
+
+
+def _instances() -> Panel:
+    workers = unique(f"max by (account, endpoint_id, instance_id) (vastai_endpoint_instance{{{ACCOUNT}}})")
+    burn = f"max by (account, instance_id) ({BURN}{{{ACCOUNT}}})"
+    info = unique(f"{INFO}{{{ACCOUNT}}}")
+    return rows(
+        "Workers as instances",
+        "Each worker is the instance of its id, and in the numbers of the dashboards Fleet and Cost too.",
+        Query(
+            f"({workers} * on (account, instance_id) group_left () {burn})"
+            f" * on (account, instance_id) group_left (gpu_name) {info}"
+        ),
+        columns=(
+            Column(field="endpoint_id", title="endpoint", width=80),
+            Column(field="account", title="account"),
+            Column(field="instance_id", title="instance", width=90, link=instance_link()),
+            Column(field="gpu_name", title="GPU"),
+            Column(field="Value", title="cost", unit=DOLLARS_PER_HOUR, decimals=3, width=90),
+        ),
+        worst_first="Value",
+        no_value=NOTHING,
+    )
