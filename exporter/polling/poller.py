@@ -132,7 +132,6 @@ class Poller:
                 loops[job.id].warn_of_exposed_key()
             self._scheduler.add(loops[job.id])
         self._loops = {job.id: loops[job.id] for job in wanted}
-        self._exposed.intersection_update([job.key.path for job in wanted if job.key.path is not None])
         self._loaded = loaded
         self.exposition = self._exposition(loaded)
         self.targets = self._targets(loaded)

@@ -159,22 +159,3 @@ def test_a_reload_starts_what_is_new(vast: SimulatedVast, run_all: Callable[...,
     while not all(loop.runs.success for loop in poller.loops):
         assert time.monotonic() < until
         time.sleep(0.005)
-
-
-def test_a_key_file_that_others_can_read_is_told_of_once_and_again_when_it_comes_back(
-    vast: SimulatedVast, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    paths = [tmp_path / "one", tmp_path / "two"]
-    for path in paths:
-        path.write_text("key")
-        path.chmod(0o644)
-    both, first = (loaded(vast.url, {path.name: Key(path) for path in some}) for some in (paths, paths[:1]))
-    poller = Poller(first, redact=Redactor())
-    poller.start()
-    try:
-        for each in (first, both, first, both):
-            poller.apply(each)
-    finally:
-        poller.stop()
-    warned = [record.fields["account"] for record in caplog.records if "can read" in record.msg]  # type: ignore[attr-defined]
-    assert warned == ["one", "two", "two"]
