@@ -99,7 +99,10 @@ def test_discovery_comes_and_goes_and_no_metric_with_it(
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"api": {"tiemout": "1s"}}, "api.tiemout: unknown key; allowed: url, timeout, min_interval"),
+        (
+            {"api": {"tiemout": "1s"}},
+            "api.tiemout: unknown key; allowed: url, run_url, timeout, min_interval",
+        ),
         ({"web": {"listen_address": ":1"}}, "web.listen_address: :1: a change needs a restart"),
     ],
 )

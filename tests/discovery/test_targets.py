@@ -25,7 +25,12 @@ def member(**fields: Any) -> Member:  # noqa: ANN401 - of any field
     target = Target(
         "203.0.113.7", ((22, 40001), (8000, 40022)), "image:1", "vLLM", "4711", "Quebec, CA", "reserved"
     )
-    of_the_market = {"rental": "reserved", "verified": True, "machine_id": "4711", "gpu_price": 0.5}
+    of_the_market: dict[str, Any] = {
+        "rental": "reserved",
+        "verified": True,
+        "machine_id": "4711",
+        "gpu_price": 0.5,
+    }
     some = {"label": "serving", "gpu_name": "RTX 4090", "target": target} | of_the_market | fields
     return Member(status="running", intended_status="running", since=0.0, gpus=1, burn=0.5, **some)
 
