@@ -108,7 +108,7 @@ def build() -> Board:
     board.row(8, (12, _by_state()), (12, _load_of_capacity()))
     board.row(8, (8, _requests()), (8, _of_the_most()), (8, _cost()))
     board.section("Endpoints")
-    board.row(9, (13, _endpoints()), (11, _instances()))
+    board.row(8, (24, _endpoints())).row(9, (24, _instances()))
     return board
 
 

@@ -29,7 +29,7 @@ vastai_instances{account="web",status="running"} 4
 
 def shipped(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every scrape job of the exporter, by where it stands: in files, and in what documents show."""
-    read_by_others = {"templates", "source"}
+    read_by_others = {"templates", "source", "rules"}
     files = [file for file in (root / "deploy").rglob("*.y*ml") if not read_by_others & {*file.parts}]
     for file in files:
         for document in yaml.safe_load_all(file.read_text()):
@@ -54,7 +54,11 @@ def test_every_monitor_keeps_our_labels(root: Path) -> None:
     assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]
     templates = root / "deploy/helm/vastai-exporter/templates"
     helper = (templates / "_helpers.tpl").read_text().partition('define "vastai-exporter.endpoint"')[2]
-    assert "\nhonorLabels: true\n" in helper.partition("{{- end }}\n\n")[0]
+    assert "\nhonorLabels: {{ $monitor.honorLabels }}\n" in helper.partition("{{- end }}\n\n")[0]
+    values = yaml.safe_load((templates.parent / "values.yaml").read_text())
+    monitors = [value for value in values.values() if isinstance(value, dict) and "honorLabels" in value]
+    assert [monitor["honorLabels"] for monitor in monitors] == [True] * len(monitors)
+    assert monitors
     for name in ("servicemonitor.yaml", "podmonitor.yaml"):
         assert 'include "vastai-exporter.endpoint"' in (templates / name).read_text(), name
 
