@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from exporter.metrics.fields import Problems
     from exporter.vast.client import Client
+    from exporter.vast.endpoints import Endpoint
     from tests.support.pipeline import Account, Exporter
 
     Json = Mapping[str, Any]
@@ -70,8 +71,9 @@ class Answers:
     def __init__(self, bodies: Iterable[bytes]) -> None:
         self._bodies = iter(bodies)
 
-    def ask(self, *_: object, **__: object) -> Json:
-        return Reply(200, {}, next(self._bodies)).content(key="a-key", now=0.0)
+    def ask(self, endpoint: Endpoint, *_: object, **__: object) -> Json:
+        reply = Reply(200, {}, next(self._bodies))
+        return reply.content(key="a-key", now=0.0, bare_list=endpoint.bare_list)
 
 
 class Recorder:
