@@ -254,7 +254,7 @@ def write(path: Path, content: bytes) -> None:
     if before is None or (stat.S_ISREG(before.st_mode) and _is(target, before)):
         replace(target, content, before)
         return
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY)
+    descriptor = streams.open_for_writing(path)
     try:
         streams.put_all(content, descriptor)
     finally:

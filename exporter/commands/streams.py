@@ -13,14 +13,20 @@ import os
 import select
 import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Bytes that may wait to be written; what comes on top is dropped.
 MOST_WAITING = 256 * 1024
 #: Seconds that the program's end waits for what is not written yet.
 LAST_WAIT = 1.0
+#: Seconds that one call waits at most, where a signal may have come just before it.
+LONGEST_CALL = 0.2
 
 
 class Writer:
@@ -213,10 +219,9 @@ def put_all(content: bytes, descriptor: int) -> None:
     """
     view = memoryview(content)
     while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            wait_for(descriptor)
+        wait_for(descriptor)
+        with suppress(BlockingIOError):  # somebody else has filled it meanwhile
+            view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]
 
 
 def put_on_standard_output(content: bytes) -> None:
@@ -231,8 +236,29 @@ def put_on_standard_output(content: bytes) -> None:
     put_all(content, 1)
 
 
+def open_for_writing(path: Path) -> int:
+    """Open what is no regular file, and return its descriptor; a pipe when it has a reader.
+
+    Raises:
+        OSError: it can't be opened.
+
+    """
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not path.is_fifo():
+                raise
+        time.sleep(LONGEST_CALL)  # and not in the call, as in `wait_for`
+
+
 def wait_for(descriptor: int) -> None:
-    """Wait until something can be written to a file descriptor."""
+    """Wait until something can be written to a file descriptor: `select.PIPE_BUF` bytes, if it is a pipe.
+
+    A signal that comes just before a call that waits does not end it, and Python's handler has no turn until
+    it returns. So no call waits for long.
+    """
     waits = select.poll()
     waits.register(descriptor, select.POLLOUT)
-    waits.poll()
+    while not waits.poll(LONGEST_CALL * 1000):
+        pass

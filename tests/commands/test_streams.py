@@ -260,6 +260,33 @@ def test_once_collects_and_writes_its_file_though_nobody_reads_its_log(
     assert SELF in output.read_text()
 
 
+#: Waits for a pipe, and has a signal come to another thread: as with one that comes just before the call that
+#: waits, that call is not interrupted.
+WRITES = """
+import os, signal, threading, time
+from pathlib import Path
+from exporter.commands import streams
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+def signalled():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=signalled, daemon=True).start()
+streams.{call}
+"""
+
+
+@pytest.mark.parametrize("call", ["put_all(bytes(10**6), 1)", "open_for_writing(Path('fifo'))"])
+def test_a_signal_is_obeyed_that_interrupts_no_call(call: str, stalled: Stalled, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    command = [sys.executable, "-c", WRITES.format(call=call)]
+    with subprocess.Popen(command, stdout=stalled.write, cwd=tmp_path) as process:
+        try:
+            assert process.wait(ENDS_WITHIN) == 7
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_once_obeys_signals_while_nobody_reads_its_metrics(
     number: signal.Signals,
