@@ -12,13 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.collectors import instances
 from exporter.collectors.base import Run, Store
-from exporter.collectors.fleet import Member, Rented
 from exporter.collectors.instance_record import Instance, current_status
 from exporter.collectors.market import COLLECTOR, ENDPOINT, Kind, kinds_of, quantile
 from exporter.config.models import CollectorSettings, Limits
 from exporter.metrics.fields import Problems
 from exporter.vast.errors import ApiError, AuthError, ServerError
 from exporter.vast.pace import MARGIN
+from tests.support.members import rented
 from tests.support.scripted_api import Api, ClientSetup, VirtualTime
 
 if TYPE_CHECKING:
@@ -33,23 +33,6 @@ EXHAUSTED = "vastai_market_quota_exhausted"
 HOUR, DAY = 3600, 86_400
 #: A minute after midnight UTC.
 MORNING = 20_000 * DAY + 60.0
-
-
-def rented(number: int = 1, account: str = "research", **what: Any) -> Rented:  # noqa: ANN401
-    member = Member(
-        status="running",
-        intended_status="running",
-        since=0.0,
-        label="",
-        gpu_name="RTX 4090",
-        gpus=2,
-        burn=1.0,
-        rental="on_demand",
-        verified=True,
-        machine_id="7",
-        gpu_price=0.5,
-    )
-    return Rented(account, number, member._replace(**what))
 
 
 def offer(price: float | None = 0.8, machine: int = 100, **what: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from exporter.collectors import COLLECTORS
 from exporter.collectors.base import Collector, Run, Store
-from exporter.collectors.fleet import Member, Rented
 from exporter.config.models import Limits
 from exporter.metrics.values import LONGEST_TEXT
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.vast.errors import ApiError
 from exporter.vast.replies import Reply
+from tests.support.members import rented
 from tests.support.odd_json import json_values, paths_of, spoilt, with_each_kind
 from tests.support.scripted_api import ClientSetup, VirtualTime
 
@@ -44,25 +44,7 @@ ROWS = 4
 #: Requests of a run that get an odd answer.
 ODD = 3
 #: What is rented, by those who look at the fleets of all accounts.
-FLEET = [
-    Rented(
-        account="research",
-        instance_id=1,
-        member=Member(
-            status="running",
-            intended_status="running",
-            since=0.0,
-            label="",
-            gpu_name="RTX 4090",
-            gpus=1,
-            burn=1.0,
-            rental="on_demand",
-            verified=False,
-            machine_id="7",
-            gpu_price=0.5,
-        ),
-    )
-]
+FLEET = [rented(gpus=1, verified=False)]
 
 
 class Answers:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.collectors.fleet import Member
 from exporter.collectors.instance_target import Target
 from exporter.config.models import Discovery
 from exporter.discovery.target_groups import target_groups
 from exporter.simulator import INSTANCES, json_reply
+from tests.support import members
 
 if TYPE_CHECKING:
+    from exporter.collectors.fleet import Member
     from exporter.simulator import SimulatedVast
     from tests.discovery.conftest import Discovering
 
@@ -25,14 +26,7 @@ def member(**fields: Any) -> Member:  # noqa: ANN401 - of any field
     target = Target(
         "203.0.113.7", ((22, 40001), (8000, 40022)), "image:1", "vLLM", "4711", "Quebec, CA", "reserved"
     )
-    of_the_market: dict[str, Any] = {
-        "rental": "reserved",
-        "verified": True,
-        "machine_id": "4711",
-        "gpu_price": 0.5,
-    }
-    some = {"label": "serving", "gpu_name": "RTX 4090", "target": target} | of_the_market | fields
-    return Member(status="running", intended_status="running", since=0.0, gpus=1, burn=0.5, **some)
+    return members.member(**{"label": "serving", "target": target} | fields)
 
 
 def groups(found: Member, **choice: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - of any setting
