@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     import pytest
 
+#: Running the program, and what it needs: any test may.
+pytest_plugins = ("tests.support.program",)
+
 # How long an example takes depends on what else the machine does; what is served is served to all examples.
 # No other file loads a profile: the one that happens to be loaded last would count for every test.
 settings.register_profile(

@@ -693,10 +693,14 @@ def test_an_account_that_is_not_there_is_a_wrong_use(run: Run, config: str) -> N
     assert done.stderr == "--account: there is no account of this name\n"
 
 
-def test_the_vendors_variables_are_enough(run: Run, vast: SimulatedVast) -> None:
-    vast.faults.always(VOLUMES, Reply(401))
-    done = run("probe", VAST_API_KEY=vast.key, VAST_URL=vast.url)
-    assert "| `GET /api/v1/instances/` | instances | 3 replies |" in done.stdout
+def test_the_vendors_variables_are_enough(
+    start: Start, vast: SimulatedVast, eventually: Callable[[Callable[[], object]], None]
+) -> None:
+    program = start("probe", VAST_API_KEY=vast.key, VAST_URL=vast.url)
+    eventually(lambda: vast.requests)
+    # Its end would be waited for at the pace that it keeps.
+    program.end(signal.SIGINT)
+    assert vast.requests[0].status == 200
 
 
 def test_a_signal_ends_it_at_once(start: Start, vast: SimulatedVast) -> None:

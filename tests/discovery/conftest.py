@@ -14,19 +14,11 @@ from exporter.logs import Redactor
 from exporter.polling.poller import Poller
 from exporter.simulator import ManualClock, SimulatedVast
 from exporter.vast.keys import Key
-from tests.support.program import environment, eventually, prometheus, run, settings, start, write
 
 __all__ = [
     "Discovering",
     "discovering",
-    "environment",
-    "eventually",
-    "prometheus",
-    "run",
-    "settings",
-    "start",
     "vast",
-    "write",
 ]
 
 if TYPE_CHECKING:

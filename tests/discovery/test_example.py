@@ -158,25 +158,14 @@ def at_once(file: Path, folder: Path) -> str:
 
 
 @pytest.fixture
-def begin(start: Start, tmp_path: Path) -> Callable[[dict[str, Any]], Prometheus]:
-    """Start a Prometheus."""
+def begin(
+    begin_prometheus: Callable[[dict[str, Any]], str], tmp_path: Path
+) -> Callable[[dict[str, Any]], Prometheus]:
+    """Start a Prometheus whose rules wait for no minutes."""
 
     def started(config: dict[str, Any]) -> Prometheus:
-        program = shutil.which(os.environ.get("VASTAI_PROMETHEUS", "prometheus"))
-        if program is None:
-            pytest.fail("prometheus is missing: `make setup` installs it")
-        path = tmp_path / "prometheus.yml"
         hurried = {"rule_files": [at_once(Path(file), tmp_path) for file in config.get("rule_files", ())]}
-        path.write_text(yaml.safe_dump(config | hurried))
-        running = start(
-            f"--config.file={path}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-            "--web.listen-address=127.0.0.1:0",
-            command=(program,),
-        )
-        address = running.line(r'msg="?Listening on"? address=(127\.0\.0\.1:[1-9]\d*)')[1]
-        running.line("Server is ready to receive web requests")
-        return Prometheus(f"http://{address}")
+        return Prometheus(begin_prometheus(config | hurried))
 
     return started
 

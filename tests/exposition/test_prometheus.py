@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +20,6 @@ from tests.support import things
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from tests.support.pipeline import Account, Exporter
 
@@ -87,39 +82,23 @@ def served(exporter: Exporter, scrapes: Mapping[str, threading.Semaphore]) -> It
         thread.join()
 
 
-@contextmanager
-def prometheus(folder: Path, target: str, **limits: int) -> Iterator[str]:
-    """Run Prometheus with both formats of `target`; yield its address."""
-    found = os.environ.get("VASTAI_PROMETHEUS") or shutil.which("prometheus")
-    if not found:
-        pytest.fail("prometheus is not installed: it comes with Debian's package prometheus")
-    jobs = [
-        {"job_name": name, "metrics_path": f"/{name}", "static_configs": [{"targets": [target]}], **limits}
-        for name in FORMATS
-    ]
-    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    command = [
-        found,
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        "--web.listen-address=127.0.0.1:0",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
-        assert process.stderr is not None
-        try:
-            said = (re.search(rb'"Listening on".*address=(\S+)', line) for line in process.stderr)
-            address = next((match[1].decode() for match in said if match), None)
-            assert address, "prometheus ended before it listened"
-            drain = threading.Thread(target=process.stderr.read)
-            drain.start()
-            try:
-                yield f"http://{address}"
-            finally:
-                process.terminate()
-                drain.join()
-        finally:
-            process.terminate()
+@pytest.fixture
+def both(begin_prometheus: Callable[[Mapping[str, object]], str]) -> Callable[..., str]:
+    """Run Prometheus with both formats of an address, and return where it is asked."""
+
+    def begin(target: str, **limits: int) -> str:
+        jobs = [
+            {
+                "job_name": name,
+                "metrics_path": f"/{name}",
+                "static_configs": [{"targets": [target]}],
+                **limits,
+            }
+            for name in FORMATS
+        ]
+        return begin_prometheus({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+
+    return begin
 
 
 def answer(url: str) -> Any:  # noqa: ANN401 - JSON
@@ -128,7 +107,7 @@ def answer(url: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def test_every_text_of_a_user_comes_back_from_a_query(
-    new_exporter: Callable[..., Exporter], tmp_path: Path
+    new_exporter: Callable[..., Exporter], both: Callable[..., str]
 ) -> None:
     exporter = new_exporter(collectors=(*COLLECTORS, things.COLLECTOR))
     rows = [
@@ -141,7 +120,8 @@ def test_every_text_of_a_user_comes_back_from_a_query(
     made = [{"name": text, "starts": number} for text, number in counted.items()]
     account.collect(things.COLLECTOR, {"things": made})
     scrapes = {form: threading.Semaphore(0) for form in FORMATS}
-    with served(exporter, scrapes) as target, prometheus(tmp_path, target) as url:
+    with served(exporter, scrapes) as target:
+        url = both(target)
         # The second scrape of a job begins when the first is stored.
         assert all(scrapes[form].acquire(timeout=60) for form in 2 * FORMATS)
         targets = answer(f"{url}/api/v1/targets")["activeTargets"]
@@ -159,7 +139,7 @@ def test_every_text_of_a_user_comes_back_from_a_query(
 
 
 def test_no_text_of_a_user_exceeds_the_limits_that_the_documents_name(
-    exporter: Exporter, account: Account, tmp_path: Path
+    exporter: Exporter, account: Account, both: Callable[..., str]
 ) -> None:
     texts = [5000 * "x", 5000 * "\N{GRINNING FACE}", 125 * "\N{GRINNING FACE}", 500 * '"']
     columns = ("label", "gpu_name", "image_uuid", "template_name", "geolocation", "verification")
@@ -169,7 +149,8 @@ def test_no_text_of_a_user_exceeds_the_limits_that_the_documents_name(
     # job and instance are Prometheus's own, beside those of the metric with most labels, and its name.
     most = max(len(metric.labels) for metric in METRICS) + 3
     limits = {"label_value_length_limit": LONGEST_TEXT, "label_limit": most}
-    with served(exporter, scrapes) as target, prometheus(tmp_path, target, **limits) as url:
+    with served(exporter, scrapes) as target:
+        url = both(target, **limits)
         assert all(scrapes[form].acquire(timeout=60) for form in 2 * FORMATS)
         targets = answer(f"{url}/api/v1/targets")["activeTargets"]
         assert [(found["health"], found["lastError"]) for found in targets] == 2 * [("up", "")]

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -231,26 +230,37 @@ def hashed() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def prometheus(tmp_path: Path, start: Start) -> Callable[..., str]:
-    """Start a Prometheus that scrapes an address each second, and return where it is asked."""
+def begin_prometheus(tmp_path: Path, start: Start) -> Callable[[Mapping[str, object]], str]:
+    """Start a Prometheus with a configuration, and return where it is asked."""
 
-    def begin(target: str, **how: object) -> str:
+    def begin(config: Mapping[str, object]) -> str:
         program = shutil.which(os.environ.get("VASTAI_PROMETHEUS", "prometheus"))
         if program is None:
             pytest.fail("prometheus is missing: `make setup` installs it")
-        job = {"job_name": "vastai-exporter", "static_configs": [{"targets": [target]}], **how}
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
         path = tmp_path / "prometheus.yml"
-        path.write_text(yaml.safe_dump(config))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        path.write_text(yaml.safe_dump(dict(config)))
         started = start(
             f"--config.file={path}",
             f"--storage.tsdb.path={tmp_path / 'prometheus'}",
-            f"--web.listen-address={address}",
+            "--web.listen-address=127.0.0.1:0",
             command=(program,),
         )
+        # What stands between the two, and in which order, differs from release to release.
+        address = started.line(r"Listening on\b.*\baddress=(127\.0\.0\.1:[1-9]\d*)")[1]
         started.line("Server is ready to receive web requests")
         return f"http://{address}"
+
+    return begin
+
+
+@pytest.fixture
+def prometheus(begin_prometheus: Callable[[Mapping[str, object]], str]) -> Callable[..., str]:
+    """Start a Prometheus that scrapes an address each second, and return where it is asked."""
+
+    def begin(target: str, **how: object) -> str:
+        job = {"job_name": "vastai-exporter", "static_configs": [{"targets": [target]}], **how}
+        return begin_prometheus(
+            {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+        )
 
     return begin

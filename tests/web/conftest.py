@@ -19,39 +19,17 @@ from exporter.web.cuts import Cuts
 from exporter.web.protocol import Limits
 from exporter.web.server import BackgroundServer, listen
 from tests.support.driven_site import driven_site
-from tests.support.program import (
-    certificates,
-    environment,
-    eventually,
-    hashed,
-    prometheus,
-    run,
-    settings,
-    start,
-    vast,
-    write,
-)
 
 __all__ = [
     "PATIENCE",
     "Fleet",
     "Site",
-    "certificates",
     "driven_site",
-    "environment",
-    "eventually",
     "fleet",
     "fleet_of",
-    "hashed",
-    "prometheus",
-    "run",
     "serve",
-    "settings",
     "site",
-    "start",
-    "vast",
     "wait_until",
-    "write",
 ]
 
 if TYPE_CHECKING:
