@@ -33,7 +33,7 @@ MAIL_IS_ENABLED: Condition[Record] = Condition(
     fields=(MAIL_ENABLED,),
 )
 AUTO_BILLING_IS_ON: Condition[Record] = Condition(
-    words="absent while auto-billing is off, that is while autobill_amount is null or 0",
+    words="absent while auto-billing is off (autobill_amount is null or 0)",
     holds=lambda record: bool(record.number(AUTOBILL_AMOUNT)),
     fields=(AUTOBILL_AMOUNT,),
 )
@@ -46,30 +46,30 @@ def _spent(record: Record) -> Number | None:
 
 SPEND: Row[Record] = Row(
     name="vastai_account_spend_dollars_total",
-    help="All that the account ever spent, traffic included (API field total_spend).",
+    help="Total amount that the account has spent, including traffic (API field total_spend).",
     type="counter",
     labels=IDENTITY,
-    notes="x -1; top-ups leave it alone; it moves in steps of some minutes",
+    notes="x -1; top-ups do not change it; the API updates it every few minutes",
     fields=(TOTAL_SPEND,),
     value=_spent,
 )
 ROWS: tuple[Row[Record], ...] = (
     field_row(
         "vastai_account_credit_dollars",
-        "Prepaid credit that can be spent; below 0 the account is in its grace",
+        "Prepaid credit left to spend, below 0 during the grace period",
         CREDIT,
         labels=IDENTITY,
     ),
     field_row(
         "vastai_account_balance_dollars",
-        "The balance beside the credit, 0 for most renters",
+        "Account balance apart from the credit, 0 for most renters",
         number_field("balance", least=-1e9, most=1e9),
         labels=IDENTITY,
     ),
     SPEND,
     field_row(
         "vastai_account_balance_threshold_dollars",
-        "Credit below which Vast.ai sends a mail",
+        "Credit below which Vast.ai sends an email",
         number_field("balance_threshold", unknown=NOT_POSITIVE, least=0, most=1e9),
         labels=IDENTITY,
         when=MAIL_IS_ENABLED,
@@ -83,7 +83,7 @@ ROWS: tuple[Row[Record], ...] = (
     ),
     field_row(
         "vastai_account_autobill_amount_dollars",
-        "What auto-billing adds",
+        "Amount that auto-billing adds",
         AUTOBILL_AMOUNT,
         labels=IDENTITY,
         when=AUTO_BILLING_IS_ON,

@@ -26,10 +26,11 @@ STATUS = TextField(name="status", read=status)
 
 CREATED_AT: Row[Record] = Row(
     name="vastai_backup_created_timestamp_seconds",
-    help="When Vast.ai began a copy of an instance or a volume (API fields created_at, contract_id, status).",
+    help="Time at which Vast.ai began the backup of an instance or a volume (API fields created_at,"
+    " contract_id, status).",
     labels=(*IDENTITY, "instance_id", "status"),
-    notes="instance_id is contract_id, a volume's as well; status is pending, success or error; a copy"
-    " outlives what it was made of; outside of 1e+09 to 1e+11 can't be true",
+    notes="instance_id is contract_id, which may also be a volume's; status is pending, success or error; a"
+    " backup outlives its instance; valid from 1e+09 to 1e+11",
     fields=(CREATED, CONTRACT, STATUS),
     value=lambda backup: backup.number(CREATED),
     label_values=lambda backup: (backup.text(CONTRACT), backup.text(STATUS)),

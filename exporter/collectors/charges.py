@@ -56,33 +56,33 @@ LISTING: Listing[int] = Listing(
 
 CHARGES = Metric(
     name="vastai_charges_dollars",
-    help="What was billed in a window of whole days in UTC (API fields results, amount).",
+    help="Amount billed in a window of whole UTC days (API fields results, amount).",
     labels=("account", "window", "source", "item"),
-    notes="window is today, yesterday, 7d (the last 7 whole days), month or last_month, each there when all"
-    " of its days are known; source is instance, volume or serverless, or other;"
-    " item is gpu, disk, bandwidth_down, bandwidth_up, or other for what the API does not itemise",
+    notes="window is today, yesterday, 7d (the last 7 whole days), month or last_month, and absent until"
+    " all of its days are known; source is instance, volume, serverless or other; item is gpu, disk,"
+    " bandwidth_down, bandwidth_up, or other for what the API does not itemise",
 )
 LABEL_CHARGES = Metric(
     name="vastai_label_charges_dollars",
-    help="What was billed in a window of whole days in UTC, by the label of the instance (API fields results,"
+    help="Amount billed in a window of whole UTC days, by user label of the instance (API fields results,"
     " amount).",
     labels=("account", "label", "window"),
     notes="beyond limits.labels the smallest are added up as _other",
 )
 LABEL_RENTAL_CHARGES = Metric(
     name="vastai_label_rental_charges_dollars",
-    help="What was billed for GPUs and disks of instances in a window of whole days in UTC, by the label of"
-    " the instance (API fields results, amount).",
+    help="Amount billed for GPUs and disks in a window of whole UTC days, by user label of the instance"
+    " (API fields results, amount).",
     labels=("account", "label", "window"),
-    notes="to be compared with an estimate from prices: without traffic, volumes and what is not itemised,"
-    " with workers of serverless; beyond limits.labels the smallest are added up as _other",
+    notes="compares with an estimate from prices: includes serverless workers, excludes traffic, volumes"
+    " and what the API does not itemise; above limits.labels labels, the smallest are added up as _other",
 )
 WINDOW_START = Metric(
     name="vastai_charges_window_start_timestamp_seconds",
-    help="When a window of charges begins, in UTC; there when all days of the window are known.",
+    help="Start time of a window of charges; absent until all days of the window are known.",
     labels=("account", "window"),
-    notes="window today tells which day the last run took for today; a window that is there without charges"
-    " cost nothing",
+    notes="window today shows which UTC day the last run treated as today; nothing was billed in a window"
+    " that has a start and no charges",
 )
 
 

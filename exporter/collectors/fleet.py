@@ -107,57 +107,58 @@ class History:
 
 INSTANCES = Metric(
     name="vastai_instances",
-    help="Instances by status; every documented status is there (API field actual_status).",
+    help="Number of instances by status, including those that no instance has (API field actual_status).",
     labels=("account", "status"),
-    notes="counted from the rows; null is provisioning, what is neither text nor null is unreadable",
+    notes="counted from the rows; 0 for each documented status that no instance has; null is provisioning,"
+    " and what is neither text nor null is unreadable",
 )
 LABEL_INSTANCES = Metric(
     name="vastai_label_instances",
-    help="Instances by the label that their user gave them, and status (API fields label, actual_status).",
+    help="Number of instances by user label and status (API fields label, actual_status).",
     labels=("account", "label", "status"),
-    notes="only pairs that occur; beyond limits.labels distinct labels the smallest are counted as _other",
+    notes="only pairs that occur; above limits.labels labels, the smallest are counted as _other",
 )
 GPUS = Metric(
     name="vastai_gpus",
-    help="GPUs by model and status of their instance (API fields num_gpus, gpu_name, actual_status).",
+    help="Number of rented GPUs by model and status of the instance (API fields num_gpus, gpu_name,"
+    " actual_status).",
     labels=("account", "gpu_name", "status"),
     notes="only pairs that occur",
 )
 API_INSTANCES = Metric(
     name="vastai_api_instances",
-    help="Instances that the API says there are; other than the sum of vastai_instances, rows are missing"
+    help="Number of instances that the API reports; rows are missing if the sum of vastai_instances differs"
     " (API field total_instances).",
-    notes="as the last page said",
+    notes="as the last page reports it",
 )
 APPEARED = Metric(
     name="vastai_instances_appeared_total",
-    help="Instances that were not there at the reading before, since the exporter started (API field id).",
+    help="Total number of instances that appeared from one reading to the next (API field id).",
     type="counter",
-    notes="from the first whole walk on; what comes and goes between two readings is not seen; each one is a"
-    " line of the log too",
+    notes="counts from the first complete reading; misses what appears and disappears between two readings;"
+    " each one is also logged",
 )
 DISAPPEARED = Metric(
     name="vastai_instances_disappeared_total",
-    help="Instances that are no longer there, since the exporter started (API field id).",
+    help="Total number of instances that disappeared from one reading to the next (API field id).",
     type="counter",
-    notes="from the first whole walk on; each one is a line of the log too",
+    notes="counts from the first complete reading; each one is also logged",
 )
 STATUS_CHANGES = Metric(
     name="vastai_status_changes_total",
-    help="Changes of status from one reading to the next, since the exporter started"
-    " (API field actual_status).",
+    help="Total number of status changes from one reading to the next (API field actual_status).",
     type="counter",
     labels=("account", "from", "to"),
-    notes="only pairs that occurred; each change is a line of the log too;"
-    f" beyond {MOST_CHANGES} pairs, which no documented statuses make, new ones count as {OTHER}",
+    notes=f"only pairs that occurred; each change is also logged; above {MOST_CHANGES} pairs, more than the"
+    f" documented statuses make, new ones count as {OTHER}",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
-    help="What the instances of a label cost by their status, added up since the exporter started, without"
-    " traffic (API fields label, actual_status, dph_total, storage_total_cost, instance).",
+    help="Estimated cost of the instances by user label since the exporter started, excluding traffic (API"
+    " fields label, actual_status, dph_total, storage_total_cost, instance).",
     type="counter",
     labels=("account", "label"),
-    notes="an estimate, exact to one interval; beyond limits.labels new labels count as _other",
+    notes="by price and status, exact to one interval; above limits.labels labels, new ones count as _other",
 )
 SUMMARIES = (
     INSTANCES,

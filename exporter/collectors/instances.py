@@ -97,7 +97,7 @@ def _one_of_known_status(instance: Instance) -> Number | None:
 
 INFO: Row[Instance] = Row(
     name="vastai_instance_info",
-    help="Always 1; what describes an instance (API fields"
+    help="Always 1; the labels describe the instance (API fields"
     f" {', '.join(field.name for field in DESCRIPTION.values())}, is_bid, credit_balance).",
     labels=(*IDENTITY, *DESCRIPTION, "rental"),
     notes="image is image_uuid and template is template_name;"
@@ -108,44 +108,44 @@ INFO: Row[Instance] = Row(
 )
 STATUS: Row[Instance] = Row(
     name="vastai_instance_status",
-    help="Always 1; what the instance is and what its user wants it to be (API fields actual_status,"
-    " intended_status).",
+    help="Always 1; the actual and the intended status of the instance, as labels (API fields"
+    " actual_status, intended_status).",
     labels=(*IDENTITY, "status", "intended_status"),
-    notes="only the present pair; null is provisioning; any text of the API is passed on",
+    notes="only the current pair; null is provisioning; any other text of the API is passed on",
     fields=(ACTUAL_STATUS, INTENDED_STATUS),
     value=_one_of_known_status,
     label_values=lambda instance: (instance.status or "", instance.text(INTENDED_STATUS)),
 )
 STATE: Row[Instance] = Row(
     name="vastai_instance_state",
-    help="Always 1; the state of the hardware allocation and the one that it goes to (API fields cur_state,"
-    " next_state).",
+    help="Always 1; the current and the next state of the hardware allocation, as labels (API fields"
+    " cur_state, next_state).",
     labels=(*IDENTITY, "cur_state", "next_state"),
-    notes="only the present pair; (stopped, running) waits for a GPU that others have taken, and starts, and"
-    " costs, whenever it is free",
+    notes="only the current pair; (stopped, running) means that others have taken the GPU: the instance"
+    " starts, and costs, as soon as it is free",
     fields=(CUR_STATE, NEXT_STATE),
     value=lambda instance: 1 if instance.text(CUR_STATE) or instance.text(NEXT_STATE) else None,
     label_values=lambda instance: (instance.text(CUR_STATE), instance.text(NEXT_STATE)),
 )
 TELEMETRY_MISSING: Row[Instance] = Row(
     name="vastai_instance_telemetry_missing",
-    help="1 while the API has no telemetry of the GPUs (API fields gpu_util, gpu_temp).",
+    help="1 if the API reports no GPU telemetry for the instance, else 0 (API fields gpu_util, gpu_temp).",
     labels=IDENTITY,
-    notes="only while running; missing is gpu_util null, or gpu_temp 0 or below",
+    notes="only while running; telemetry is missing if gpu_util is null, or gpu_temp is 0 or below",
     fields=(ACTUAL_STATUS, GPU_UTIL, GPU_TEMP),
     value=lambda instance: int(not instance.has_telemetry) if instance.is_running else None,
 )
 STATUS_SINCE: Row[Instance] = Row(
     name="vastai_instance_status_since_timestamp_seconds",
-    help="When this exporter first saw the present status (API field actual_status).",
+    help="Time at which the exporter first saw the current status of the instance (API field actual_status).",
     labels=IDENTITY,
-    notes="a restart of the exporter starts it anew",
+    notes="a restart of the exporter resets it",
     fields=(ACTUAL_STATUS,),
     value=lambda instance: instance.since,
 )
 BURN: Row[Instance] = Row(
     name=f"vastai_instance_burn_{DOLLARS_PER_HOUR}",
-    help="What the instance costs now, by its status, without bandwidth (API fields dph_total,"
+    help="Current cost of the instance in its present status, excluding traffic (API fields dph_total,"
     " storage_total_cost, instance).",
     labels=IDENTITY,
     notes="running, frozen, rebooting, unknown: instance.discountedTotalPerHour if above 0, else dph_total;"
@@ -160,8 +160,8 @@ ROWS: tuple[Row[Instance], ...] = (
     STATE,
     STATUS_SINCE,
     TELEMETRY_MISSING,
-    _row("num_gpus", "GPUs rented", NUM_GPUS),
-    _row("gpu_frac_ratio", "Share of the machine's GPUs", share("gpu_frac")),
+    _row("num_gpus", "Number of rented GPUs", NUM_GPUS),
+    _row("gpu_frac_ratio", "Share of the machine's GPUs that the instance has", share("gpu_frac")),
     _row(
         "gpu_util_ratio",
         "GPU utilisation",
@@ -187,17 +187,17 @@ ROWS: tuple[Row[Instance], ...] = (
     _row("gpu_ram_bytes", "Memory of one GPU", number_field("gpu_ram", least=0, most=1e8), MIB),
     _row(
         "gpu_totalram_bytes",
-        "Memory of all GPUs rented",
+        "Memory of all rented GPUs",
         number_field("gpu_totalram", least=0, most=1e9),
         MIB,
     ),
     _row(
         "cpu_util_ratio",
-        "CPU utilisation, of the virtual CPUs allotted",
+        "Utilisation of the allotted virtual CPUs",
         CPU_UTIL,
         PERCENT,
         when=CPU_TELEMETRY,
-        notes="measured as percent of the allotted share, on machines of one size",
+        notes="measured as percent of the allotted CPUs, on machines of one size only",
     ),
     _row("cpu_cores", "Virtual CPUs of the whole machine", number_field("cpu_cores", least=0, most=1e5)),
     _row(
@@ -215,7 +215,7 @@ ROWS: tuple[Row[Instance], ...] = (
     ),
     _row(
         "mem_limit_bytes",
-        "Memory that the instance may use",
+        "Memory limit of the instance",
         number_field("mem_limit", least=0, most=1e6),
         MEMORY_UNIT,
     ),
@@ -239,13 +239,13 @@ ROWS: tuple[Row[Instance], ...] = (
     ),
     _row(
         f"inet_up_{BYTES_PER_SECOND}",
-        "Measured upload speed of the machine's link, not traffic",
+        "Upload speed of the machine's link as Vast.ai measured it, not current traffic",
         number_field("inet_up", least=0, most=1e8),
         MEGABIT,
     ),
     _row(
         f"inet_down_{BYTES_PER_SECOND}",
-        "Measured download speed of the machine's link, not traffic",
+        "Download speed of the machine's link as Vast.ai measured it, not current traffic",
         number_field("inet_down", least=0, most=1e8),
         MEGABIT,
     ),
@@ -255,7 +255,8 @@ ROWS: tuple[Row[Instance], ...] = (
         number_field("inet_up_billed", least=0, most=1e15),
         KILOBYTE,
         type="counter",
-        notes="null before the first traffic; whether a unit is 1000 or 1024 bytes is measured to 2 % only",
+        notes="null before the first traffic; the measurement, exact to 2 %, does not tell whether a unit"
+        " is 1000 or 1024 bytes",
     ),
     _row(
         "inet_down_billed_bytes_total",
@@ -267,88 +268,93 @@ ROWS: tuple[Row[Instance], ...] = (
     ),
     _row(
         "inet_up_cost_dollars_per_byte",
-        "Price of upload",
+        "Price of uploaded traffic",
         number_field("inet_up_cost", least=0, most=1000),
         Fraction(1, GIGABYTE),
     ),
     _row(
         "inet_down_cost_dollars_per_byte",
-        "Price of download",
+        "Price of downloaded traffic",
         number_field("inet_down_cost", least=0, most=1000),
         Fraction(1, GIGABYTE),
     ),
     _row(
         f"dph_total_{DOLLARS_PER_HOUR}",
-        "Price of GPUs and disk while running, without bandwidth",
+        "Price of GPUs and disk while running, excluding traffic",
         DPH_TOTAL,
-        notes="in every state; what is paid now is vastai_instance_burn_dollars_per_hour",
+        notes="exported in every status; the current cost is vastai_instance_burn_dollars_per_hour",
     ),
     _row(
         f"dph_base_{DOLLARS_PER_HOUR}",
-        "Price of the GPUs while running; of an interruptible one its bid",
+        "Price of the GPUs while running; for an interruptible instance, its bid",
         price("dph_base"),
     ),
     _row(
         f"storage_total_cost_{DOLLARS_PER_HOUR}",
-        "Price of the disk, which is paid in every state but offline",
+        "Price of the disk, charged in every status except offline",
         STORAGE_TOTAL_COST,
     ),
     _row(
         f"min_bid_{DOLLARS_PER_HOUR}",
-        "The least bid that would be a raise, which is not the price of the market",
+        "Lowest bid that would raise the current one, not the market price",
         price("min_bid"),
-        notes="the larger of the machine's floor and 1.2 x the own bid, so no sign of being outbid",
+        notes="the larger of the machine's floor and 1.2 x the own bid, so it does not show that the"
+        " instance was outbid",
     ),
     BURN,
-    _row("credit_balance_dollars", "Prepaid credit that is locked to this instance", CREDIT_BALANCE),
-    _row("credit_discount_ratio", "Discount in force for prepaid credit", share("credit_discount")),
-    _row("credit_discount_max_ratio", "Largest discount for prepaid credit", share("credit_discount_max")),
-    _row("start_timestamp_seconds", "When the contract began", moment("start_date")),
-    _row("end_timestamp_seconds", "When the contract ends", moment("end_date")),
+    _row("credit_balance_dollars", "Prepaid credit locked to the instance", CREDIT_BALANCE),
+    _row("credit_discount_ratio", "Current discount for prepaid credit", share("credit_discount")),
+    _row("credit_discount_max_ratio", "Maximum discount for prepaid credit", share("credit_discount_max")),
+    _row("start_timestamp_seconds", "Start time of the rental contract", moment("start_date")),
+    _row("end_timestamp_seconds", "End time of the rental contract", moment("end_date")),
     _row(
         "uptime_seconds",
-        "How long the container has been up",
+        "Uptime of the container",
         number_field("uptime_mins", unknown=NEGATIVE, least=0, most=1e8),
         60,
     ),
-    _row("reliability_ratio", "Reliability of the host, 0 to 1", share("reliability2")),
-    _row("dlperf", "The vendor's score for deep learning", number_field("dlperf", least=0, most=1e9)),
+    _row("reliability_ratio", "Reliability score of the host, from 0 to 1", share("reliability2")),
+    _row(
+        "dlperf",
+        "Vast.ai's DLPerf score for deep learning performance",
+        number_field("dlperf", least=0, most=1e9),
+    ),
     _row(
         "total_flops",
-        "Floating-point operations a second of all GPUs rented",
+        "Floating-point operations per second of all rented GPUs",
         number_field("total_flops", least=0, most=1e9),
         10**12,
     ),
     _row(
         f"gpu_mem_bw_{BYTES_PER_SECOND}",
-        "Bandwidth of the GPU memory",
+        "GPU memory bandwidth",
         number_field("gpu_mem_bw", least=0, most=1e9),
         GIGABYTE,
     ),
     _row(
         f"pcie_bw_{BYTES_PER_SECOND}",
-        "Bandwidth of PCIe",
+        "PCIe bandwidth",
         number_field("pcie_bw", least=0, most=1e9),
         GIGABYTE,
     ),
     _row(
         f"bw_nvlink_{BYTES_PER_SECOND}",
-        "Bandwidth of NVLink",
+        "NVLink bandwidth",
         number_field("bw_nvlink", least=0, most=1e9),
         GIGABYTE,
     ),
     _row(
         f"disk_bw_{BYTES_PER_SECOND}",
-        "Bandwidth of the disk",
+        "Disk bandwidth",
         number_field("disk_bw", least=0, most=1e9),
         MEGABYTE,
     ),
-    _row("gpu_lanes", "PCIe lanes of a GPU", number_field("gpu_lanes", least=0, most=1e4)),
+    _row("gpu_lanes", "PCIe lanes per GPU", number_field("gpu_lanes", least=0, most=1e4)),
     _row("pci_gen", "PCIe generation", number_field("pci_gen", least=0, most=100)),
-    _row("is_bid", "1 for an interruptible instance, which can be outbid", IS_BID),
-    _row("rentable", "1 while the machine can be rented", flag_field("rentable")),
-    _row("static_ip", "1 where the machine has a static address", flag_field("static_ip")),
-    _row("external", "1 for an offer from outside the marketplace", flag_field("external")),
+    _row("is_bid", "1 if the instance is interruptible and can be outbid, else 0", IS_BID),
+    _row("rentable", "1 if the machine can be rented, else 0", flag_field("rentable")),
+    _row("static_ip", "1 if the machine has a static IP address, else 0", flag_field("static_ip")),
+    _row("external", "1 if the offer comes from outside the marketplace, else 0", flag_field("external")),
 )
 FIELDS = fields_of(ROWS)
 #: What is asked of the API, and nothing else: rows hold tokens, environment variables and addresses too.

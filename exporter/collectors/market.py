@@ -49,30 +49,31 @@ KIND = ("gpu_name", "num_gpus", "rental")
 
 GPU_PRICE = Metric(
     name=f"vastai_market_gpu_price_{DOLLARS_PER_HOUR}",
-    help="Price of one GPU among the cheapest offers of the market, without the disk (API fields dph_base,"
-    " min_bid, discounted_dph_total, storage_total_cost, num_gpus).",
+    help="Price per GPU among the cheapest market offers, excluding the disk (API fields dph_base, min_bid,"
+    " discounted_dph_total, storage_total_cost, num_gpus).",
     labels=(*KIND, "stat"),
     notes="stat is min, p25 or median of the offers that vastai_market_offers counts; on_demand is dph_base,"
     " interruptible min_bid, reserved discounted_dph_total less storage_total_cost",
 )
 OFFERS = Metric(
     name="vastai_market_offers",
-    help="Offers that were compared, of the cheapest 64 that the API gives (API fields gpu_name, num_gpus,"
-    " verification, machine_id).",
+    help="Number of compared offers, out of the 64 cheapest that the API returns (API fields gpu_name,"
+    " num_gpus, verification, machine_id).",
     labels=KIND,
-    notes="verified ones only, unless none of our instances of this kind is; none on machines of ours",
+    notes="only verified offers, unless no rented instance of this kind is verified; no offers on machines"
+    " that the fleet already rents",
 )
 SAVING = Metric(
     name=f"vastai_market_saving_{DOLLARS_PER_HOUR}",
-    help="What the instance would cost less on the cheapest comparable machine, 0 if nothing.",
+    help="Saving from moving the instance to the cheapest comparable machine, 0 if there is none.",
     labels=("account", "instance_id"),
-    notes="as of the last run, disk and traffic left out; comparable is the same model, number of GPUs and"
-    " rental type, verified where ours is, on no machine of ours; no sample where nothing is comparable, and"
-    " while the GPUs are not paid for",
+    notes="as of the last run, excluding disk and traffic; a comparable machine offers the same GPU model,"
+    " number of GPUs and rental type, is verified if the instance's machine is, and is not already rented;"
+    " no sample if nothing is comparable or the GPUs are not being charged",
 )
 QUOTA_EXHAUSTED = Metric(
     name="vastai_market_quota_exhausted",
-    help="1 while the daily quota of searches is used up and nothing is asked, until midnight UTC.",
+    help="1 if the daily search quota is exhausted, which stops searches until midnight UTC, else 0.",
     labels=(),
 )
 

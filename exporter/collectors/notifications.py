@@ -32,39 +32,39 @@ DAYS = f"{inbox.SHOWN_SECONDS / 86_400:g} days"
 
 NOTIFICATIONS = Metric(
     name="vastai_notifications_total",
-    help="Notifications of the inbox since the exporter started, by type (API field notif_type).",
+    help="Total number of notifications that arrived in the inbox, by type (API field notif_type).",
     type="counter",
     labels=("account", "type"),
-    notes="what lay there at the first reading does not count; each one is a line of the log too; type is "
+    notes="notifications found by the first reading are not counted; each one is also logged; type is "
     + ", ".join(inbox.TYPES)
     + f", or {inbox.OTHER}",
 )
 GAPS = Metric(
     name="vastai_notifications_gaps_total",
-    help="Readings of the inbox that had nothing of the reading before, so that some notifications may be"
+    help="Total number of inbox readings that shared no notification with the previous one, so some may be"
     " missing (API field event_id).",
     type="counter",
-    notes=f"the API shows the newest {inbox.ROWS} only",
+    notes=f"the API returns only the newest {inbox.ROWS}",
 )
 LATEST = Metric(
     name="vastai_instance_notification_timestamp_seconds",
-    help="When the latest notification of a type about the instance was sent (API fields created_at,"
+    help="Time of the latest notification of each type about the instance (API fields created_at,"
     " notif_type, associated_id).",
     labels=("account", "instance_id", "type"),
-    notes=f"for {DAYS}, whether the instance is still there or not; the newest"
-    f" {inbox.MOST_SHOWN:,} pairs of instance and type".replace(",", " "),
+    notes=f"kept for {DAYS}, even if the instance is gone; only the newest {inbox.MOST_SHOWN} pairs of"
+    " instance and type",
 )
 OWN_BID = Metric(
     name=f"vastai_instance_outbid_own_bid_{DOLLARS_PER_HOUR}",
-    help="What was bid for the instance when it was outbid for the last time (API field your_bid).",
+    help="Bid of the instance when it was last outbid (API field your_bid).",
     labels=("account", "instance_id"),
     notes=f"for {DAYS}",
 )
 NEW_BID = Metric(
     name=f"vastai_instance_outbid_new_bid_{DOLLARS_PER_HOUR}",
-    help="The least bid that won when the instance was outbid for the last time (API field new_min_bid).",
+    help="Lowest winning bid when the instance was last outbid (API field new_min_bid).",
     labels=("account", "instance_id"),
-    notes=f"for {DAYS}; it may be below the own bid, where who rents on demand or the host took the GPUs",
+    notes=f"kept for {DAYS}; may be below the own bid if an on-demand renter or the host took the GPUs",
 )
 
 _log = logging.getLogger(__name__)

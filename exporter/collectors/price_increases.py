@@ -25,7 +25,7 @@ HOUR = 3600
 
 PRICE_INCREASES = Metric(
     name="vastai_price_increases",
-    help="Price increases that wait for an answer (API field pending_price_increases).",
+    help="Number of pending price increases (API field pending_price_increases).",
 )
 
 
@@ -37,20 +37,20 @@ def _row(suffix: str, meaning: str, field: NumberField, scale: int = 1, notes: s
 ROWS = (
     _row(
         f"old_gpu_{DOLLARS_PER_HOUR}",
-        "Price of one GPU under the present contract",
+        "Price per GPU under the current contract",
         number_field("old_gpu_costpersec", least=0, most=100),
         HOUR,
     ),
     _row(
         f"new_gpu_{DOLLARS_PER_HOUR}",
-        "Price of one GPU that the host wants",
+        "Price per GPU that the host asks for",
         number_field("new_gpu_costpersec", least=0, most=100),
         HOUR,
-        notes="null, and no sample, where the price of the GPU stays and another one rises",
+        notes="null, so no sample, if only other prices rise",
     ),
     _row(
         "contract_end_timestamp_seconds",
-        "When the contract ends: without an answer it is not extended",
+        "End time of the rental contract, which is not extended without an answer",
         number_field("contract_end_date", unknown=NOT_POSITIVE, least=1e9, most=1e11),
     ),
 )

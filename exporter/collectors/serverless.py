@@ -71,7 +71,7 @@ def _row(suffix: str, meaning: str, field: NumberField, notes: str = "") -> Row[
 
 INFO: Row[Record] = Row(
     name="vastai_endpoint_info",
-    help="Always 1; what describes a serverless endpoint (API fields endpoint_name, endpoint_state).",
+    help="Always 1; the labels describe the serverless endpoint (API fields endpoint_name, endpoint_state).",
     labels=(*IDENTITY, "endpoint_name", "state"),
     notes="state is active, suspended or stopped",
     fields=(NAME, STATE),
@@ -80,36 +80,40 @@ INFO: Row[Record] = Row(
 )
 ROWS = (
     INFO,
-    _row("min_load", "Load that is always provided for", number_field("min_load", unknown=NEGATIVE)),
+    _row(
+        "min_load",
+        "Minimum load that the endpoint keeps capacity for",
+        number_field("min_load", unknown=NEGATIVE),
+    ),
     _row(
         "target_util_ratio",
-        "Load over capacity that the autoscaler aims at",
+        "Ratio of load to capacity that the autoscaler aims at",
         number_field("target_util", unknown=NEGATIVE),
     ),
     _row(
         "cold_workers",
-        "Workers that are kept at least, ready or stopped with their model loaded",
+        "Minimum number of workers, ready or stopped with the model loaded",
         number_field("cold_workers", unknown=NEGATIVE),
     ),
     _row(
         "max_workers",
-        "Workers that there may be at most, stopped ones included",
+        "Maximum number of workers, including stopped ones",
         number_field("max_workers", unknown=NEGATIVE),
     ),
 )
 
 WORKERS = Metric(
     name="vastai_endpoint_workers",
-    help="Workers of a serverless endpoint by their state (API fields workers, status).",
+    help="Number of workers of the serverless endpoint by state (API fields workers, status).",
     labels=(*IDENTITY, "status"),
-    notes="states in small letters; each that is documented is there, 0 included; all are 0 where the API"
-    " answers that the endpoint is not ready yet; no sample where the workers can't be read",
+    notes="status is the state in lower case; includes 0 for each documented state; all are 0 while the API"
+    " answers that the endpoint is not ready yet; no sample if the workers can't be read",
 )
 INSTANCE = Metric(
     name="vastai_endpoint_instance",
-    help="Always 1; the instance of this id is a worker of a serverless endpoint (API fields workers, id).",
+    help="Always 1; the instance is a worker of the serverless endpoint (API fields workers, id).",
     labels=(*IDENTITY, "instance_id"),
-    notes="by this workers are told from plain instances",
+    notes="tells workers from plain instances",
 )
 
 
@@ -133,9 +137,9 @@ def _sum(suffix: str, meaning: str, name: str, *, ready: bool = False) -> Sum:
 
 
 SUMS = (
-    _sum("load", "Load that comes in a second", "cur_load"),
-    _sum("perf", "Load that ready workers can do in a second", "perf", ready=True),
-    _sum("requests_working", "Requests that are being worked on", "reqs_working"),
+    _sum("load", "Incoming load per second", "cur_load"),
+    _sum("perf", "Load per second that the ready workers can handle", "perf", ready=True),
+    _sum("requests_working", "Number of requests in progress", "reqs_working"),
 )
 STATUS = text_field("status")
 OF_ENDPOINTS = fields_of(ROWS)

@@ -41,35 +41,41 @@ def _length(value: object) -> int:
 
 INFO: Row[Record] = Row(
     name="vastai_volume_info",
-    help="Always 1; what describes a volume"
-    f" (API fields {', '.join(field.name for field in DESCRIPTION.values())}).",
+    help="Always 1; the labels describe the volume (API fields"
+    f" {', '.join(field.name for field in DESCRIPTION.values())}).",
     labels=(*IDENTITY, *DESCRIPTION),
-    notes="kind is type: machine is a local volume, which lives and dies with its machine",
+    notes="kind is the API's type; machine is a local volume, which is lost with its machine",
     fields=tuple(DESCRIPTION.values()),
     value=lambda _: 1,
     label_values=lambda volume: tuple(map(volume.text, DESCRIPTION.values())),
 )
 ROWS = (
     INFO,
-    _row("disk_space_bytes", "Size", number_field("disk_space", unknown=NEGATIVE), GIGABYTE),
+    _row("disk_space_bytes", "Size of the volume", number_field("disk_space", unknown=NEGATIVE), GIGABYTE),
     _row(
         f"storage_total_cost_{DOLLARS_PER_HOUR}",
-        "Price, which is paid whether or not the volume is used",
+        "Price of the volume, charged whether or not it is in use",
         number_field("storage_total_cost", unknown=NEGATIVE),
     ),
     _row(
         "instances",
-        "Instances that the volume is attached to, 0 for one that nobody uses",
+        "Number of instances that the volume is attached to",
         NumberField(name="instances", read=_length),
-        notes="counted from the list; a destroyed instance stays in it for some 30 s",
+        notes="counts the API's list, which keeps a destroyed instance for about 30 s",
     ),
     _row(
-        "start_timestamp_seconds", "When the contract began", number_field("start_date", unknown=NOT_POSITIVE)
+        "start_timestamp_seconds",
+        "Start time of the rental contract",
+        number_field("start_date", unknown=NOT_POSITIVE),
     ),
-    _row("end_timestamp_seconds", "When the contract ends", number_field("end_date", unknown=NOT_POSITIVE)),
+    _row(
+        "end_timestamp_seconds",
+        "End time of the rental contract",
+        number_field("end_date", unknown=NOT_POSITIVE),
+    ),
     _row(
         "reliability_ratio",
-        "Reliability of the host, 0 to 1",
+        "Reliability score of the host, from 0 to 1",
         number_field("reliability2", least=0.0, most=1.0),
     ),
 )

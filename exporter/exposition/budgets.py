@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 ACCOUNT_BUDGET = Metric(
     name="vastai_account_budget_dollars_per_month",
-    help="What the account may cost in a month, as configured.",
+    help="Configured monthly budget of the account.",
     notes="accounts[].budget; no sample without one",
 )
 LABEL_BUDGET = Metric(
     name="vastai_label_budget_dollars_per_month",
-    help="What the instances of a user label may cost in a month, as configured.",
+    help="Configured monthly budget of the instances with the user label.",
     labels=("account", "label"),
     notes="accounts[].label_budgets; only labels that have one",
 )

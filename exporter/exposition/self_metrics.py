@@ -47,121 +47,123 @@ _RUN = ("account", "collector")
 
 SUCCESS = Metric(
     name="vastai_collector_success",
-    help="1 if the last run of the collector succeeded, 0 before the first.",
+    help="1 if the last run of the collector succeeded, else 0; 0 before the first run.",
     labels=_RUN,
 )
 LAST_SUCCESS = Metric(
     name="vastai_collector_last_success_timestamp_seconds",
-    help="When the last successful run of the collector ended, 0 before the first; what it found is kept"
-    " in memory and served until the next.",
+    help="End time of the last successful run of the collector, 0 before the first; its results are kept in"
+    " memory and served until the next.",
     labels=_RUN,
 )
 AVAILABLE = Metric(
     name="vastai_collector_available",
-    help="1 if the API has what the collector asks for, 0 if it told the last run that it has not, or not for"
-    " this key.",
+    help="1 if the API provides what the collector reads, 0 if the last run was told that it does not, or"
+    " not for this key.",
     labels=_RUN,
-    notes="of collectors whose endpoint is not documented for every key: it is no failure, and the run counts"
-    " as a success that found nothing",
+    notes="only for collectors whose endpoint is not documented for every key; 0 is not a failure: the run"
+    " counts as successful and found nothing",
 )
 DURATION = Metric(
     name="vastai_collector_duration_seconds",
-    help="How long the last successful run of the collector took.",
+    help="Duration of the last successful run of the collector.",
     labels=_RUN,
 )
 PAGES = Metric(
     name="vastai_collector_pages",
-    help="Pages that the last successful run of the collector read.",
+    help="Number of pages that the last successful run of the collector read.",
     labels=_RUN,
 )
 OBJECTS = Metric(
     name="vastai_collector_objects",
-    help="Objects that the last successful run of the collector found.",
+    help="Number of objects that the last successful run of the collector found.",
     labels=_RUN,
 )
 INTERVAL = Metric(
     name="vastai_collector_interval_seconds",
-    help="Seconds from the start of one run of the collector to that of the next, as configured; no scrape"
-    " makes it run.",
+    help="Configured interval between the starts of two runs of the collector; a scrape does not start a"
+    " run.",
     labels=_RUN,
 )
 RUNS = Metric(
     name="vastai_collector_runs_total",
-    help="Runs of the collector that have ended, in success or in failure.",
+    help="Total number of completed runs of the collector, successful or failed.",
     type="counter",
     labels=_RUN,
 )
 OVERRUNS = Metric(
     name="vastai_collector_overruns_total",
-    help="Runs of the collector that took longer than its interval; the next one followed at once.",
+    help="Total number of runs of the collector that took longer than its interval, so that the next one"
+    " started at once.",
     type="counter",
     labels=_RUN,
 )
 FAILURES = Metric(
     name="vastai_collector_failures_total",
-    help="Runs of the collector that failed, by reason.",
+    help="Total number of failed runs of the collector, by reason.",
     type="counter",
     labels=(*_RUN, "reason"),
     notes="reason is one of " + ", ".join(REASONS),
 )
 REQUESTS = Metric(
     name="vastai_api_requests_total",
-    help="Requests to the API, each attempt counted, by HTTP status or error.",
+    help="Total number of API requests by HTTP status or error; each attempt counts.",
     type="counter",
     labels=("account", "path", "code"),
 )
 REQUEST_DURATION = Metric(
     name="vastai_api_request_duration_seconds",
-    help="Seconds from the start of a request to the last byte of its reply.",
+    help="Duration of API requests, from the start of the request to the last byte of the reply.",
     type="histogram",
     labels=("path",),
 )
 UNREADABLE = Metric(
     name="vastai_unreadable_values_total",
-    help="Values of the API that could not be read, by field; id counts rows that were left out.",
+    help="Total number of API values that could not be parsed, by field; field id counts skipped rows.",
     type="counter",
     labels=(*_RUN, "field"),
 )
 OUT_OF_RANGE = Metric(
     name="vastai_out_of_range_values_total",
-    help="Values of the API that can be read and can't be true, by field.",
+    help="Total number of API values dropped because they were out of range, by field.",
     type="counter",
     labels=(*_RUN, "field"),
-    notes="the ranges stand beside the metrics",
+    notes="the valid ranges are listed with the metrics",
 )
 TLS_FAILURES = Metric(
     name="vastai_exporter_tls_handshake_failures_total",
-    help="TLS handshakes of clients of this exporter that failed, by reason.",
+    help="Total number of failed TLS handshakes with clients of the exporter, by reason.",
     type="counter",
     labels=("reason",),
     notes="reason is one of " + ", ".join(HANDSHAKE_FAILURES),
 )
 CONNECTIONS_CUT = Metric(
     name="vastai_exporter_connections_cut_total",
-    help="Connections of clients of this exporter that it ended because they took too much, by reason.",
+    help="Total number of client connections that the exporter closed because they exceeded a limit, by"
+    " reason.",
     type="counter",
     labels=("reason",),
     notes="reason is one of " + ", ".join(CONNECTION_CUTS),
 )
 LOG_LINES_DROPPED = Metric(
     name="vastai_log_lines_dropped_total",
-    help="Lines of the log that could not be written: standard error was full, closed, or nobody read it.",
+    help="Total number of log lines dropped because standard error was full, closed or not being read.",
     type="counter",
     labels=(),
 )
 BUILD_INFO = Metric(
     name="vastai_exporter_build_info",
-    help="Always 1; what is running.",
+    help="Always 1; the labels describe the running exporter.",
     labels=("version", "revision", "python_version"),
 )
 RELOAD_SUCCESSFUL = Metric(
     name="vastai_exporter_config_last_reload_successful",
-    help="1 if the configuration was accepted when it was last read.",
+    help="1 if the configuration was accepted when it was last read, else 0.",
     labels=(),
 )
 RELOAD_TIMESTAMP = Metric(
     name="vastai_exporter_config_last_reload_success_timestamp_seconds",
-    help="When the configuration was last accepted.",
+    help="Time at which the configuration was last accepted.",
     labels=(),
 )
 

@@ -29,8 +29,8 @@ class Sentinel:
     known_from: float
 
 
-NEGATIVE = Sentinel("negative is unknown", 0.0)
-NOT_POSITIVE = Sentinel("0 and below is unknown", nextafter(0.0, inf))
+NEGATIVE = Sentinel("below 0 means unknown", 0.0)
+NOT_POSITIVE = Sentinel("0 or below means unknown", nextafter(0.0, inf))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,7 +142,7 @@ def _range(field: NumberField) -> str:
     if (field.least, field.most) == (-inf, inf):
         return ""
     if field.most == inf:
-        return f"below {field.least:g} can't be true"
+        return f"valid from {field.least:g}"
     if field.least == -inf:
-        return f"above {field.most:g} can't be true"
-    return f"outside of {field.least:g} to {field.most:g} can't be true"
+        return f"valid up to {field.most:g}"
+    return f"valid from {field.least:g} to {field.most:g}"

@@ -450,4 +450,4 @@ def test_every_run_that_ends_is_counted(self_metrics: SelfMetrics, runs: Runs) -
 def test_the_help_of_what_is_kept_in_memory_says_so() -> None:
     told = {metric.name: metric.help for metric in SELF_METRICS}
     assert "kept in memory" in told["vastai_collector_last_success_timestamp_seconds"]
-    assert "no scrape makes it run" in told["vastai_collector_interval_seconds"]
+    assert "a scrape does not start a run" in told["vastai_collector_interval_seconds"]
