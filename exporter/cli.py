@@ -97,8 +97,8 @@ def _config_flag(command: Command) -> Command:
 
 def _shard_flags(command: Command) -> Command:
     for name, target, least, text in (
-        ("--total-shards", "total_shards", 1, "Exporters that share the accounts."),
-        ("--shard", "shard", 0, "Which of them this is, from 0 on."),
+        ("--total-shards", "total_shards", 1, "Number of exporters that share the accounts."),
+        ("--shard", "shard", 0, "Index of this exporter among the shards, starting at 0."),
     ):
         command = click.option(
             name,
@@ -111,14 +111,14 @@ def _shard_flags(command: Command) -> Command:
     return command
 
 
-def _listen_flag(command: Command) -> Command:
+def _listen_flag(what: str = "Address to listen on", default: str = f":{PORT}") -> Callable[..., Command]:
     return click.option(
         "--web.listen-address",
         "listen_address",
         envvar="VASTAI_EXPORTER_LISTEN_ADDRESS",
         metavar="A",
-        help=f"Host and port to serve on (default :{PORT}).",
-    )(command)
+        help=f"{what} (default {default}).",
+    )
 
 
 def _web_config_flag(command: Command) -> Command:
@@ -127,7 +127,7 @@ def _web_config_flag(command: Command) -> Command:
         "web_config_file",
         envvar="VASTAI_EXPORTER_WEB_CONFIG_FILE",
         metavar="F",
-        help="TLS and users, in the exporter-toolkit's format.",
+        help="Web configuration file: TLS and users (exporter-toolkit format).",
     )(command)
 
 
@@ -136,20 +136,22 @@ def _telemetry_flag(command: Command) -> Command:
         "--web.telemetry-path",
         "telemetry_path",
         metavar="P",
-        help="Where the metrics are (default /metrics).",
+        help="Path under which to expose metrics (default /metrics).",
     )(command)
 
 
 def _log_flags(command: Command) -> Command:
     for name, target, values in (
-        ("--log.format", "log_format", "logfmt (default) or json"),
-        ("--log.level", "log_level", "debug, info (default), warn or error"),
+        ("--log.format", "log_format", "Output format of log messages: logfmt (default) or json"),
+        ("--log.level", "log_level", "Lowest severity to log: debug, info (default), warn or error"),
     ):
         command = click.option(name, target, metavar="L", help=f"{values}.")(command)
     return command
 
 
-@click.group(cls=_RunByDefault, help=f"Prometheus exporter for renters of Vast.ai GPUs; serves on :{PORT}.")
+@click.group(
+    cls=_RunByDefault, help=f"Prometheus exporter for people who rent GPUs on Vast.ai. Listens on :{PORT}."
+)
 @click.version_option(__version__, prog_name="vastai-exporter")
 def cli() -> None:
     """Hold the commands together."""
@@ -157,7 +159,7 @@ def cli() -> None:
 
 @cli.command()
 @_config_flag
-@_listen_flag
+@_listen_flag()
 @_telemetry_flag
 @_web_config_flag
 @_shard_flags
@@ -171,7 +173,7 @@ def run(
     total_shards: int | None,
     **flags: str | None,
 ) -> NoReturn:
-    """Serve metrics until a signal ends it (may be left out)."""
+    """Serve metrics until a signal stops it (the default command)."""
     from exporter.commands.configuration import load  # noqa: PLC0415
     from exporter.commands.serve import serve  # noqa: PLC0415
 
@@ -181,30 +183,30 @@ def run(
     sys.exit(_or_exit(partial(serving, signals=signals or from_the_start(), environ=os.environ)))
 
 
-@cli.command(epilog=f"It serves on {DEMO_ADDRESS} if nothing else is said.")
+@cli.command()
 @click.option(
     "--instances",
     default=60,
     show_default=True,
     type=click.IntRange(0, 100_000),
-    help="Instances in the simulated fleet, about.",
+    help="Approximate number of simulated instances.",
 )
-@click.option("--seed", default=1, show_default=True, help="The same seed gives the same fleet.")
+@click.option("--seed", default=1, show_default=True, help="Random seed; the same seed gives the same fleet.")
 @click.option(
     "--speed",
     default=1.0,
     show_default=True,
     type=click.FloatRange(0, 10_000),
-    help="Simulated seconds in a real one.",
+    help="Simulated seconds per real second.",
 )
-@_listen_flag
+@_listen_flag(default=DEMO_ADDRESS)
 @_web_config_flag
 @_log_flags
 @click.pass_obj
 def demo(
     signals: Signals | None, /, instances: int, seed: int, speed: float, **flags: str | None
 ) -> NoReturn:
-    """Serve a simulated Vast.ai's metrics, without a key."""
+    """Serve the metrics of a simulated Vast.ai; needs no API key."""
     from exporter.commands.demo import serve_demo  # noqa: PLC0415
 
     flags["listen_address"] = flags["listen_address"] or DEMO_ADDRESS
@@ -220,13 +222,13 @@ def demo(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="F",
-    help="File to replace with the metrics.",
+    help="Write the metrics to this file instead.",
 )
 @click.option(
     "--sd-output",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="F",
-    help="File to replace with targets, for file_sd.",
+    help="Write the discovered targets to this file, for file_sd.",
 )
 @_shard_flags
 @_log_flags
@@ -243,13 +245,13 @@ def once(
 ) -> NoReturn:
     """Collect once and write the metrics to standard output.
 
-    With --output they replace a file in one step, as node_exporter's textfile collector needs it. Its mode
-    and owner are kept, and a link leads to the file that is replaced. A device or a named pipe is written
-    into. The exit code is 1 when something could not be collected; the metrics that are written say what.
+    --output replaces a file atomically, as the textfile collector of node_exporter requires. The new file
+    keeps the mode and owner of the old one. Symbolic links are followed; devices and named pipes are written
+    to. The exit code is 1 if a collector failed; the metrics are written anyway and show which one.
 
-    --sd-output switches discovery on and writes in the same way what /sd/instances would answer; the metrics
-    are then written only with --output. Unless the instances of every account are read, the file stays as
-    it is.
+    --sd-output enables discovery and writes the response of /sd/instances to a file in the same way. The
+    metrics are then written only if --output is given too. The file stays unchanged if the instances of any
+    account could not be read.
     """
     from exporter.commands.configuration import load, with_discovery  # noqa: PLC0415
     from exporter.commands.once import Outputs, run_once  # noqa: PLC0415
@@ -262,16 +264,16 @@ def once(
     sys.exit(run_once(loaded, outputs, signals=signals or from_the_start(), environ=os.environ))
 
 
-@cli.command(epilog="docs/api.md says what the answers mean, and where they are wanted.")
+@cli.command(epilog="docs/api.md explains the results and where to report them.")
 @_config_flag
-@click.option("--account", metavar="NAME", help="Whose key is used (default the first account's).")
+@click.option("--account", metavar="NAME", help="Account whose key is used (default: the first account).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def probe(config_file: Path | None, account: str | None, *, as_json: bool) -> NoReturn:
-    """Hold what the exporter takes for true of Vast.ai against the live API.
+    """Check the exporter's assumptions about the Vast.ai API against the live API.
 
-    It reads for a minute at most, at the documented pace, and prints a table without names, ids, addresses
-    or any text of a reply. The exit code is 3 when something is not as it is taken for, 1 when something
-    could not be asked, else 0.
+    Sends requests for at most a minute, within the documented rate limits, and prints a table. The table
+    contains no names, IDs, addresses or texts from the replies. The exit code is 3 if an assumption does not
+    hold, 1 if not all could be checked, else 0.
     """
     from exporter.commands.configuration import load  # noqa: PLC0415
     from exporter.commands.probe import probe_account  # noqa: PLC0415
@@ -287,9 +289,10 @@ def probe(config_file: Path | None, account: str | None, *, as_json: bool) -> No
 def check_config(
     file: Path | None, shard: int | None, total_shards: int | None, web_config_file: str | None
 ) -> None:
-    """Say whether a configuration can be used, and what it means.
+    """Validate the configuration and print its effective settings.
 
-    FILE is the configuration; without it the environment's is looked at.
+    FILE is the configuration file. Without it, only the environment is checked. The exit code is 2 if the
+    configuration is invalid; each error is a line on standard error.
     """
     from exporter.commands.check_config import described  # noqa: PLC0415
     from exporter.commands.configuration import load  # noqa: PLC0415
@@ -310,14 +313,14 @@ def check_config(
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     required=True,
-    help="Folder to write to; it is made.",
+    help="Directory to write to; created if missing.",
 )
-@click.option("--force", is_flag=True, help="Replace files that are there and different.")
+@click.option("--force", is_flag=True, help="Overwrite existing files that differ.")
 def files(output: Path, *, force: bool) -> NoReturn:
-    """Write the files that go with the exporter: rules, dashboards, units, examples.
+    """Write the files that ship with the exporter: rules, dashboards, units, examples.
 
-    They are of this version, and lie in the folder as in the repository. Where a file is there already and is
-    not the same, it is named, nothing is written, and the exit code is 1.
+    The files match this version and keep their paths from the repository. If a file exists and differs,
+    the command names it, writes nothing and exits with code 1.
     """
     from exporter.commands.files import DifferentError, shipped, write_files  # noqa: PLC0415
 
@@ -326,23 +329,23 @@ def files(output: Path, *, force: bool) -> NoReturn:
         write_files(found, output, force=force)
     except DifferentError as error:
         for path in error.paths:
-            click.echo(f"{path}: is there and is different; --force replaces it", err=True)
+            click.echo(f"{path}: exists and differs; --force overwrites it", err=True)
         sys.exit(FAILED)
     except OSError as error:
         click.echo(f"{error.filename or output}: can't be written: {error.strerror}", err=True)
         sys.exit(FAILED)
-    click.echo(f"{output}: {len(found)} files")
+    click.echo(f"{output}: wrote {len(found)} files")
     sys.exit()
 
 
 @cli.command()
 @_config_flag
-@_listen_flag
+@_listen_flag("Address to probe")
 @_web_config_flag
 def health(config_file: Path | None, **flags: str | None) -> NoReturn:
-    """Ask a running exporter on this machine whether it is healthy.
+    """Check whether the exporter on this machine is healthy.
 
-    It is looked for where these settings would let it serve. The exit code is 0 if it is, else 1.
+    Probes the configured address. The exit code is 0 if the exporter is healthy, else 1.
     """
     from exporter.commands.configuration import CONFIG  # noqa: PLC0415
     from exporter.commands.health import ask  # noqa: PLC0415
@@ -357,10 +360,11 @@ def health(config_file: Path | None, **flags: str | None) -> NoReturn:
 @cli.command()
 @click.argument("pid", type=click.IntRange(min=1))
 def reload(pid: int) -> NoReturn:
-    """Have a running exporter read its configuration again, and wait for the outcome.
+    """Reload the configuration of a running exporter and wait for the result.
 
-    It is made for a unit's ExecReload=, and needs its RuntimeDirectory=. PID is the exporter's process. The
-    exit code is 1 when the configuration was refused; then the mistakes are on standard error.
+    PID is the process ID of the exporter. The command is for ExecReload= of a systemd unit that sets
+    RuntimeDirectory=. The exit code is 1 if the exporter rejected the configuration; each error is a line on
+    standard error.
     """
     from exporter.commands.reload import reload as reload_process  # noqa: PLC0415
 

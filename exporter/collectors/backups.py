@@ -50,7 +50,7 @@ def collect(run: Run) -> Iterator[Progress]:
 COLLECTOR = Collector(
     name="backups",
     title="Backups",
-    about="copies that Vast.ai makes of instances, as before it takes a machine away",
+    about="backups that Vast.ai makes of instances, for example before it removes a machine",
     permission="",
     endpoints=(ENDPOINT,),
     objects="backups",

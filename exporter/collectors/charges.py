@@ -297,7 +297,7 @@ def _folded(labels: Mapping[str, Number], most: int) -> dict[str, Number]:
 COLLECTOR = Collector(
     name="charges",
     title="Charges",
-    about="what was billed, by day, traffic included",
+    about="billed amounts by day, including traffic",
     permission="billing_read",
     endpoints=(ENDPOINT,),
     objects="charges",

@@ -440,7 +440,7 @@ ADDRESSED_OBJECTS = replace(OBJECTS, fields=ADDRESSED_FIELDS, item=_addressed_me
 _WITHOUT_ADDRESSES = Collector(
     name="instances",
     title="Instances",
-    about="every rented instance",
+    about="all rented instances",
     permission="instance_read",
     endpoints=(ENDPOINT,),
     objects="instances",

@@ -306,7 +306,7 @@ def _publish(run: Run, fleet: Sequence[Rented], quotes: Mapping[Kind, Quote], un
 COLLECTOR = Collector(
     name="market",
     title="Market",
-    about="prices of the market for what the fleet has, and what moving would save",
+    about="market prices of the fleet's GPU models, and the saving from moving",
     permission="misc",
     endpoints=(ENDPOINT,),
     objects="offers",

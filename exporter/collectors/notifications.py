@@ -122,7 +122,7 @@ def summarise(
 COLLECTOR = Collector(
     name="notifications",
     title="Notifications",
-    about="what the inbox says: outbids, maintenance, hosts that are away, payments",
+    about="notifications in the inbox: outbids, maintenance, offline hosts, payments",
     permission="",
     endpoints=(ENDPOINT,),
     objects="notifications",

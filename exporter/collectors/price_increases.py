@@ -91,7 +91,7 @@ def summarise(
 COLLECTOR = Collector(
     name="price_increases",
     title="Price increases",
-    about="price increases that wait for an answer",
+    about="pending price increases",
     permission="",
     endpoints=(ENDPOINT,),
     objects="increases",

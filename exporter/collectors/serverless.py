@@ -309,7 +309,7 @@ def summarise(
 COLLECTOR = Collector(
     name="serverless",
     title="Serverless",
-    about="serverless endpoints, their workers and their load",
+    about="serverless endpoints, their workers and load",
     permission="misc",
     endpoints=(ENDPOINTS, WORKERS_OF_ONE),
     objects="endpoints",

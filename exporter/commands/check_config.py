@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
     """Yield a line for each thing that a good configuration says; `file` is where it stands, if in one."""
     config = loaded.config
-    yield f"{file or 'environment'}: good"
+    yield f"{file or 'environment'}: valid"
     yield f"api: {config.api.url}"
     yield f"accounts: {', '.join(account.name for account in loaded.accounts)}"
     yield from filter(None, map(_budgets, loaded.accounts))
@@ -26,15 +26,15 @@ def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
     yield f"discovery: {_targets(config.discovery)}"
     yield f"metrics: {config.web.listen_address}{config.web.telemetry_path}"
     if config.web.config_file is not None:
-        yield f"web configuration: {config.web.config_file}: good"
+        yield f"web configuration: {config.web.config_file}: valid"
 
 
 def _budgets(account: AccountKey) -> str:
     """Return what a month of an account may cost; "" where nothing is said of that."""
     whole = [] if account.budget is None else [f"{account.budget:,.15g}"]
-    labels = [f"{label or 'without label'}: {value:,.15g}" for label, value in account.label_budgets.items()]
+    labels = [f"{label or 'no label'}: {value:,.15g}" for label, value in account.label_budgets.items()]
     told = ", ".join([*whole, *labels])
-    return f"budget {account.name}: {told} dollars a month" if told else ""
+    return f"budget {account.name}: {told} dollars per month" if told else ""
 
 
 def _times(settings: CollectorSettings) -> str:

@@ -61,7 +61,7 @@ def with_discovery(loaded: Loaded) -> Loaded:
 def _check_discovery(loaded: Loaded) -> None:
     config = loaded.config
     if config.discovery.enabled and not config.collectors.named(instances.COLLECTOR.name).enabled:
-        raise ConfigError(["discovery.enabled: true: collectors.instances.enabled has to be true as well"])
+        raise ConfigError(["discovery.enabled: true: requires collectors.instances.enabled: true"])
 
 
 def with_all_collectors(loaded: Loaded) -> Loaded:

@@ -196,7 +196,7 @@ def _odd_filters(accounts: Iterable[Account], source: Path | None, shard: Shard)
                 for value in operand if isinstance(operand, list) else [operand]:
                     if isinstance(value, str) and "_" in value:
                         place = f"{source}: accounts[{index}].select_filters: {column}: {value!r}"
-                        yield f"{place}: nothing is called that, the API writes {value.replace('_', ' ')!r}"
+                        yield f"{place}: matches nothing; the API writes {value.replace('_', ' ')!r}"
 
 
 def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key]:
@@ -213,7 +213,7 @@ def _default_account(path: Path | None, environ: Mapping[str, str]) -> AccountKe
     """Return the account of a configuration without accounts, as the vendor's own client finds it."""
     value, file = environ.get("VAST_API_KEY"), environ.get("VAST_API_KEY_FILE")
     if value and file:
-        raise ConfigError(["VAST_API_KEY and VAST_API_KEY_FILE: both are set, only one of them is allowed"])
+        raise ConfigError(["VAST_API_KEY and VAST_API_KEY_FILE: both are set; only one is allowed"])
     vendor = Path(
         environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "/", ".config"), "vastai/vast_api_key"
     )

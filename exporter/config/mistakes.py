@@ -28,7 +28,7 @@ _EXPECTED = {
     "dict_type": "keys and values",
     "int_type": "a whole number",
     "string_pattern_mismatch": "1 to 64 characters without line breaks",
-    "string_type": "text; quotes make a number one",
+    "string_type": "text; put a number in quotes",
     "tuple_type": "a list, each item with name and a key",
 }
 
@@ -86,7 +86,7 @@ class Mistakes:
         if kind == "extra_forbidden":
             return f"unknown key; allowed: {', '.join(self.keys_at(location[:-1]))}"
         if kind == "missing":
-            return "missing; a value is needed"
+            return "missing; a value is required"
         message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         message = _EXPECTED.get(kind, message)
         if kind == "value_error" and self.keys_at(location):

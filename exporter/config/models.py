@@ -83,7 +83,7 @@ def _url(value: str) -> str:
     if not usable or not value.isprintable() or " " in value:
         raise ValueError(expected)
     if parts.query or parts.fragment or parts.username or parts.password:
-        raise ValueError("a URL without user, password, query and fragment")
+        raise ValueError("a URL without user, password, query or fragment")
     return value.rstrip("/")
 
 
@@ -222,55 +222,58 @@ class Model(BaseModel):
 
 
 class Api(Model):
-    """How the API is asked."""
+    """How the exporter queries the Vast.ai API."""
 
-    url: Url = Field("https://console.vast.ai", description="where the API is; VAST_URL wins over it")
+    url: Url = Field("https://console.vast.ai", description="base URL of the API; VAST_URL overrides it")
     run_url: Url = Field(
         "https://run.vast.ai",
-        description="where the workers of serverless endpoints are asked for; if it is not set and url is"
-        " another than the default, they are asked for there. The key goes to these two hosts only",
+        description="base URL for the workers of serverless endpoints. If only url is set, it serves these"
+        " too. The exporter sends the key to these two hosts only",
     )
     timeout: Timeout = Field(
-        30.0, description="for one request, from its start to the last byte of the reply"
+        30.0, description="timeout of a request, from its start to the last byte of the reply"
     )
     min_interval: Duration | None = Field(
         None,
-        description="between two requests to one endpoint with one key; not set: the threshold that Vast.ai"
-        " documents for the endpoint (1 s for instances) + 10 %",
+        description="minimum time between two requests to an endpoint with the same key. If not set, the"
+        " threshold that Vast.ai documents for the endpoint (1 s for instances) plus 10 %",
         examples=["1100ms"],
     )
 
 
 class Account(Model):
-    """An account of Vast.ai; a team is one of its own. Exactly one of the api_key keys is needed."""
+    """A Vast.ai account; a team counts as one. Set exactly one of the api_key keys."""
 
-    name: AccountName = Field(description="the value of the label account", examples=["research"])
+    name: AccountName = Field(description="value of the label account", examples=["research"])
     api_key: SecretStr | None = Field(
-        None, description="the key itself; a file is better", examples=["0123456789abcdef"]
+        None, description="the API key itself; prefer a file", examples=["0123456789abcdef"]
     )
     api_key_file: FilePath | None = Field(
         None,
-        description="a file that holds just the key; read again when it changes",
+        description="file that contains only the API key; reread when it changes",
         examples=["/run/secrets/research"],
     )
     api_key_env: Variable | None = Field(
-        None, description="the name of an environment variable that holds the key", examples=["RESEARCH_KEY"]
+        None,
+        description="name of an environment variable that contains the API key",
+        examples=["RESEARCH_KEY"],
     )
     select_filters: Filters = Field(
         default_factory=dict,
-        description="which instances, as the API filters them: column, operator (eq neq gt gte lt lte in"
-        " notin), value",
+        description="instances to read, as a filter of the API: column, operator (eq neq gt gte lt lte in"
+        " notin) and value",
         examples=[{"gpu_name": {"in": ["RTX 4090"]}}],
     )
     budget: Dollars | None = Field(
         None,
-        description="dollars a month that the account may cost; only shown, nothing is stopped",
+        description="monthly budget of the account in dollars; the exporter only exposes it and stops"
+        " nothing",
         examples=[2000],
     )
     label_budgets: LabelDollars = Field(
         default_factory=dict,
-        description="dollars a month that the instances of a user label may cost, by label; the empty one"
-        " is for those without",
+        description="monthly budgets in dollars by user label; the empty label stands for instances without"
+        " one",
         examples=[{"train": 500}],
     )
 
@@ -286,16 +289,18 @@ class Account(Model):
 
 
 class CollectorSettings(Model):
-    """When one collector runs, and how long what it found is shown.
+    """When a collector runs, and how long its data is exposed.
 
     A collector says what is usual for it (`config_model`), and may have further settings of its own.
     """
 
-    enabled: bool = Field(default=False, description="whether it runs")
-    interval: Interval = Field(60.0, description="from the start of one run to that of the next; at least 1s")
+    enabled: bool = Field(default=False, description="whether the collector runs")
+    interval: Interval = Field(
+        60.0, description="time from the start of one run to the start of the next; at least 1s"
+    )
     stale_after: Duration = Field(
         300.0,
-        description="what the API has not confirmed for so long leaves /metrics; not below interval",
+        description="age at which data that the API no longer confirms leaves /metrics; not below interval",
     )
 
     @model_validator(mode="after")
@@ -309,7 +314,7 @@ class CollectorSettings(Model):
 
 
 class Collectors(Model):
-    """What is asked of the API."""
+    """What the exporter reads from the API."""
 
     def named(self, name: str) -> CollectorSettings:
         """Return the settings of one collector."""
@@ -321,7 +326,7 @@ class Collectors(Model):
     @model_validator(mode="after")
     def _one_at_least(self) -> Self:
         if not any(settings.enabled for _, settings in self):
-            raise ValueError("all are switched off: at least one collector has to be enabled")
+            raise ValueError("all disabled; expected at least one enabled collector")
         return self
 
 
@@ -379,50 +384,50 @@ def _settings_model(collector: DeclaredCollector) -> type[CollectorSettings]:
 
 
 class Limits(Model):
-    """What keeps the number of series in bounds."""
+    """Limits on the number of series and of searches."""
 
     labels: Annotated[int, Field(ge=1, le=100_000)] = Field(
         200,
-        description="user labels of an account that vastai_label_instances tells apart; the smallest beyond"
-        " are counted together as _other",
+        description="maximum number of user labels per account, for example in vastai_label_instances; the"
+        " smallest above it are counted together as _other",
     )
     market: Annotated[int, Field(ge=1, le=100)] = Field(
         20,
-        description="combinations of GPU model, number of GPUs and rental type that the collector market asks"
-        " for, those first that burn the most; each is a search in every run",
+        description="maximum number of combinations of GPU model, number of GPUs and rental type that the"
+        " collector market searches for, the most expensive first; each takes one search per run",
     )
 
 
 class Discovery(Model):
-    """Targets at `/sd/instances`: addresses of running instances, asked for only while this is on."""
+    """HTTP service discovery at `/sd/instances`. Addresses are read only while this is enabled."""
 
-    enabled: bool = Field(default=False, description="whether it is there")
+    enabled: bool = Field(default=False, description="whether targets are served")
     ports: tuple[ContainerPort, ...] = Field(
         (),
         strict=False,
-        description="ports inside of the containers that become targets; none: all that are exposed",
+        description="container ports that become targets. If empty, all exposed TCP ports",
         examples=[["8000/tcp"]],
     )
     labels: tuple[str, ...] = Field(
         (),
         strict=False,
-        description='your labels of the instances that become targets, "" for those without; none: all',
+        description='user labels whose instances become targets, "" for no label. If empty, all instances',
         examples=[["serving"]],
     )
 
 
 class Web(Model):
-    """What is served, and where. A change needs a restart."""
+    """The web server. Changes require a restart."""
 
     listen_address: Annotated[str, AfterValidator(_listen_address)] = Field(
-        f":{PORT}", description="host and port; without a host every address of the machine"
+        f":{PORT}", description="host and port to listen on; without a host, all addresses of the machine"
     )
     telemetry_path: Annotated[str, AfterValidator(_telemetry_path)] = Field(
-        "/metrics", description="where the metrics are"
+        "/metrics", description="path under which metrics are exposed"
     )
     config_file: FilePath | None = Field(
         None,
-        description="TLS and users, in the format of the exporter-toolkit",
+        description="web configuration file: TLS and users, in the exporter-toolkit format",
         examples=["web.yml"],
     )
 
@@ -441,7 +446,8 @@ class Config(Model):
     accounts: tuple[Account, ...] = Field(
         (),
         strict=False,
-        description="none: the key of VAST_API_KEY, VAST_API_KEY_FILE or the vendor CLI's key file is used",
+        description="Without accounts, the exporter uses the key from VAST_API_KEY, VAST_API_KEY_FILE or"
+        " the key file of the Vast.ai CLI",
     )
     collectors: Collectors
     discovery: Discovery = Field(default_factory=Discovery)
@@ -454,5 +460,5 @@ class Config(Model):
         names = [account.name for account in self.accounts]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"accounts: the name {twice[0]!r} is there twice; each account needs its own")
+            raise ValueError(f"accounts: the name {twice[0]!r} is used twice; each account needs its own")
         return self

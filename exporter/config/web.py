@@ -43,7 +43,7 @@ def _hash(value: SecretStr) -> SecretStr:
 
 def _user(value: str) -> str:
     if not value or ":" in value or not value.isprintable():
-        raise ValueError("user names without colon and control characters")
+        raise ValueError("user names without colons or control characters")
     return value
 
 
@@ -73,20 +73,22 @@ Hash = Annotated[SecretStr, AfterValidator(_hash)]
 class TlsServerConfig(Model):
     """The server's certificate, and whose certificates it asks of clients."""
 
-    cert_file: FilePath = Field(description="the certificate, followed by its chain, in PEM")
-    key_file: FilePath = Field(description="the certificate's private key, in PEM, not encrypted")
+    cert_file: FilePath = Field(description="certificate, followed by its chain, in PEM")
+    key_file: FilePath = Field(description="private key of the certificate, in PEM, not encrypted")
     client_auth_type: Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"] = (
         Field(
-            "NoClientCert", description="whether clients show a certificate; the others need client_ca_file"
+            "NoClientCert",
+            description="whether clients must present a certificate; all values but"
+            " NoClientCert need client_ca_file",
         )
     )
     client_ca_file: FilePath | None = Field(
         None,
-        description="what clients' certificates are checked by, in PEM: authorities, intermediate ones too,"
+        description="certificates that verify those of clients, in PEM: root and intermediate authorities,"
         " or the clients' own certificates",
     )
-    min_version: Version = Field("TLS12", description="the oldest version that is spoken")
-    max_version: Version = Field("TLS13", description="the newest version that is spoken")
+    min_version: Version = Field("TLS12", description="oldest TLS version that is accepted")
+    max_version: Version = Field("TLS13", description="newest TLS version that is accepted")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -106,20 +108,22 @@ class HttpServerConfig(Model):
     """HTTP itself."""
 
     http2: Annotated[bool, AfterValidator(_http_1)] = Field(
-        default=False, description="only false: HTTP/1.1 is spoken"
+        default=False, description="must be false: the exporter speaks HTTP/1.1"
     )
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
-        default_factory=dict, description=f"headers of every reply: {', '.join(HEADERS)}"
+        default_factory=dict, description=f"headers to add to every response: {', '.join(HEADERS)}"
     )
 
 
 class WebConfig(Model):
     """The whole web configuration."""
 
-    tls_server_config: TlsServerConfig | None = Field(None, description="without it there is no TLS")
+    tls_server_config: TlsServerConfig | None = Field(
+        None, description="without this section, the exporter serves plain HTTP"
+    )
     http_server_config: HttpServerConfig = Field(default_factory=HttpServerConfig, description="HTTP itself")
     basic_auth_users: dict[User, Hash] = Field(
-        default_factory=dict, description="names of users and bcrypt hashes of their passwords"
+        default_factory=dict, description="user names, and bcrypt hashes of their passwords"
     )
 
     @property

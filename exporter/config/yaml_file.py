@@ -42,9 +42,9 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag in _LOOKS:
                 key.tag = _TEXT
             if key.tag not in _KEY_TAGS:
-                raise yaml.composer.ComposerError(None, None, "a key has to be text", key.start_mark)
+                raise yaml.composer.ComposerError(None, None, "a key must be text", key.start_mark)
             if key.value in seen:
-                problem = f"the key {key.value!r} is there twice"
+                problem = f"duplicate key {key.value!r}"
                 raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return node
@@ -54,7 +54,7 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError, TypeError):
             # What PyYAML lets out for a date such as 2020-13-45, for "!!bool maybe", and the like.
-            problem = "not the number or date that it looks like or is tagged as; quotes make it text"
+            problem = "not a valid number, date or tagged value; quotes make it text"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
@@ -99,15 +99,15 @@ def read_yaml(path: Path, keys: Iterable[str], texts: Sequence[str] = ()) -> dic
     except OSError as error:
         raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: can't be read: it is not UTF-8 text"]) from None
+        raise ConfigError([f"{path}: can't be read: not UTF-8 text"]) from None
     try:
         settings = _loaded(text, texts)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ConfigError([f"{path}: {where}{error.problem or 'not YAML'}"]) from None
+        raise ConfigError([f"{path}: {where}{error.problem or 'not valid YAML'}"]) from None
     except yaml.YAMLError:
-        raise ConfigError([f"{path}: not YAML: it holds a control character"]) from None
+        raise ConfigError([f"{path}: not valid YAML: contains a control character"]) from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):

@@ -121,10 +121,10 @@ def test_a_good_configuration_is_told_to_be_good_and_what_it_means(write: Write)
     done = invoke("check-config", str(path), OPS_KEY="another-key", VAST_API_KEY="a-third")
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        f"{path}: good",
+        f"{path}: valid",
         "api: https://console.vast.ai",
         "accounts: research, ops",
-        "budget research: 2,000, train: 1,500.5, without label: 10 dollars a month",
+        "budget research: 2,000, train: 1,500.5, no label: 10 dollars per month",
         "collector instances: every 1m, stale after 5m",
         *(f"collector {each.name}: off" for each in COLLECTORS if each.name != "instances"),
         "discovery: off",
@@ -154,13 +154,13 @@ def test_a_filter_that_matches_nothing_is_told_when_it_is_checked(write: Write) 
     account = "{name: a, api_key: k, select_filters: {gpu_name: {in: [RTX_4090]}}}"
     done = invoke("check-config", str(write(f"accounts: [{account}]")))
     assert done.exit_code == 0
-    assert done.stderr.endswith("'RTX_4090': nothing is called that, the API writes 'RTX 4090'\n")
+    assert done.stderr.endswith("'RTX_4090': matches nothing; the API writes 'RTX 4090'\n")
 
 
 def test_the_environment_alone_can_be_checked(run: Run) -> None:
     done = run("check-config", VAST_API_KEY="a-key-of-nobody")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("environment: good\n")
+    assert done.stdout.startswith("environment: valid\n")
     assert "accounts: default\n" in done.stdout
 
 

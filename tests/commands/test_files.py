@@ -23,7 +23,7 @@ def test_rules_dashboards_units_and_examples_lie_as_in_the_repository(tmp_path: 
     done = invoke(tmp_path / "new/folder")
 
     written = {path.relative_to(tmp_path / "new/folder") for path in tmp_path.rglob("*") if path.is_file()}
-    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/new/folder: {len(written)} files\n")
+    assert (done.exit_code, done.stdout) == (0, f"{tmp_path}/new/folder: wrote {len(written)} files\n")
     assert set(map(str, written)) >= {
         "config.example.yaml",
         "deploy/alertmanager/alertmanager.yml",
@@ -56,7 +56,7 @@ def test_what_was_changed_by_hand_is_named_and_nothing_is_written(tmp_path: Path
     done = invoke(tmp_path)
 
     assert done.exit_code == 1
-    assert done.stderr == f"{rules}: is there and is different; --force replaces it\n"
+    assert done.stderr == f"{rules}: exists and differs; --force overwrites it\n"
     assert rules.read_text() == "mine"
     assert not example.exists()
 

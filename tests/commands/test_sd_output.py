@@ -54,7 +54,7 @@ def test_targets_need_the_collector_of_instances(
     done = run("once", "--config.file", str(path), "--sd-output", str(tmp_path / "instances.json"))
     assert (done.returncode, done.stderr) == (
         2,
-        "discovery.enabled: true: collectors.instances.enabled has to be true as well\n",
+        "discovery.enabled: true: requires collectors.instances.enabled: true\n",
     )
 
 

@@ -29,7 +29,7 @@ NO_FILE = "the key file /no/such can't be read: No such file or directory"
 NO_VARIABLE = "the environment variable NONE is not set or empty"
 NOT_A_VARIABLE = "expected the name of an environment variable, such as RESEARCH_KEY"
 NO_ACCOUNT = "no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or "
-URL_PARTS = "expected a URL without user, password, query and fragment"
+URL_PARTS = "expected a URL without user, password, query or fragment"
 ROOT_KEYS = "api, accounts, collectors, discovery, limits, web, log"
 ACCOUNT_KEYS = "name, api_key, api_key_file, api_key_env, select_filters, budget, label_budgets"
 COLLECTOR_NAMES = ", ".join(collector.name for collector in COLLECTORS)
@@ -42,10 +42,10 @@ PATH = (
     "expected a path such as /metrics, other than /, /-/healthy, /-/ready, /-/reload, /healthz, /readyz,"
     " /sd/instances"
 )
-TEXT = "expected text; quotes make a number one"
+TEXT = "expected text; put a number in quotes"
 NAME = "expected 1 to 64 characters without line breaks"
 ONE_KEY = "exactly one of api_key, api_key_file, api_key_env is allowed"
-NOT_A_VALUE = "not the number or date that it looks like or is tagged as; quotes make it text"
+NOT_A_VALUE = "not a valid number, date or tagged value; quotes make it text"
 NO_KEY = "the API key does not hold a key: one line of letters, digits and -._~+/=: is allowed"
 SCALARS = "expected texts, numbers, true, false or null as values for 'gpu_name'"
 
@@ -59,13 +59,13 @@ MISTAKES = {
     "api: !!python/object:os.system x": "line 1, column 6: could not determine a constructor for the tag"
     " 'tag:yaml.org,2002:python/object:os.system'",
     "{}\n---\n{}": "line 2, column 1: but found another document",
-    "api: \x00": "not YAML: it holds a control character",
+    "api: \x00": "not valid YAML: contains a control character",
     "[" * 5000: "line 1, column 33: nested too deep",
-    "api: {}\nlog: {}\napi: {}": "line 3, column 1: the key 'api' is there twice",
-    "log: {level: info, level: debug}": "line 1, column 20: the key 'level' is there twice",
+    "api: {}\nlog: {}\napi: {}": "line 3, column 1: duplicate key 'api'",
+    "log: {level: info, level: debug}": "line 1, column 20: duplicate key 'level'",
     "1: x": f"1: unknown key; allowed: {ROOT_KEYS}",
-    "~: x": "line 1, column 1: a key has to be text",
-    "? [a]\n: x": "line 1, column 3: a key has to be text",
+    "~: x": "line 1, column 1: a key must be text",
+    "? [a]\n: x": "line 1, column 3: a key must be text",
     "on: x": f"on: unknown key; allowed: {ROOT_KEYS}",
     "api: 2020-13-45": f"line 1, column 6: {NOT_A_VALUE}",
     "api: !!bool maybe": f"line 1, column 6: {NOT_A_VALUE}",
@@ -114,8 +114,8 @@ MISTAKES = {
     "collectors: {account: {stale_after: 1m}}": f"collectors.account: stale_after 1m: {BELOW} 5m",
     "collectors: {account: {enabled: 'no'}}": "collectors.account.enabled: 'no': expected true or false",
     "collectors: {account: {enabled: 0}}": "collectors.account.enabled: 0: expected true or false",
-    "collectors: {account: {enabled: no}, instances: {enabled: no}}": "collectors: all are switched off:"
-    " at least one collector has to be enabled",
+    "collectors: {account: {enabled: no}, instances: {enabled: no}}": "collectors: all disabled;"
+    " expected at least one enabled collector",
     # limits
     "discovery: {enabled: 1}": "discovery.enabled: 1: expected true or false",
     "discovery: {ports: 8000}": "discovery.ports: 8000: expected a list",
@@ -125,9 +125,9 @@ MISTAKES = {
     "discovery: {ports: [true]}": f"discovery.ports[0]: true: {CONTAINER_PORT}",
     "discovery: {ports: [80.5]}": f"discovery.ports[0]: 80.5: {CONTAINER_PORT}",
     "discovery: {labels: serving}": "discovery.labels: 'serving': expected a list",
-    "discovery: {labels: [17]}": "discovery.labels[0]: 17: expected text; quotes make a number one",
+    "discovery: {labels: [17]}": "discovery.labels[0]: 17: expected text; put a number in quotes",
     "discovery: {enabled: true}\ncollectors: {instances: {enabled: false}}": (
-        "discovery.enabled: true: collectors.instances.enabled has to be true as well"
+        "discovery.enabled: true: requires collectors.instances.enabled: true"
     ),
     "limits: {labels: 0}": "limits.labels: 0: expected greater than or equal to 1",
     "limits: {labels: 100001}": "limits.labels: 100001: expected less than or equal to 100000",
@@ -160,14 +160,14 @@ MISTAKES = {
     # accounts
     "accounts: {name: a}": "accounts: expected a list, each item with name and a key",
     "accounts: [a-key-of-nobody]": f"accounts[0]: expected keys and values: {ACCOUNT_KEYS}",
-    "accounts: [{api_key: k}]": "accounts[0].name: missing; a value is needed",
+    "accounts: [{api_key: k}]": "accounts[0].name: missing; a value is required",
     "accounts: [{name: 5, api_key: k}]": f"accounts[0].name: 5: {TEXT}",
     "accounts: [{name: '', api_key: k}]": f"accounts[0].name: '': {NAME}",
     'accounts: [{name: "a\\nb", api_key: k}]': f"accounts[0].name: 'a\\nb': {NAME}",
     'accounts: [{name: "\\x9b2J", api_key: k}]': f"accounts[0].name: '\\x9b2J': {NAME}",
     f"accounts: [{{name: {'é' * 65}, api_key: k}}]": f"accounts[0].name: '{'é' * 65}': {NAME}",
     f"accounts: [{{name: {'é' * 81}, api_key: k}}]": f"accounts[0].name: {NAME}",
-    "accounts: [{name: a, api_key: k}, {name: a, api_key: l}]": "accounts: the name 'a' is there twice;"
+    "accounts: [{name: a, api_key: k}, {name: a, api_key: l}]": "accounts: the name 'a' is used twice;"
     " each account needs its own",
     "accounts: [{name: a}]": f"accounts[0]: no key: {ONE_KEY}",
     "accounts: [{name: a, api_key: k, api_key_env: B}]": f"accounts[0]: api_key and api_key_env: {ONE_KEY}",
@@ -293,7 +293,7 @@ def test_a_file_that_is_missing_a_folder_or_binary_is_said_to_be(tmp_path: Path)
     binary.write_bytes(b"\xff\xfe\x00")
     assert mistakes(tmp_path / "missing") == ["can't be read: No such file or directory"]
     assert mistakes(tmp_path) == ["can't be read: Is a directory"]
-    assert mistakes(binary) == ["can't be read: it is not UTF-8 text"]
+    assert mistakes(binary) == ["can't be read: not UTF-8 text"]
 
 
 # What is not a mistake
@@ -441,7 +441,7 @@ def test_the_vendors_own_key_file_is_the_last_place_to_look(
         ),
         (
             {"VAST_API_KEY": KEY, "VAST_API_KEY_FILE": "/no"},
-            "VAST_API_KEY and VAST_API_KEY_FILE: both are set, only one of them is allowed",
+            "VAST_API_KEY and VAST_API_KEY_FILE: both are set; only one is allowed",
         ),
         ({"VAST_API_KEY": "two words"}, f"VAST_API_KEY: {NO_KEY}"),
         (
@@ -695,11 +695,11 @@ def test_a_filter_that_is_spelt_as_the_vendors_client_does_is_told_of(write: Wri
     )
     assert loaded(path).notes == (
         (
-            f"{path}: accounts[0].select_filters: gpu_name: 'RTX_4090': nothing is called that,"
+            f"{path}: accounts[0].select_filters: gpu_name: 'RTX_4090': matches nothing;"
             " the API writes 'RTX 4090'"
         ),
         (
-            f"{path}: accounts[1].select_filters: gpu_name: 'A100_SXM4': nothing is called that,"
+            f"{path}: accounts[1].select_filters: gpu_name: 'A100_SXM4': matches nothing;"
             " the API writes 'A100 SXM4'"
         ),
     )

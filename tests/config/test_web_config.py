@@ -35,7 +35,7 @@ MISTAKES = {
     "rate_limit: {}": f"rate_limit: unknown key; allowed: {KEYS}",
     "[]": f"expected keys and values: {KEYS}",
     "a: {": "line 1, column 5: expected the node content, but found '<stream end>'",
-    "tls_server_config: {cert_file: a}": "tls_server_config.key_file: missing; a value is needed",
+    "tls_server_config: {cert_file: a}": "tls_server_config.key_file: missing; a value is required",
     f"tls_server_config: {{{PAIR}, cipher_suites: []}}": (
         f"tls_server_config.cipher_suites: unknown key; allowed: {TLS_KEYS}"
     ),
@@ -70,7 +70,7 @@ MISTAKES = {
     ),
     "basic_auth_users: {alice: secret}": f"basic_auth_users.alice: {BCRYPT}",
     f"basic_auth_users: {{alice: {HASH.replace('$10$', '$31$')}}}": f"basic_auth_users.alice: {BCRYPT}",
-    "basic_auth_users: {alice: 1}": "basic_auth_users.alice: expected text; quotes make a number one",
+    "basic_auth_users: {alice: 1}": "basic_auth_users.alice: expected text; put a number in quotes",
     "basic_auth_users: [alice]": "basic_auth_users: expected keys and values",
 }
 
@@ -90,7 +90,7 @@ def test_a_mistake_is_one_line_with_place_what_was_given_and_what_is_allowed(tex
 def test_a_user_that_no_client_could_send_is_a_mistake(name: str, write: Write) -> None:
     (line,) = refused(write(f"basic_auth_users: {{{name}: {HASH}}}", "web.yml"))
 
-    assert line.endswith("expected user names without colon and control characters")
+    assert line.endswith("expected user names without colons or control characters")
 
 
 def test_a_hash_in_a_wrong_place_is_not_shown(write: Write) -> None:
@@ -152,7 +152,7 @@ def test_a_user_is_called_as_it_is_written(name: str, write: Write) -> None:
 def test_a_user_that_is_there_twice_is_a_mistake_with_quotes_or_without(write: Write) -> None:
     (line,) = refused(write(f"basic_auth_users:\n  1: {HASH}\n  '1': {HASH}\n", "web.yml"))
 
-    assert line == "line 3, column 3: the key '1' is there twice"
+    assert line == "line 3, column 3: duplicate key '1'"
 
 
 @pytest.mark.parametrize("cost", ["03", "15", "31"])
@@ -279,7 +279,7 @@ def test_check_config_looks_at_it_too(run: Run, write: Write, hashed: Hashed) ->
     config = write("web: {config_file: web.yml}\n")
 
     done = run("check-config", str(config), VAST_API_KEY="a")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"web configuration: {good}: good")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"web configuration: {good}: valid")
 
     write("basic_auth_users: {alice: secret}", "web.yml")
     done = run("check-config", str(config), VAST_API_KEY="a")
