@@ -159,7 +159,7 @@ def collect(run: Run) -> Iterator[Progress]:
         except QuotaError as error:
             until = error.until
             fields = {"until": datetime.fromtimestamp(until, UTC).isoformat()}
-            _log.warning("the daily quota of searches is used up", extra={"fields": fields})
+            _log.warning("the daily search quota is exhausted", extra={"fields": fields})
             break
         except ApiError as error:
             failure = failure or error
@@ -207,7 +207,7 @@ def _search(run: Run, wanted: Wanted, fleet: Sequence[Rented]) -> Quote:
     reply = run.client.ask(ENDPOINT, body=wanted.question())
     rows = reply.get("offers")
     if not isinstance(rows, list):
-        raise BadReplyError("a reply without a list of offers")
+        raise BadReplyError("the reply has no list of offers")
     ours = {rented.member.machine_id for rented in fleet}
     problems = Problems()
     found: list[Offer] = []

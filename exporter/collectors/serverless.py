@@ -214,7 +214,7 @@ def _workers(run: Run, endpoint: int) -> Workers:
     reply = run.client.ask(WORKERS_OF_ONE, body={"id": endpoint})
     rows = [] if "error_msg" in reply and "workers" not in reply else reply.get("workers")
     if not isinstance(rows, list):
-        raise BadReplyError("a reply without a list of workers")
+        raise BadReplyError("the reply has no list of workers")
     problems = Problems()
     found = {key: OF_WORKERS.read(row, problems) for key, row in _keyed(rows, problems)}
     run.report(problems)

@@ -101,7 +101,7 @@ def ask(address: tuple[str, int], web: str) -> tuple[bool, str]:
     try:
         with socket.create_connection(address, TIMEOUT) as connection:
             if "RequireAndVerifyClientCert" in web:
-                return True, "listens; it tells more only to clients with a certificate"
+                return True, "listening; anything more requires a client certificate"
             if not re.search(r"(?m)^\s*tls_server_config:", web):
                 return verdict(exchange(connection))
             import ssl  # noqa: PLC0415 - costs more than all the rest

@@ -61,5 +61,5 @@ def serve_demo(
             return with_discovery(with_all_collectors(with_run_url(loaded, vast.run_url)))
 
         loaded = read()
-        sys.stderr.write(f"A simulated Vast.ai with about {size} instances is on {vast.url}\n")
+        sys.stderr.write(f"simulated Vast.ai with about {size} instances listening on {vast.url}\n")
         return serve(loaded, read, config_file=None, signals=signals, environ=environ, intervals=INTERVALS)

@@ -36,7 +36,7 @@ def ask(web: Web, *, timeout: float) -> tuple[bool, str]:
         if _wants_certificates(web.config_file):
             plain.connect()
             plain.close()
-            return True, "listens; it tells more only to clients with a certificate"
+            return True, "listening; anything more requires a client certificate"
         try:
             return _ask(secure)
         except ssl.SSLError:  # no TLS in it, or no longer: the file may have gone bad since it was read

@@ -51,14 +51,15 @@ def probe_account(loaded: Loaded, account: str | None, *, as_json: bool) -> int:
     """
     chosen = [each for each in loaded.accounts if account in (None, each.name)][:1]
     if not chosen:
-        raise ConfigError(["--account: there is no account of this name"])
+        names = ", ".join(each.name for each in loaded.accounts)
+        raise ConfigError([f"--account: no such account; expected one of {names}"])
     redact = logs.Redactor()
     set_up_logs(loaded, redact, sys.stderr)
     logs.log_uncaught()
     # Without its filters: every row tells something.
     alone = replace(loaded, accounts=(replace(chosen[0], select_filters={}),))
     prober = Prober(with_all_collectors(alone), redact=redact)
-    sys.stderr.write("asking Vast.ai, for a minute at most\n")
+    sys.stderr.write("probing Vast.ai for up to a minute\n")
     report = prober.run()
     try:
         # Nothing secret is in it. If it were, this would be the last chance.
@@ -179,4 +180,4 @@ def _finding(check: Check, evidence: Evidence) -> Finding:
     try:
         return check(evidence)
     except Exception:  # noqa: BLE001 - one check's fault must not cost what the others found
-        return untold("the check itself failed, which is a fault of the exporter")
+        return untold("the check itself failed: a bug in the exporter")

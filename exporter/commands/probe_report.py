@@ -86,7 +86,7 @@ def as_table(report: Report) -> str:
     """Return the report in Markdown, which an issue shows as a table."""
     lines = [f"vastai-exporter {__version__}, {report.day}", ""]
     lines += _table(
-        ("asked", "for", "what came"),
+        ("request", "collector", "result"),
         (
             (f"`{each.endpoint.method} {each.endpoint.path}`", each.collector, each.came)
             for each in report.asked
@@ -95,7 +95,7 @@ def as_table(report: Report) -> str:
     for collector, results in _grouped(report.results):
         lines += ["", f"**{collector or EVERYWHERE}**", ""]
         lines += _table(
-            ("verdict", "assumption", "how sure it was", "what came"),
+            ("verdict", "assumption", "confidence before", "result"),
             (
                 (
                     result.finding.verdict,
@@ -147,7 +147,7 @@ def _summary(report: Report) -> str:
     told = told.replace("does not hold", "do not hold")
     silent = sum(not each.answered for each in report.asked)
     if silent:
-        told += f"; {counted(silent, 'endpoint')} could not be asked for all"
+        told += f"; {counted(silent, 'endpoint')} not fully checked"
     return f"{told}."
 
 

@@ -40,7 +40,7 @@ class ReloadReport:
             new.write_text("\n".join((str(self._number), *mistakes)), encoding="utf-8")
             new.replace(self._path)
         except OSError as error:
-            _log.warning("the outcome of a reload can't be written", extra={"fields": {"error": str(error)}})
+            _log.warning("can't write the result of a reload", extra={"fields": {"error": str(error)}})
 
 
 def reload(
@@ -57,7 +57,7 @@ def reload(
     """
     path = _answer_in(environ)
     if path is None:
-        return (f"{VARIABLE}: not set; RuntimeDirectory= in the unit sets it, for the exporter too",)
+        return (f"{VARIABLE}: not set; set RuntimeDirectory= in the exporter's systemd unit",)
     before = _read(path)
     try:
         os.kill(pid, signal.SIGHUP)

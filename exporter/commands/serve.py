@@ -175,7 +175,7 @@ def serve(
     server.stop()
     passwords.close()
     if event is None:
-        _log.error("the web server has ended")
+        _log.error("the web server stopped unexpectedly")
         return CANNOT_SERVE
     _log.info("stopped", extra={"fields": {"signal": event.name}})
     return 0

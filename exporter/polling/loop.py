@@ -148,7 +148,7 @@ class Loop:
         if self._queued:
             return ""  # those that it waits for tell of themselves
         late = self._clock() - (self._sign_until if self._running else self.due + HUNG_AFTER)
-        return f"gives no sign, {late:.0f} s overdue" if late > 0 else ""
+        return f"stalled, {late:.0f} s overdue" if late > 0 else ""
 
     def queue(self) -> None:
         """Note that a thread will soon call `step`, or later, where all that it may have are busy."""
@@ -291,7 +291,8 @@ class Loop:
         if self._matches and not matches:
             fields = self._fields() | {"select_filters": dict(self.job.filters)}
             _log.warning(
-                "nothing matches select_filters; the account may have others", extra={"fields": fields}
+                "no instance matches select_filters; the account may have other instances",
+                extra={"fields": fields},
             )
         self._matches = matches
 
@@ -308,7 +309,7 @@ class Loop:
         if not isinstance(error, AuthError) or not error.permission:
             return str(error)
         permission = self.job.collector.permission
-        lacks = f"the permission {permission}" if permission else "a permission; which one is not documented"
+        lacks = f"the permission {permission}" if permission else "a permission that is not documented"
         return f"{error}: the key may lack {lacks}"
 
     def _fields(self) -> dict[str, object]:

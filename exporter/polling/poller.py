@@ -109,7 +109,7 @@ class Poller:
         changed = [name for name in type(after).model_fields if getattr(after, name) != getattr(before, name)]
         if changed:
             raise ConfigError(
-                f"web.{name}: {getattr(after, name)}: a change needs a restart" for name in changed
+                f"web.{name}: {getattr(after, name)}: a change requires a restart" for name in changed
             )
         self._replace(loaded)
 

@@ -31,11 +31,11 @@ def failure(error: Exception, *, timeout: float) -> ApiError:
     causes = list(_causes(error))
     last = causes[-1]
     if any(isinstance(cause, TimeoutError) for cause in causes):
-        return SlowError(f"no whole reply within {timeout:g} s")
+        return SlowError(f"no complete reply within {timeout:g} s")
     if any(isinstance(cause, DecodeError) for cause in causes):
-        return BadReplyError("a reply that can't be decompressed")
+        return BadReplyError("the reply can't be decompressed")
     if isinstance(last, HTTPException | InvalidHeader) and not isinstance(last, _ENDED):
-        return BadReplyError("a reply that is not HTTP")
+        return BadReplyError("the reply is not HTTP")
     where = " to the proxy" if any(isinstance(cause, ProxyError) for cause in causes) else ""
     return NetworkError(f"the connection{where} failed: {_words(last)}")
 
@@ -58,7 +58,7 @@ def _words(error: BaseException) -> str:
     if isinstance(error, RemoteDisconnected):
         return "closed without a reply"
     if isinstance(error, _BROKE_OFF):
-        return "the reply broke off"
+        return "the reply was cut off"
     if isinstance(error, InvalidSchema):
         return "a SOCKS proxy needs the Python package PySocks"
     if isinstance(error, OSError):

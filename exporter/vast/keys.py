@@ -51,7 +51,7 @@ class Key:
         except OSError as error:
             raise AuthError(f"the key file {self.path} can't be read: {error.strerror}") from None
         except ValueError:  # a null byte
-            raise AuthError("the name of the key file can't be one") from None
+            raise AuthError("the path of the key file is not valid") from None
         return _checked(text.decode("ascii", "replace"), f"the key file {self.path}")
 
     def exposed(self) -> bool:
@@ -105,5 +105,7 @@ def _checked(text: str, what: str) -> str:
     if not key:
         raise AuthError(f"{what} is empty")
     if len(key) > _LONGEST or not _KEY.fullmatch(key):
-        raise AuthError(f"{what} does not hold a key: one line of letters, digits and -._~+/=: is allowed")
+        raise AuthError(
+            f"{what} does not contain a valid key: expected one line of letters, digits and -._~+/=:"
+        )
     return key

@@ -166,7 +166,7 @@ def rows_of(reply: Row, listing: Listing[Any]) -> list[object]:
     if rows is None and listing.rows in reply and (not listing.total or reply.get(listing.total) == 0):
         return []  # how the API may write an empty list; with rows promised, null is a fault
     if not isinstance(rows, list):
-        raise BadReplyError(f"a reply without a list of {listing.rows}")
+        raise BadReplyError(f"the reply has no list of {listing.rows}")
     return rows
 
 
@@ -175,20 +175,20 @@ def _token(reply: Row) -> str | None:
     if token is None or token == "":
         return None
     if not isinstance(token, str) or not token.isprintable():  # half a surrogate pair fits in no URL
-        raise BadReplyError("next_token is not text")
+        raise BadReplyError("next_token is not a string")
     return token
 
 
 def _page(reply: Row, listing: Listing[Key], *, number: int, after: Key | None, last: bool) -> Page[Key]:
     rows = rows_of(reply, listing)
     if listing.limit is not None and len(rows) > listing.limit:
-        raise IncompleteError(f"page {number} has {len(rows)} rows, {listing.limit} were asked for")
+        raise IncompleteError(f"page {number} has {len(rows)} rows; requested at most {listing.limit}")
     if not rows and not last:
-        raise IncompleteError(f"page {number} is empty and names a next one")
+        raise IncompleteError(f"page {number} is empty but points to a next page")
     keyed = [(key, row) for row in rows if isinstance(row, dict) and (key := listing.key(row)) is not None]
     usable = [(key, row) for key, row in keyed if after is None or key > after]
     if not usable and any(after is not None and key < after for key, _ in keyed):
-        raise IncompleteError(f"page {number} has only rows that belong before it")
+        raise IncompleteError(f"page {number} contains only rows that belong to earlier pages")
     # The API puts the last row's key into the token: what lies beyond it belongs to the next page.
     upto = None if last else usable[-1][0] if usable else after
     kept = {key: row for key, row in reversed(usable) if upto is None or key <= upto}
@@ -205,8 +205,8 @@ def _page(reply: Row, listing: Listing[Key], *, number: int, after: Key | None, 
 
 def _check_progress(reply: Row, listing: Listing[Any], number: int, token: str, seen: set[str]) -> None:
     if token in seen:
-        raise IncompleteError(f"page {number} names a page that was there before")
+        raise IncompleteError(f"page {number} points to a page that was already read")
     total, limit = reply.get(listing.total), listing.limit or 1
     promised = total if isinstance(total, int) else 0
     if number >= min(MOST_PAGES, max(USUAL_PAGES, 4 * promised // limit)):
-        raise IncompleteError(f"no end after {number} pages")
+        raise IncompleteError(f"no last page after {number} pages")

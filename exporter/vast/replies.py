@@ -65,11 +65,11 @@ class Reply:
         try:
             there = urlsplit(urljoin(url, location))
         except ValueError:
-            message = f"HTTP {self.status} with an address that can't be read"
+            message = f"HTTP {self.status} with an invalid Location header"
             raise BadReplyError(message, status=self.status) from None
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             where = plain(f"{there.scheme}://{there.hostname}")
-            message = f"HTTP {self.status}, a redirect to another address ({where}), not followed"
+            message = f"HTTP {self.status}, redirect to another origin ({where}), not followed"
             raise BadReplyError(message, status=self.status)
         # Without its query the request would be for something else, secrets of the rows included.
         return there._replace(query=there.query or here.query, fragment="").geturl()
@@ -125,8 +125,8 @@ class Reply:
         if found is not None and words:
             raise AuthError(message, status=self.status, error=error, permission=True)
         if self._is_html():
-            raise BadReplyError(f"{message}, not the API's", status=self.status)
-        raise ClientError(f"{message}, not the API's", status=self.status, passing=True)
+            raise BadReplyError(f"{message}, not from the API", status=self.status)
+        raise ClientError(f"{message}, not from the API", status=self.status, passing=True)
 
     def _is_html(self) -> bool:
         return self.body.lstrip()[:1] == b"<"
@@ -134,15 +134,15 @@ class Reply:
     def _says(self, found: dict[str, Any] | None, key: str) -> str:
         """Return what the reply says of itself, in one short line; never its rows."""
         if found is None:
-            kind = "of HTML" if self._is_html() else "that are no JSON object"
-            return f", {len(self.body)} bytes {kind}" if self.body else ", an empty reply"
+            kind = "of HTML" if self._is_html() else "that are not a JSON object"
+            return f", {len(self.body)} bytes {kind}" if self.body else ", empty reply"
         text = plain(_QUERY.sub("", _words(found).replace(key, "<key>")))
         return f" ({text})" if text else ""
 
     def _rate_limited(self, message: str, error: str, now: float) -> RateLimitedError:
         if error == QUOTA_EXCEEDED:
             until = _midnight(self.headers.get("X-RateLimit-Reset", ""), now)
-            return QuotaError(f"the quota of the day is used up: {message}", until=until, error=error)
+            return QuotaError(f"daily quota exhausted: {message}", until=until, error=error)
         found = _THRESHOLD.search(self.body[:4096].decode("utf-8", "replace"))
         return RateLimitedError(
             f"too many requests, threshold {found[1]} s: HTTP 429"

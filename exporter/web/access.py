@@ -55,17 +55,17 @@ def openings(old: WebConfig, new: WebConfig) -> list[str]:
     """
     found = []
     if old.basic_auth_users and not new.basic_auth_users:
-        found.append("basic_auth_users: to do without users needs a restart")
+        found.append("basic_auth_users: removing all users requires a restart")
     old_tls, new_tls = old.tls_server_config, new.tls_server_config
     if (old_tls is None) != (new_tls is None):
-        found.append("tls_server_config: to begin or end TLS needs a restart")
+        found.append("tls_server_config: enabling or disabling TLS requires a restart")
     if old_tls is None or new_tls is None:
         return found
     place = "tls_server_config."
     if CLIENT_CERTIFICATES[old_tls.client_auth_type] > CLIENT_CERTIFICATES[new_tls.client_auth_type]:
-        found.append(f"{place}client_auth_type: less than {old_tls.client_auth_type} needs a restart")
+        found.append(f"{place}client_auth_type: weakening {old_tls.client_auth_type} requires a restart")
     if VERSIONS[old_tls.min_version] > VERSIONS[new_tls.min_version]:
-        found.append(f"{place}min_version: an older one than {old_tls.min_version} needs a restart")
+        found.append(f"{place}min_version: lowering {old_tls.min_version} requires a restart")
     return found
 
 
@@ -98,7 +98,10 @@ class LiveAccess:
         #: What is wrong with the files as they are now, a line each.
         self.mistakes: tuple[str, ...] = ()
         if path is not None and not self._access.config.asks_of_clients:
-            _log.warning("the web configuration lets everybody in", extra={"fields": {"file": str(path)}})
+            _log.warning(
+                "the web configuration requires neither a user nor a client certificate",
+                extra={"fields": {"file": str(path)}},
+            )
 
     def now(self) -> Access:
         """Return what is in force."""

@@ -77,7 +77,7 @@ def create_app(
         return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def healthy(request: Request) -> Response:
-        complaints = [f"{_name(loop)} {loop.trouble()}" for loop in served.loops if loop.trouble()]
+        complaints = [f"{_name(loop)}: {loop.trouble()}" for loop in served.loops if loop.trouble()]
         return _verdict("healthy", complaints, request)
 
     async def ready(request: Request) -> Response:
@@ -88,11 +88,13 @@ def create_app(
             if loop.job.collector.enabled and not loop.runs.ended and not been_ready
         ]
         been_ready = not waiting
-        return _verdict("ready", [f"{_name(loop)}: the first run has not ended" for loop in waiting], request)
+        return _verdict(
+            "ready", [f"{_name(loop)}: the first run has not finished" for loop in waiting], request
+        )
 
     async def reload(request: Request) -> Response:
         if is_cross_site(request.headers):
-            return PlainTextResponse("a page of another site may not do this\n", status_code=403)
+            return PlainTextResponse("cross-site requests are not allowed\n", status_code=403)
         mistakes = await run_in_threadpool(served.reload) or access.mistakes
         if mistakes:
             return PlainTextResponse("".join(f"{line}\n" for line in mistakes), status_code=500)
@@ -154,7 +156,7 @@ class Discovered:
         """Answer one refresh; on any status but 200 Prometheus keeps the targets that it has."""
         targets = self._served.targets
         if targets is None:
-            await PlainTextResponse("discovery is off\n", 404)(scope, receive, send)
+            await PlainTextResponse("discovery is disabled\n", 404)(scope, receive, send)
             return
         if awaited := await run_in_threadpool(targets.awaited):
             names = ", ".join(map(repr, awaited))

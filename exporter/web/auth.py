@@ -39,12 +39,12 @@ class AccessMiddleware:
         """Answer one request."""
         config = self._access.now().config
         send = _with_headers(send, config.http_server_config.headers)
-        refusal = PlainTextResponse("a user's name and password are needed\n", 401, CHALLENGE)
+        refusal = PlainTextResponse("user name and password required\n", 401, CHALLENGE)
         try:
             authenticated = await self._authenticates(Headers(scope=scope), config.basic_auth_users)
         except TooManyGuessesError:
             authenticated = False
-            refusal = PlainTextResponse("too many passwords to check\n", 503, {"Retry-After": "1"})
+            refusal = PlainTextResponse("too many password checks in progress\n", 503, {"Retry-After": "1"})
         scope.setdefault("state", {})["authenticated"] = authenticated
         passes = authenticated or scope["path"] in self._open_paths
         await (self._app if passes else refusal)(scope, receive, send)

@@ -37,7 +37,7 @@ _KINDS: dict[str, HandshakeFailure] = {
     "HTTP_REQUEST": "plain_http",
     "HTTPS_PROXY_REQUEST": "plain_http",
 }
-_WORDS = b"TLS is spoken here: ask by https.\n"
+_WORDS = b"Client sent an HTTP request to an HTTPS server.\n"
 _TO_HTTP = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_WORDS), _WORDS)

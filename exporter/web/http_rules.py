@@ -32,7 +32,7 @@ class HttpRules:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["method"] not in METHODS:
-            app: ASGIApp = PlainTextResponse("the method is unknown\n", 501)
+            app: ASGIApp = PlainTextResponse("unknown method\n", 501)
         elif mistake := _mistake_in_host(Headers(scope=scope).getlist("host"), scope["http_version"]):
             app = PlainTextResponse(f"{mistake}\n", 400, {"Connection": "close"})
         else:
@@ -42,11 +42,11 @@ class HttpRules:
 
 def _mistake_in_host(hosts: list[str], version: str) -> str:
     if not hosts and version not in {"0.9", "1.0"}:
-        return "the header Host is missing"
+        return "missing Host header"
     if len(hosts) > 1:
-        return "the header Host is there more than once"
+        return "duplicate Host header"
     if hosts and not _HOST.fullmatch(hosts[0]):
-        return "the header Host is malformed"
+        return "malformed Host header"
     return ""
 
 

@@ -23,9 +23,9 @@ CLIENT_CERTIFICATES = {
 
 _MISMATCHES = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
-    "KEY_TYPE_MISMATCH": "the key is of another type than the certificate",
+    "KEY_TYPE_MISMATCH": "the key type does not match the certificate",
     # What OpenSSL says where it has looked for a certificate of the key's type.
-    "NO_CERTIFICATE_ASSIGNED": "the key is of another type than the certificate",
+    "NO_CERTIFICATE_ASSIGNED": "the key type does not match the certificate",
 }
 #: None is what Python makes of an error of OpenSSL's PEM reader.
 _NO_PEM = (None, "NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE")
@@ -96,7 +96,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, _EncryptedKeyError):
         return "the key is encrypted; expected one without a password"
     if not isinstance(error, ssl.SSLError):
-        return "gone while it was read"
+        return "removed while being read"
     if error.reason in _MISMATCHES:
         return _MISMATCHES[error.reason]
     said = f"OpenSSL says: {_WHERE.sub('', str(error))}"

@@ -93,7 +93,7 @@ def test_of_one_that_insists_on_certificates_it_only_asks_whether_it_listens(
     program = start("--web.listen-address", ADDRESS, "--web.config.file", str(web), VAST_API_KEY="a-key")
     program.url()
     code, said = check(program, capsys)
-    assert (code, said.startswith("listens;")) == (0, True)
+    assert (code, said.startswith("listening;")) == (0, True)
 
 
 @pytest.mark.parametrize(

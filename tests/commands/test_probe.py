@@ -553,7 +553,7 @@ def test_a_missing_permission_costs_its_own_answers_and_is_told_in_status_and_wo
     assert found["page_order"].verdict == "holds"
     assert found["credit"].verdict == "can't be told"
     assert "| `GET /api/v0/users/current/` | account | HTTP 403, auth_error |" in as_table(report)
-    assert "1 endpoint could not be asked for all." in as_table(report)
+    assert "1 endpoint not fully checked." in as_table(report)
 
 
 def test_a_permission_that_is_refused_in_another_way_is_told(vast: SimulatedVast) -> None:
@@ -663,7 +663,7 @@ def config(vast: SimulatedVast, write: Write) -> str:
 def test_the_command_prints_a_table_and_nothing_else(run: Run, config: str) -> None:
     done = run("probe", "--config.file", config)
     assert done.returncode in {0, 3}  # the simulated clock stands in another year
-    assert done.stderr == "asking Vast.ai, for a minute at most\n"
+    assert done.stderr == "probing Vast.ai for up to a minute\n"
     lines = done.stdout.splitlines()
     assert re.fullmatch(r"vastai-exporter \S+, \d{4}-\d\d-\d\d", lines[0])
     assert "| `GET /api/v1/instances/` | instances | 3 replies |" in lines
@@ -690,7 +690,7 @@ def test_another_account_can_be_named(run: Run, config: str) -> None:
 def test_an_account_that_is_not_there_is_a_wrong_use(run: Run, config: str) -> None:
     done = run("probe", "--config.file", config, "--account", "nobody")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "--account: there is no account of this name\n"
+    assert done.stderr == "--account: no such account; expected one of secretive, other\n"
 
 
 def test_the_vendors_variables_are_enough(
@@ -706,6 +706,6 @@ def test_the_vendors_variables_are_enough(
 def test_a_signal_ends_it_at_once(start: Start, vast: SimulatedVast) -> None:
     vast.faults.always(INSTANCES, Reply(delay=30))
     program = start("probe", VAST_API_KEY=vast.key, VAST_URL=vast.url)
-    program.line("asking Vast.ai")
+    program.line("probing Vast.ai")
     assert program.end(signal.SIGINT) == 1
-    assert program.errors == "asking Vast.ai, for a minute at most\n"
+    assert program.errors == "probing Vast.ai for up to a minute\n"

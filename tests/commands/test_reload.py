@@ -103,7 +103,7 @@ def test_discovery_comes_and_goes_and_no_metric_with_it(
             {"api": {"tiemout": "1s"}},
             "api.tiemout: unknown key; allowed: url, run_url, timeout, min_interval",
         ),
-        ({"web": {"listen_address": ":1"}}, "web.listen_address: :1: a change needs a restart"),
+        ({"web": {"listen_address": ":1"}}, "web.listen_address: :1: a change requires a restart"),
     ],
 )
 def test_a_bad_configuration_changes_nothing_and_says_what_check_config_says(

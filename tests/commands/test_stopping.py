@@ -246,5 +246,5 @@ def test_a_web_server_that_ends_by_itself_ends_the_program_as_a_failure(start: S
             "--web.listen-address", "127.0.0.1:0", command=WITHOUT_WEB, VAST_API_KEY="nobody", VAST_URL=url
         )
         program.line('level=error msg="unexpected error" thread=web .*Too many open files')
-        program.line('level=error msg="the web server has ended"$')
+        program.line('level=error msg="the web server stopped unexpectedly"$')
         assert program.process.wait(PATIENCE) == 1

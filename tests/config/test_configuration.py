@@ -46,7 +46,7 @@ TEXT = "expected text; put a number in quotes"
 NAME = "expected 1 to 64 characters without line breaks"
 ONE_KEY = "exactly one of api_key, api_key_file, api_key_env is allowed"
 NOT_A_VALUE = "not a valid number, date or tagged value; quotes make it text"
-NO_KEY = "the API key does not hold a key: one line of letters, digits and -._~+/=: is allowed"
+NO_KEY = "the API key does not contain a valid key: expected one line of letters, digits and -._~+/=:"
 SCALARS = "expected texts, numbers, true, false or null as values for 'gpu_name'"
 
 #: The file's text, and what is said of it behind its name.
@@ -478,7 +478,7 @@ def test_a_key_file_without_a_key_is_named_and_not_shown(write: Write) -> None:
     for text, complaint in (
         ("\n", "is empty"),
         ("not a key, but private", NO_KEY.partition(" ")[2].partition(" ")[2].partition(" ")[2]),
-        ("x" * 5000, "does not hold a key: one line of letters, digits and -._~+/=: is allowed"),
+        ("x" * 5000, "does not contain a valid key: expected one line of letters, digits and -._~+/=:"),
     ):
         key = write(text, "key")
         path = write("accounts: [{name: a, api_key_file: key}]")

@@ -213,7 +213,7 @@ def test_certificate_and_key_of_two_types_are_told_from_what_is_no_pem(tmp_path:
 
     for one, other in ((elliptic, rsa), (rsa, elliptic)):
         (line,) = refused(write({"tls_server_config": one | {"key_file": other["key_file"]}}, "web.yml"))
-        assert line.endswith(": the key is of another type than the certificate")
+        assert line.endswith(": the key type does not match the certificate")
 
 
 def test_what_openssl_has_against_a_certificate_is_said_in_its_words(tmp_path: Path, write: Write) -> None:

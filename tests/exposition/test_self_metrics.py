@@ -165,8 +165,8 @@ def test_a_failed_run_is_counted_by_reason_and_leaves_the_last_success(
     self_metrics: SelfMetrics, runs: Runs
 ) -> None:
     runs.succeeded(at=7.0, duration=2.5, pages=3, objects=60)
-    runs.failed("timeout", "no whole reply within 30 s")
-    runs.failed("timeout", "no whole reply within 30 s")
+    runs.failed("timeout", "no complete reply within 30 s")
+    runs.failed("timeout", "no complete reply within 30 s")
     runs.failed("auth", "HTTP 404")
     found = samples(self_metrics, "vastai_collector_failures_total", **RUN)
     assert {reason: count for (reason,), count in found.items() if count} == {"timeout": 2, "auth": 1}

@@ -336,7 +336,7 @@ def test_each_failed_run_counts_once_by_its_reason(new_loop: NewLoop, api: Api) 
         loop.run_once()
     assert loop.runs.failures == {"server_error": 2, "client_error": 1, "bad_reply": 1}
     assert loop.runs.failing == 4
-    assert loop.runs.error == "HTTP 200, 2 bytes that are no JSON object"
+    assert loop.runs.error == "HTTP 200, 2 bytes that are not a JSON object"
 
 
 def test_pages_without_end_are_a_failure_as_incomplete(new_loop: NewLoop, api: Api) -> None:
@@ -508,7 +508,7 @@ def test_a_run_that_gives_no_sign_is_hung(new_loop: NewLoop, setup: ClientSetup)
     setup.time.now += setup.timeout + HUNG_AFTER
     assert loop.trouble() == ""
     setup.time.now += 7
-    assert loop.trouble() == "gives no sign, 7 s overdue"
+    assert loop.trouble() == "stalled, 7 s overdue"
     release.set()
     assert ended(thread)
 
@@ -519,7 +519,7 @@ def test_a_loop_that_nobody_runs_is_overdue(new_loop: NewLoop, time: VirtualTime
     time.now = loop.due + HUNG_AFTER
     assert loop.trouble() == ""
     time.now += 5
-    assert loop.trouble() == "gives no sign, 5 s overdue"
+    assert loop.trouble() == "stalled, 5 s overdue"
 
 
 def test_a_loop_that_waits_for_a_thread_is_not_the_one_in_trouble(
@@ -531,7 +531,7 @@ def test_a_loop_that_waits_for_a_thread_is_not_the_one_in_trouble(
     assert loop.trouble() == ""
     loop.step()
     time.now = loop.due + HUNG_AFTER + 1
-    assert loop.trouble() == "gives no sign, 1 s overdue"
+    assert loop.trouble() == "stalled, 1 s overdue"
 
 
 def test_what_no_guard_holds_costs_its_run_only(new_loop: NewLoop, time: VirtualTime) -> None:
@@ -717,7 +717,7 @@ def test_a_key_that_lacks_a_permission_that_is_not_documented_is_told_so(new_loo
     loop.job = replace(loop.job, collector=replace(INSTANCES, permission=""))
     api.otherwise = api.reply({"detail": "Forbidden"}, 403)
     assert not loop.run_once()
-    lacks = "the key may lack a permission; which one is not documented"
+    lacks = "the key may lack a permission that is not documented"
     assert loop.runs.error == f"HTTP 403 (Forbidden): {lacks}"
 
 

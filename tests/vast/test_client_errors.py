@@ -28,7 +28,7 @@ QUERY, ROW = "needle-of-the-query", "needle-of-a-row"
 PARAMS = {"select_filters": json.dumps({"label": {"eq": QUERY}})}
 ROWS = {"instances": [{"id": 1, "label": ROW}]}
 CHUNKED = {"Transfer_Encoding": "chunked"}
-LATE = "no whole reply within 0.1 s"
+LATE = "no complete reply within 0.1 s"
 AUTH = {"success": False, "error": "auth_error", "msg": "Invalid user key"}
 
 
@@ -79,7 +79,7 @@ CASES = [
         "unknown key in plain text",
         whole(b"Invalid user key", 401),
         "auth",
-        "HTTP 401, 16 bytes that are no JSON object",
+        "HTTP 401, 16 bytes that are not a JSON object",
         1,
     ),
     *(
@@ -87,20 +87,20 @@ CASES = [
             f"a firewall's page with {status}",
             whole(b"<html>Forbidden. Please log in again.", status),
             "bad_reply",
-            f"HTTP {status}, 37 bytes of HTML, not the API's",
+            f"HTTP {status}, 37 bytes of HTML, not from the API",
         )
         for status in (401, 403)
     ),
-    Case("an empty 401", whole(b"", 401), "client_error", "HTTP 401, an empty reply, not the API's"),
+    Case("an empty 401", whole(b"", 401), "client_error", "HTTP 401, empty reply, not from the API"),
     Case(
         "a 403 in plain text",
         whole(b"Forbidden", 403),
         "client_error",
-        "HTTP 403, 9 bytes that are no JSON object, not the API's",
+        "HTTP 403, 9 bytes that are not a JSON object, not from the API",
     ),
-    Case("a 403 without words", whole({}, 403), "client_error", "HTTP 403, not the API's"),
+    Case("a 403 without words", whole({}, 403), "client_error", "HTTP 403, not from the API"),
     *(
-        Case(f"{status} is tried again", whole(b"", status), "client_error", f"HTTP {status}, an empty reply")
+        Case(f"{status} is tried again", whole(b"", status), "client_error", f"HTTP {status}, empty reply")
         for status in (408, 421, 425)
     ),
     Case("auth_error with 200", whole(AUTH), "auth", "HTTP 200 (auth_error: Invalid user key)", 1),
@@ -109,7 +109,7 @@ CASES = [
         "429 in plain text",
         whole(b"API requests too frequent", 429),
         "rate_limited",
-        "too many requests: HTTP 429, 25 bytes that are no JSON object",
+        "too many requests: HTTP 429, 25 bytes that are not a JSON object",
     ),
     Case(
         "429 in plain text with a threshold",
@@ -127,7 +127,7 @@ CASES = [
         "the quota of a day is not asked for again",
         whole({"error": "search_quota_exceeded", "msg": "Daily search quota exceeded"}, 429),
         "rate_limited",
-        "the quota of the day is used up: HTTP 429 (search_quota_exceeded: Daily search quota exceeded)",
+        "daily quota exhausted: HTTP 429 (search_quota_exceeded: Daily search quota exceeded)",
         1,
     ),
     Case(
@@ -146,13 +146,13 @@ CASES = [
     ),
     Case("not found", whole(b"<h1>Not found", 404), "client_error", "HTTP 404, 13 bytes of HTML", 1),
     *(
-        Case(str(status), whole(b"", status), "server_error", f"HTTP {status}, an empty reply")
+        Case(str(status), whole(b"", status), "server_error", f"HTTP {status}, empty reply")
         for status in (500, 502, 503, 504, 599)
     ),
     Case("HTML", whole(b"\n<!DOCTYPE html>"), "bad_reply", "HTTP 200, 16 bytes of HTML"),
-    Case("list", whole([ROWS]), "bad_reply", "HTTP 200, 56 bytes that are no JSON object"),
-    Case("null", whole(None), "bad_reply", "HTTP 200, 4 bytes that are no JSON object"),
-    Case("text", whole(ROW), "bad_reply", "HTTP 200, 17 bytes that are no JSON object"),
+    Case("list", whole([ROWS]), "bad_reply", "HTTP 200, 56 bytes that are not a JSON object"),
+    Case("null", whole(None), "bad_reply", "HTTP 200, 4 bytes that are not a JSON object"),
+    Case("text", whole(ROW), "bad_reply", "HTTP 200, 17 bytes that are not a JSON object"),
     Case("no success", whole({"success": False, **ROWS}), "bad_reply", "HTTP 200"),
     Case(
         "no success, with words",
@@ -160,34 +160,32 @@ CASES = [
         "bad_reply",
         "HTTP 200 (a b)",
     ),
-    Case("nothing", whole(b""), "bad_reply", "HTTP 200, an empty reply"),
-    Case("204", lambda api: api.head(204), "bad_reply", "HTTP 204, an empty reply"),
+    Case("nothing", whole(b""), "bad_reply", "HTTP 200, empty reply"),
+    Case("204", lambda api: api.head(204), "bad_reply", "HTTP 204, empty reply"),
     Case("another success", whole({}, 206), "bad_reply", "HTTP 206"),
     Case(
         "not UTF-8 where it matters",
         whole(b'{"label": \xff\xfe}'),
         "bad_reply",
-        "HTTP 200, 13 bytes that are no JSON object",
+        "HTTP 200, 13 bytes that are not a JSON object",
     ),
-    Case("another protocol", lambda api: api.head(101), "bad_reply", "HTTP 101, an empty reply"),
-    Case("half of it", whole(b'{"label": "'), "bad_reply", "HTTP 200, 11 bytes that are no JSON object"),
-    Case("deep", whole(100_000 * b"["), "bad_reply", "HTTP 200, 100000 bytes that are no JSON object"),
+    Case("another protocol", lambda api: api.head(101), "bad_reply", "HTTP 101, empty reply"),
+    Case("half of it", whole(b'{"label": "'), "bad_reply", "HTTP 200, 11 bytes that are not a JSON object"),
+    Case("deep", whole(100_000 * b"["), "bad_reply", "HTTP 200, 100000 bytes that are not a JSON object"),
     Case(
         "deep beside a huge number",
         whole(b"[" + 5000 * b"1" + b"," + 100_000 * b"["),
         "bad_reply",
-        "HTTP 200, 105002 bytes that are no JSON object",
+        "HTTP 200, 105002 bytes that are not a JSON object",
     ),
     Case(
         "bad gzip",
         whole(ROW.encode(), Content_Encoding="gzip"),
         "bad_reply",
-        "a reply that can't be decompressed",
+        "the reply can't be decompressed",
     ),
-    Case(
-        "no HTTP", lambda api: api.break_off(b"+OK POP3 ready\r\n"), "bad_reply", "a reply that is not HTTP"
-    ),
-    Case("endless header", lambda api: api.flood(b"", 1000 * b"x"), "bad_reply", "a reply that is not HTTP"),
+    Case("no HTTP", lambda api: api.break_off(b"+OK POP3 ready\r\n"), "bad_reply", "the reply is not HTTP"),
+    Case("endless header", lambda api: api.flood(b"", 1000 * b"x"), "bad_reply", "the reply is not HTTP"),
     Case(
         "endless body",
         lambda api: api.flood(api.head(**CHUNKED), b"10000\r\n" + 0x10000 * b" " + b"\r\n"),
@@ -198,26 +196,26 @@ CASES = [
         "redirect to another host",
         whole(b"", 302, Location=f"http://user@elsewhere.test:80/{QUERY}?{QUERY}=1"),
         "bad_reply",
-        "HTTP 302, a redirect to another address (http://elsewhere.test), not followed",
+        "HTTP 302, redirect to another origin (http://elsewhere.test), not followed",
     ),
     Case(
         "redirect to nowhere",
         whole(b"", 302, Location="http://[::1/"),
         "bad_reply",
-        "HTTP 302 with an address that can't be read",
+        "HTTP 302 with an invalid Location header",
     ),
-    Case("redirect without a place", whole(b"", 302), "bad_reply", "HTTP 302, an empty reply"),
+    Case("redirect without a place", whole(b"", 302), "bad_reply", "HTTP 302, empty reply"),
     Case(
         "shorter than it says",
         lambda api: api.break_off(api.head(Content_Length="100") + ROW.encode()),
         "network",
-        "the connection failed: the reply broke off",
+        "the connection failed: the reply was cut off",
     ),
     Case(
         "chunks without end",
         lambda api: api.break_off(api.head(**CHUNKED) + b"f\r\n" + ROW.encode() + b"\r\n"),
         "network",
-        "the connection failed: the reply broke off",
+        "the connection failed: the reply was cut off",
     ),
     Case(
         "reset in the body",
@@ -230,13 +228,13 @@ CASES = [
         "two lengths",
         lambda api: api.head(Content_Length="1", content_length="2"),
         "bad_reply",
-        "a reply that is not HTTP",
+        "the reply is not HTTP",
     ),
     Case(
         "a chunk of no length",
         lambda api: api.break_off(api.head(**CHUNKED) + b"length\r\n"),
         "network",
-        "the connection failed: the reply broke off",
+        "the connection failed: the reply was cut off",
     ),
     Case("closed", lambda api: api.break_off(), "network", "the connection failed: closed without a reply"),
     Case("silence", lambda api: api.hang(), "timeout", LATE),
@@ -469,7 +467,7 @@ def test_a_reply_that_drips_through_a_proxy_is_cut_in_time(
     trusted_tls.otherwise = trusted_tls.drip(trusted_tls.head(Content_Length="9999"))
     setup.url, setup.timeout = "https://vast.test", 0.5
     error = caught(setup, endpoint)
-    assert (error.reason, str(error)) == ("timeout", "no whole reply within 0.5 s")
+    assert (error.reason, str(error)) == ("timeout", "no complete reply within 0.5 s")
     proxy.settle()
     assert set(proxy.asked) == {"vast.test:443"}
 

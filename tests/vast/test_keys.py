@@ -56,7 +56,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_path_that_can_not_be_one_is_an_error(path: Path) -> None:
-    assert "can't be" in refused(Key(path=path.with_name("a\0b")))
+    assert "not valid" in refused(Key(path=path.with_name("a\0b")))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \t\r\n "])
@@ -83,7 +83,7 @@ def test_an_empty_file_is_an_error(content: bytes, path: Path) -> None:
 )
 def test_what_can_not_be_a_key_is_an_error_that_does_not_show_it(content: bytes, path: Path) -> None:
     path.write_bytes(content)
-    words = "does not hold a key: one line of letters, digits and -._~+/=: is allowed"
+    words = "does not contain a valid key: expected one line of letters, digits and -._~+/=:"
     assert refused(Key(path=path)) == f"the key file {path} {words}"
     assert refused(Key(value=content.decode("latin-1"))) == f"the API key {words}"
 
@@ -95,7 +95,7 @@ def test_the_longest_key_is_accepted(path: Path) -> None:
 
 def test_an_endless_file_is_not_read_to_its_end(path: Path) -> None:
     path.symlink_to("/dev/zero")
-    assert "does not hold a key" in refused(Key(path=path))
+    assert "does not contain a valid key" in refused(Key(path=path))
 
 
 def test_no_value_is_an_error() -> None:

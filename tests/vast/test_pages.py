@@ -224,25 +224,27 @@ def test_rows_may_vanish_on_the_way(walked: Walk) -> None:
 
 def test_a_repeated_token_leads_to_no_end(walked: Walk) -> None:
     replies = page(numbered(1), "a"), page(numbered(2), "b"), page(numbered(3), "a")
-    pages = walked(*replies, error=IncompleteError, match="page 3 names a page that was there before")
+    pages = walked(*replies, error=IncompleteError, match="page 3 points to a page that was already read")
     assert keys(pages) == [[1], [2], [3]]
 
 
 def test_a_server_that_ignores_the_cursor_is_noticed_on_its_second_page(walked: Walk) -> None:
     replies = page(numbered(1, 2), "a"), page(numbered(1, 2), "b")
-    pages = walked(*replies, error=IncompleteError, match="page 2 has only rows that belong before it")
+    pages = walked(
+        *replies, error=IncompleteError, match="page 2 contains only rows that belong to earlier pages"
+    )
     assert keys(pages) == [[1, 2]]
 
 
 @pytest.mark.parametrize("token", ["b", None])
 def test_a_server_that_ignores_the_order_does_not_make_rows_look_gone(walked: Walk, token: object) -> None:
     replies = page(numbered(9, 8), "a"), page(numbered(7, 6), token)
-    walked(*replies, error=IncompleteError, match="page 2 has only rows that belong before it")
+    walked(*replies, error=IncompleteError, match="page 2 contains only rows that belong to earlier pages")
 
 
 def test_an_empty_page_with_a_token_leads_to_no_end(walked: Walk) -> None:
     replies = page(numbered(1), "a"), page([], "b")
-    pages = walked(*replies, error=IncompleteError, match="page 2 is empty and names a next one")
+    pages = walked(*replies, error=IncompleteError, match="page 2 is empty but points to a next page")
     assert keys(pages) == [[1]]
 
 
@@ -250,13 +252,15 @@ def test_a_page_is_full_with_as_many_rows_as_were_asked_for(walked: Walk) -> Non
     full = range(1, LIMIT + 1)
     assert keys(walked(page(numbered(*full)))) == [list(full)]
     walked(
-        page(numbered(*full, LIMIT + 1)), error=IncompleteError, match="page 1 has 26 rows, 25 were asked for"
+        page(numbered(*full, LIMIT + 1)),
+        error=IncompleteError,
+        match="page 1 has 26 rows; requested at most 25",
     )
 
 
 @pytest.mark.parametrize("token", [0, 1, 1.5, True, False, [], ["a"], {}, "\ud800", "a\nb"])
 def test_a_token_that_is_no_text_is_a_bad_reply(walked: Walk, token: object) -> None:
-    assert not walked(page(numbered(1), token), error=BadReplyError, match="next_token is not text")
+    assert not walked(page(numbered(1), token), error=BadReplyError, match="next_token is not a string")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +276,7 @@ def test_a_token_that_is_no_text_is_a_bad_reply(walked: Walk, token: object) -> 
     ],
 )
 def test_a_reply_without_a_list_is_a_bad_reply(walked: Walk, reply: object) -> None:
-    assert not walked(reply, error=BadReplyError, match="a reply without a list of instances")
+    assert not walked(reply, error=BadReplyError, match="the reply has no list of instances")
 
 
 def test_a_token_that_becomes_invalid_on_the_way_is_an_error_of_the_client(walked: Walk, api: Api) -> None:
@@ -305,7 +309,7 @@ class Endless:
 )
 def test_pages_without_end_come_to_one(total: object, pages: int) -> None:
     endless = Endless(total)
-    with pytest.raises(IncompleteError, match=f"no end after {pages} pages"):
+    with pytest.raises(IncompleteError, match=f"no last page after {pages} pages"):
         deque(walk(endless, INSTANCES), maxlen=0)
     assert endless.asked == pages
 
@@ -404,7 +408,7 @@ def test_replies_come_as_they_are_each_with_whether_it_is_the_last(api: Api, set
 def test_replies_lead_to_an_end_too(api: Api, setup: ClientSetup) -> None:
     setup.min_interval = 0.0
     api.otherwise = api.reply(page(numbered(1), "a"))
-    with pytest.raises(IncompleteError, match="page 2 names a page that was there before"):
+    with pytest.raises(IncompleteError, match="page 2 points to a page that was already read"):
         list(replies(setup.client(), INSTANCES))
 
 

@@ -75,15 +75,15 @@ def without_tls(web: dict[str, dict[str, str]]) -> None:
 
 
 OPENED: dict[Callable[[dict[str, dict[str, str]]], None], str] = {
-    without_users: "basic_auth_users: to do without users needs a restart",
+    without_users: "basic_auth_users: removing all users requires a restart",
     without_certificates: (
-        "tls_server_config.client_auth_type: less than RequireAndVerifyClientCert needs a restart"
+        "tls_server_config.client_auth_type: weakening RequireAndVerifyClientCert requires a restart"
     ),
     with_optional_certificates: (
-        "tls_server_config.client_auth_type: less than RequireAndVerifyClientCert needs a restart"
+        "tls_server_config.client_auth_type: weakening RequireAndVerifyClientCert requires a restart"
     ),
-    with_older_tls: "tls_server_config.min_version: an older one than TLS13 needs a restart",
-    without_tls: "tls_server_config: to begin or end TLS needs a restart",
+    with_older_tls: "tls_server_config.min_version: lowering TLS13 requires a restart",
+    without_tls: "tls_server_config: enabling or disabling TLS requires a restart",
 }
 
 
@@ -137,7 +137,7 @@ def test_to_begin_with_tls_needs_a_restart(whole: str, write: Write) -> None:
     write(whole, "web.yml")
 
     assert live.now().context is None
-    assert live.mistakes == (f"{path}: tls_server_config: to begin or end TLS needs a restart",)
+    assert live.mistakes == (f"{path}: tls_server_config: enabling or disabling TLS requires a restart",)
 
 
 def test_who_is_removed_while_another_stays_is_out_at_once(whole: str, write: Write) -> None:
@@ -161,7 +161,10 @@ def test_a_file_that_asks_nothing_is_warned_of_at_the_start(
     LiveAccess(path)
 
     (line,) = caplog.records
-    assert (line.levelno, line.getMessage()) == (logging.WARNING, "the web configuration lets everybody in")
+    assert (line.levelno, line.getMessage()) == (
+        logging.WARNING,
+        "the web configuration requires neither a user nor a client certificate",
+    )
     assert line.__dict__["fields"] == {"file": str(path)}
 
 
@@ -176,13 +179,13 @@ def test_a_program_whose_file_has_lost_its_users_lets_nobody_in_and_says_so(
 
     write("", "web.yml")
     assert requests.get(f"{url}/metrics", timeout=30).status_code == 401
-    program.line('level=error msg="the new web configuration is refused" error=".*to do without users needs')
+    program.line('level=error msg="the new web configuration is refused" error=".*removing all users requires')
     metrics = requests.get(f"{url}/metrics", auth=ALICE, timeout=30).text
     assert "\nvastai_exporter_config_last_reload_successful 0\n" in metrics
     reply = requests.post(f"{url}/-/reload", auth=ALICE, timeout=30)
     assert (reply.status_code, reply.text) == (
         500,
-        f"{path}: basic_auth_users: to do without users needs a restart\n",
+        f"{path}: basic_auth_users: removing all users requires a restart\n",
     )
 
     write(text, "web.yml")

@@ -104,7 +104,7 @@ def test_while_discovery_is_off_there_is_nothing(serve: Callable[..., Site]) -> 
     site = serve(enabled=False)
     site.walk()
     reply = site.ask()
-    assert (reply.status_code, reply.text) == (404, "discovery is off\n")
+    assert (reply.status_code, reply.text) == (404, "discovery is disabled\n")
 
 
 def test_only_users_see_targets(

@@ -138,7 +138,7 @@ def test_the_landing_page_tells_how_each_collector_of_each_account_is_doing(site
     assert rows[SCRIPT, "account"]["Last success"] == "never"
     assert "HTTP 404" in rows[SCRIPT, "account"]["Last error"]
     site.clock.advance(HUNG_AFTER + 5 - 45)
-    assert table(site)["research", "instances"]["State"] == "gives no sign, 5 s overdue"
+    assert table(site)["research", "instances"]["State"] == "stalled, 5 s overdue"
 
 
 def test_the_landing_page_shows_texts_and_never_obeys_them(site: DrivenSite, vast: SimulatedVast) -> None:

@@ -233,7 +233,7 @@ def test_tls_is_not_switched_off_by_a_change_of_the_file(
     write("basic_auth_users: {}", "web.yml")
 
     assert status(program, certificates) == 200
-    program.line("refused.*tls_server_config: to begin or end TLS needs a restart")
+    program.line("refused.*tls_server_config: enabling or disabling TLS requires a restart")
 
 
 # Whoever only knocks
@@ -362,7 +362,7 @@ def test_who_asks_without_tls_is_told_so_and_so_is_the_operator(
 
     reply = requests.get(mutual.url().replace("https", "http"), timeout=30)
 
-    assert (reply.status_code, reply.text) == (400, "TLS is spoken here: ask by https.\n")
+    assert (reply.status_code, reply.text) == (400, "Client sent an HTTP request to an HTTPS server.\n")
     mutual.line("client=127.0.0.1 reason=plain_http error=.http request.")
     assert failures(mutual, certificates, client) == {"plain_http": 1}
 
@@ -395,7 +395,7 @@ def test_who_is_refused_and_goes_on_is_not_listened_to_and_ends_in_time(serve: S
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
         for _ in range(100):
             plain.sendall(b"x" * 100_000)
-        assert b"ask by https" in plain.recv(4096)
+        assert b"to an HTTPS server" in plain.recv(4096)
         assert plain.recv(4096) == b""
 
 
@@ -476,7 +476,7 @@ def test_the_health_command_is_content_where_clients_need_a_certificate(
 
     assert (done.returncode, done.stdout) == (
         0,
-        "listens; it tells more only to clients with a certificate\n",
+        "listening; anything more requires a client certificate\n",
     )
 
 

@@ -279,7 +279,7 @@ def program(settings: dict[str, object], write: Write, start: Start, hashed: Has
 def test_without_a_password_there_is_nothing_but_the_verdict(program: Program) -> None:
     for path in CLOSED:
         reply = requests.get(program.url() + path, timeout=30)
-        assert (reply.status_code, reply.text) == (401, "a user's name and password are needed\n"), path
+        assert (reply.status_code, reply.text) == (401, "user name and password required\n"), path
         assert reply.headers["WWW-Authenticate"].startswith('Basic realm="vastai-exporter"')
     for path in OPEN:
         assert requests.get(program.url() + path, timeout=30).text.strip() in {
@@ -310,7 +310,7 @@ def test_who_is_unknown_is_not_told_which_account_is_in_trouble(
 
     assert (stranger.status_code, stranger.text) == (503, "not ready\n")
     assert user.status_code == 503
-    assert "account 'research', collector instances: the first run has not ended" in user.text
+    assert "account 'research', collector instances: the first run has not finished" in user.text
 
 
 def test_users_change_without_a_restart_and_a_mistake_locks_nobody_out(

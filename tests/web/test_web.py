@@ -267,14 +267,16 @@ def test_it_is_ready_when_every_first_run_has_ended_well_or_not(site: DrivenSite
     before = site.get("/-/ready")
     assert before.status_code == site.get("/readyz").status_code == 503
     assert before.text.splitlines() == [
-        "account 'research', collector instances: the first run has not ended",
-        "account 'research', collector account: the first run has not ended",
-        f"account '{SCRIPT}', collector instances: the first run has not ended",
-        f"account '{SCRIPT}', collector account: the first run has not ended",
+        "account 'research', collector instances: the first run has not finished",
+        "account 'research', collector account: the first run has not finished",
+        f"account '{SCRIPT}', collector instances: the first run has not finished",
+        f"account '{SCRIPT}', collector account: the first run has not finished",
     ]
     for loop in site.loops[:3]:
         loop.run_once()
-    assert site.get("/readyz").text == f"account '{SCRIPT}', collector account: the first run has not ended\n"
+    assert (
+        site.get("/readyz").text == f"account '{SCRIPT}', collector account: the first run has not finished\n"
+    )
     site.loops[3].run_once()
     for path in ("/-/ready", "/readyz"):
         assert (site.get(path).status_code, site.get(path).text) == (200, "ready\n")
@@ -317,7 +319,7 @@ def test_a_loop_that_gives_no_sign_is_named(site: DrivenSite) -> None:
         loop.step()
     answer = site.get("/-/healthy")
     assert answer.status_code == site.get("/healthz").status_code == 503
-    assert answer.text == "account 'research', collector instances gives no sign, 5 s overdue\n"
+    assert answer.text == "account 'research', collector instances: stalled, 5 s overdue\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
 
 
