@@ -1,8 +1,10 @@
-"""The page at /: what runs, how each account and collector is doing, and where the rest is."""
+"""The landing page: the version, links, and the state of each account and collector."""
 
 from __future__ import annotations
 
+from functools import cache
 from html import escape
+from importlib import metadata
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -28,11 +30,13 @@ _PAGE = Template("""<!DOCTYPE html>
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; }
 h2 { font-size: 1.1rem; margin: 1.6rem 0 .3rem; }
-p { margin: .4rem 0 1.2rem; }
+p { margin: .4rem 0; }
+nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; margin: .6rem 0; padding: 0; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .4rem .8rem .4rem 0; }
 th, td { text-align: left; vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+@media (min-width: 55rem) { .number + :not(.number) { padding-left: 1rem; } }
 td.name { overflow-wrap: anywhere; min-width: 6rem; }
 th, td.time { white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .wait { color: var(--wait); }
@@ -48,13 +52,14 @@ th, td.time { white-space: nowrap; }
 </head>
 <body>
 <h1>vastai-exporter</h1>
-<p>Version $version. Prometheus exporter for instances rented on Vast.ai.</p>
-<p><a href="$metrics">Metrics</a> &middot; <a href="/-/healthy">Health</a> &middot;
-<a href="/-/ready">Readiness</a></p>
+<p>Prometheus exporter for people who rent GPUs on Vast.ai. Version $version.</p>
+<nav><ul>$links</ul></nav>
+<main>
 <h2>Accounts</h2>
 $accounts
 <h2>Collectors</h2>
 $collectors
+</main>
 </body>
 </html>
 """)
@@ -66,37 +71,61 @@ _COLLECTORS: _Columns = (
     ("Collector", ""),
     ("State", ""),
     ("Last success", "time"),
-    ("Took", "number"),
-    ("Every", "number"),
+    ("Duration", "number"),
+    ("Interval", "number"),
     ("Pages", "number"),
     ("Objects", "number"),
     ("Last error", "name"),
 )
 _ACCOUNTS: _Columns = (
     ("Account", "name"),
-    ("Cost now", "number"),
+    ("Current cost", "number"),
     ("Credit", "number"),
-    ("Lasts", "number"),
+    ("Credit lasts", "number"),
     ("Instances", ""),
     ("Down", ""),
 )
-#: Hours of credit below which its end is coloured.
+#: Hours; a shorter credit runway is coloured.
 _SHORT = 24.0
 UNKNOWN = '<span class="wait">unknown</span>'
+
+
+@cache
+def documentation() -> str:
+    """Return the URL of the documentation that the installed package names; "" if it names none.
+
+    The release writes the URL into the metadata of the package (docs/decisions/0030).
+    """
+    try:
+        urls = metadata.metadata("vastai-exporter").get_all("Project-URL") or ()
+    except metadata.PackageNotFoundError:
+        return ""
+    named: dict[str, str] = dict(url.split(", ", 1) for url in urls)
+    return named.get("Documentation", "")
 
 
 def page(accounts: Sequence[Overview], loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
     """Return the page as HTML; `now` is in epoch seconds."""
     return _PAGE.substitute(
         version=escape(__version__),
-        metrics=escape(telemetry_path),
+        links=_links(telemetry_path),
         accounts=_table(_ACCOUNTS, map(_account, accounts)),
         collectors=_table(_COLLECTORS, (_collector(loop, now) for loop in loops)),
     )
 
 
+def _links(telemetry_path: str) -> str:
+    links = {
+        "Metrics": telemetry_path,
+        "Health": "/-/healthy",
+        "Readiness": "/-/ready",
+        "Documentation": documentation(),
+    }
+    return "".join(f'<li><a href="{escape(url)}">{name}</a></li>' for name, url in links.items() if url)
+
+
 def _table(columns: _Columns, rows: Iterable[Sequence[str]]) -> str:
-    head = _tag("tr", "".join(_tag("th", name, kind) for name, kind in columns))
+    head = _tag("tr", "".join(_heading(name, kind) for name, kind in columns))
     lines = [
         _tag(
             "tr",
@@ -127,7 +156,7 @@ def _runway(hours: float | None) -> str:
 
 
 def _counts(counts: Mapping[str, int], none: str) -> str:
-    """Return numbers with their status, the largest first."""
+    """Return each count with its status, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return escape(", ".join(f"{count:,} {status}" for status, count in ordered)) or none
 
@@ -140,7 +169,7 @@ def _collector(loop: Loop, now: float) -> tuple[str, ...]:
     runs = loop.runs
     found = runs.last_success > 0
     return (
-        escape(loop.job.account),
+        escape(loop.job.account) or "all",
         escape(loop.job.collector.name),
         _state(loop),
         f"{_rough(now - runs.last_success)} ago" if found else "never",
@@ -152,6 +181,10 @@ def _collector(loop: Loop, now: float) -> tuple[str, ...]:
     )
 
 
+def _heading(name: str, kind: str) -> str:
+    return _tag("th", name, kind).replace("<th", '<th scope="col"', 1)
+
+
 def _tag(tag: str, content: str, kind: str = "", name: str = "") -> str:
     attributes = f' class="{kind}"' * bool(kind) + f' data-name="{name}"' * bool(name)
     return f"<{tag}{attributes}>{content}</{tag}>"
@@ -161,16 +194,16 @@ def _state(loop: Loop) -> str:
     if loop.trouble():
         return f'<span class="bad">{escape(loop.trouble())}</span>'
     if not loop.runs.ended:
-        return '<span class="wait">first run</span>'
+        return '<span class="wait">waiting for first run</span>'
     if loop.runs.absence:
         return '<span class="wait">not available</span>'
     if loop.runs.success:
-        return '<span class="good">works</span>'
-    return f'<span class="bad">fails ({loop.runs.failing} in a row)</span>'
+        return '<span class="good">ok</span>'
+    return f'<span class="bad">failing ({loop.runs.failing} in a row)</span>'
 
 
 def _rough(seconds: float) -> str:
-    """Return a duration as a person wants to read it: tenths below 10 s, whole seconds above."""
+    """Return a rounded duration: tenths of a second below 10 s, whole seconds above."""
     if seconds < 0.05:  # noqa: PLR2004 - what tenths would call 0
         return "&lt;0.1s"
     return f"{seconds:.1f}s" if seconds < 10 else format_duration(round(seconds))  # noqa: PLR2004

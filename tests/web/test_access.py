@@ -179,7 +179,9 @@ def test_a_program_whose_file_has_lost_its_users_lets_nobody_in_and_says_so(
 
     write("", "web.yml")
     assert requests.get(f"{url}/metrics", timeout=30).status_code == 401
-    program.line('level=error msg="the new web configuration is refused" error=".*removing all users requires')
+    program.line(
+        'level=error msg="the new web configuration is refused" error=".*removing all users requires'
+    )
     metrics = requests.get(f"{url}/metrics", auth=ALICE, timeout=30).text
     assert "\nvastai_exporter_config_last_reload_successful 0\n" in metrics
     reply = requests.post(f"{url}/-/reload", auth=ALICE, timeout=30)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from email import message_from_string
 from html.parser import HTMLParser
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from exporter.exposition.overview import Fleet, Overview
 from exporter.polling.loop import HUNG_AFTER
 from exporter.simulator import INSTANCES, json_reply
+from exporter.web import landing
 from tests.support.driven_site import SCRIPT, DrivenSite
 
 if TYPE_CHECKING:
@@ -66,15 +69,21 @@ def accounts(site: DrivenSite) -> dict[str, dict[str, str]]:
 def test_the_landing_page_tells_what_each_account_costs_has_and_misses(
     site: DrivenSite, vast: SimulatedVast
 ) -> None:
-    unknown = {"Cost now": "unknown", "Credit": "unknown", "Lasts": "", "Instances": "unknown", "Down": ""}
+    unknown = {
+        "Current cost": "unknown",
+        "Credit": "unknown",
+        "Credit lasts": "",
+        "Instances": "unknown",
+        "Down": "",
+    }
     assert accounts(site) == {name: {"Account": name} | unknown for name in ("research", SCRIPT)}
     vast.fleet.set_credit(100.0)
     site.run_all()
     costs = samples(site.get("/metrics").text, "vastai_instance_burn_dollars_per_hour")
     shown = accounts(site)
-    assert shown["research"]["Cost now"] == f"${sum(costs):,.2f}/h"
+    assert shown["research"]["Current cost"] == f"${sum(costs):,.2f}/h"
     assert shown["research"]["Credit"] == "$100.00"
-    assert shown["research"]["Lasts"].endswith(" h")
+    assert shown["research"]["Credit lasts"].endswith(" h")
     counts = Counter(vast.fleet.instance(number).shown_status for number in vast.fleet.ids())
     assert f"{counts['running']} running" in shown["research"]["Instances"]
     assert shown[SCRIPT] == {"Account": SCRIPT} | unknown
@@ -116,7 +125,7 @@ def samples(text: str, metric: str) -> list[float]:
 
 
 def test_the_landing_page_tells_how_each_collector_of_each_account_is_doing(site: DrivenSite) -> None:
-    assert {row["State"] for row in table(site).values()} == {"first run"}
+    assert {row["State"] for row in table(site).values()} == {"waiting for first run"}
     assert {row["Last success"] for row in table(site).values()} == {"never"}
     site.run_all()
     site.loops[3].run_once()
@@ -126,15 +135,15 @@ def test_the_landing_page_tells_how_each_collector_of_each_account_is_doing(site
     assert rows["research", "instances"] == {
         "Account": "research",
         "Collector": "instances",
-        "State": "works",
+        "State": "ok",
         "Last success": "45s ago",
-        "Took": "<0.1s",
-        "Every": "1m30s",
+        "Duration": "<0.1s",
+        "Interval": "1m30s",
         "Pages": "3",
         "Objects": "60",
         "Last error": "",
     }
-    assert rows[SCRIPT, "account"]["State"] == "fails (2 in a row)"
+    assert rows[SCRIPT, "account"]["State"] == "failing (2 in a row)"
     assert rows[SCRIPT, "account"]["Last success"] == "never"
     assert "HTTP 404" in rows[SCRIPT, "account"]["Last error"]
     site.clock.advance(HUNG_AFTER + 5 - 45)
@@ -160,6 +169,32 @@ def test_the_landing_page_is_locked_down_and_links_to_the_rest(site: DrivenSite)
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
-    for link in re.findall('href="([^"]*)"', answer.text):
+    links = [link for link in re.findall('href="([^"]*)"', answer.text) if link != landing.documentation()]
+    assert links == ["/metrics", "/-/healthy", "/-/ready"]
+    for link in links:
         assert site.get(link).status_code in {200, 503}
-    assert re.findall('href="([^"]*)"', answer.text) == ["/metrics", "/-/healthy", "/-/ready"]
+
+
+def test_the_landing_page_links_to_the_documentation_that_the_package_names(
+    site: DrivenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "documentation", lambda: 'https://docs.test/?a&b="c"')
+    assert '<a href="https://docs.test/?a&amp;b=&quot;c&quot;">Documentation</a>' in site.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("urls", "found"),
+    [
+        ("", ""),
+        ("Project-URL: Source, https://a.test\n", ""),
+        (
+            "Project-URL: Source, https://a.test\nProject-URL: Documentation, https://b.test/x\n",
+            "https://b.test/x",
+        ),
+    ],
+)
+def test_the_documentation_is_where_the_metadata_of_the_package_says(
+    urls: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "metadata", lambda _: message_from_string(urls))
+    assert landing.documentation.__wrapped__() == found
