@@ -47,7 +47,7 @@ def need(collector: Collector) -> str:
 
 
 def permissions() -> str:
-    """Return README's table of what a key needs, and what that opens."""
+    """Return the table of what a key needs, and what that opens, for docs/permissions.md."""
     return table(
         ("collector", "by default", "permission", "shows", "the permission opens too"),
         [
