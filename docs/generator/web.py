@@ -38,7 +38,7 @@ _AFTER = """\
 Paths are relative to the folder of the file that names them. A path in a flag or an environment variable is
 relative to the working directory.
 
-## What is open to everybody
+## Paths without authentication
 
 If there are users, `/`, `/metrics` and `/-/reload` answer requests without valid credentials with 401.
 `/-/healthy` and `/-/ready` (and `/healthz`, `/readyz`) stay open for the probes of your platform. To
@@ -48,7 +48,7 @@ With `RequireAndVerifyClientCert`, clients without a certificate can't reach any
 `vastai-exporter health` then only checks that the exporter is listening. As a platform's probe, use a TCP
 probe or this command.
 
-## Renewed certificates, changed users
+## Changes at runtime
 
 The exporter checks the files at each connection and each request. It applies changes immediately, without a
 restart and without dropping a connection.
@@ -69,7 +69,7 @@ The exporter rejects such a file like one with an error. Restart the exporter to
 some users and keep others, the removed users lose access immediately. Enabling TLS for the first time also
 requires a restart. The exporter logs a warning if it starts with a file that lets everybody in.
 
-## What a password costs
+## Cost of passwords
 
 A bcrypt check takes tens of milliseconds at cost 10, and twice as long for each step above. The exporter
 checks one password at a time, so the highest cost is 14, unlike in the toolkit. It remembers a correct
