@@ -20,11 +20,7 @@ VALUES_SCHEMA = CHART / "values.schema.json"
 THRESHOLDS = ROOT / "deploy/prometheus/thresholds.yml"
 #: Generated blocks of pages that are written by hand.
 BLOCKS = {
-    ROOT / "README.md": {
-        "permissions": collectors.permissions,
-        "commands": cli.commands_table,
-        "main metrics": metrics.main_table,
-    },
+    ROOT / "docs/permissions.md": {"permissions": collectors.permissions},
     ROOT / "SECURITY.md": {"requests": collectors.requests},
     ROOT / "docs/api.md": {
         "endpoints": collectors.endpoints,

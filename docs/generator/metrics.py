@@ -41,7 +41,7 @@ _ABOUT_SELF = (
     "Always there. `process_*` and `python_info`, as prometheus_client writes them, stand beside them."
 )
 
-#: Of README.md: the metrics that answer the five questions, and the question's short name.
+#: Of the first section: the metrics that answer the five questions, and the question's short name.
 MAIN = (
     ("cost", "vastai_instance_burn_dollars_per_hour"),
     ("cost", "vastai_instance_dph_total_dollars_per_hour"),
@@ -74,6 +74,7 @@ def page(api_fields: Path) -> str:
             "# Metrics",
             "",
             _ABOUT,
+            f"## Main metrics\n\n{_main_table()}",
             *map(_collector, COLLECTORS),
             f"## Budgets\n\n{_metrics(_ABOUT_BUDGETS, BUDGETS)}",
             f"## The exporter itself\n\n{_metrics(_ABOUT_SELF, SELF_METRICS)}",
@@ -83,8 +84,8 @@ def page(api_fields: Path) -> str:
     )
 
 
-def main_table() -> str:
-    """Return the table of main metrics for README.md."""
+def _main_table() -> str:
+    """Return the table of the metrics that answer most questions."""
     known = {metric.name: metric for metric in METRICS}
     return table(
         ("question", "metric", "meaning"),
