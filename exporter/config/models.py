@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -291,6 +291,9 @@ class CollectorSettings(Model):
     A collector says what is usual for it (`config_model`), and may have further settings of its own.
     """
 
+    #: What says when it is asked for and what is shown, and nothing of what is asked.
+    CHANGE_NO_REQUEST: ClassVar[frozenset[str]] = frozenset({"interval", "stale_after"})
+
     enabled: bool = Field(default=False, description="whether it runs")
     interval: Interval = Field(60.0, description="from the start of one run to that of the next; at least 1s")
     stale_after: Duration = Field(
@@ -306,6 +309,10 @@ class CollectorSettings(Model):
                 f" which is {format_duration(self.interval)}"
             )
         return self
+
+    def shows(self, _group: str) -> bool:
+        """Return whether a group of its metrics is wanted."""
+        return True
 
 
 class Collectors(Model):

@@ -320,7 +320,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
     found = CONFIG.model_validate({}).model_dump()
     collectors = found.pop("collectors")
     assert {name: settings for name, settings in collectors.items() if settings["enabled"]} == {
-        "instances": {"enabled": True, "interval": 60.0, "stale_after": 300.0},
+        "instances": {
+            "enabled": True,
+            "interval": 60.0,
+            "stale_after": 300.0,
+            "groups": ("status", "use", "money", "hardware", "network"),
+        },
         "account": {"enabled": True, "interval": 300.0, "stale_after": 1800.0},
     }
     assert found == {
