@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
-
-from pydantic import AfterValidator, Field
+from typing import TYPE_CHECKING, Any, Literal
 
 from exporter.collectors import paged
 from exporter.collectors.assumptions import instances as assumptions
@@ -44,7 +42,7 @@ from exporter.collectors.instance_record import (
     share,
 )
 from exporter.collectors.instance_target import TARGET_FIELDS, target_of
-from exporter.config.models import CollectorSettings
+from exporter.config.models import GroupedSettings
 from exporter.metrics.fields import NEGATIVE, Fields, NumberField, Record, flag_field, number_field
 from exporter.metrics.rows import (
     BYTES_PER_SECOND,
@@ -100,12 +98,6 @@ def _row(
     name = f"vastai_instance_{suffix}"
     row = field_row(name, meaning, field, scale, labels=IDENTITY, type=type, when=when, notes=notes)
     return replace(row, group=group)
-
-
-def _one_at_least(groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    if not groups:
-        raise ValueError(f"one at least of {', '.join(GROUPS)}; enabled: false switches all off")
-    return groups
 
 
 def _one(_: Instance) -> Number:
@@ -452,23 +444,6 @@ LISTING = _listing(COLUMNS)
 ADDRESSED_LISTING = _listing(ADDRESSED_COLUMNS)
 
 
-class Settings(CollectorSettings):
-    """Those of every collector, and which groups of metrics there are."""
-
-    CHANGE_NO_REQUEST: ClassVar[frozenset[str]] = CollectorSettings.CHANGE_NO_REQUEST | {"groups"}
-
-    groups: Annotated[tuple[Group, ...], AfterValidator(_one_at_least)] = Field(
-        get_args(Group),
-        strict=False,
-        description="groups of its metrics that there are; the others are neither kept nor served."
-        " docs/metrics.md says what is in each and which alerts need it",
-    )
-
-    def shows(self, group: str) -> bool:
-        """Return whether a group of metrics is wanted."""
-        return group in self.groups
-
-
 def collect(run: Run) -> Iterator[Progress]:
     """Walk every page; see `exporter.collectors.base.Collect`."""
     return paged.collect(run, LISTING, _shown(run, OBJECTS), _params(run))
@@ -544,7 +519,7 @@ _WITHOUT_ADDRESSES = Collector(
     summaries=SUMMARIES,
     summarise=summarise,
     groups=GROUPS,
-    settings=Settings,
+    settings=GroupedSettings,
     further_fields=("id", "total_instances"),
     requests_for="25 instances",
     opens="the instances' logs and SSH keys",

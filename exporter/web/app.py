@@ -131,7 +131,7 @@ class Metrics:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one scrape."""
-        groups = asked_groups(scope["query_string"])
+        groups = asked_groups(scope.get("query_string", b""))
         known = self._served.exposition.groups
         if groups is not None and (unknown := sorted(groups.difference(known))):
             refusal = f"unknown group {unknown[0][:_LONGEST_SAID]!r}; allowed: {', '.join(known)}\n"
