@@ -143,7 +143,7 @@ class TestGeneratedFiles:
     def _copy(folder: Path) -> Path:
         copy = folder / "copy"
         shutil.copytree(ROOT / "docs", copy / "docs")
-        for name in (CHART, "deploy/prometheus"):
+        for name in (CHART, "deploy/prometheus", "grafana"):
             shutil.copytree(ROOT / name, copy / name, symlinks=True)
         for name in (*BLOCKS, "config.example.yaml"):
             shutil.copy(ROOT / name, copy / name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from exporter.collectors import COLLECTORS
+from exporter.collectors import COLLECTORS, instances
 from exporter.exposition.budgets import BUDGETS
 from exporter.exposition.self_metrics import SELF_METRICS
 from exporter.exposition.table import METRICS
 from exporter.metrics.values import CUT, LONGEST_TEXT
-from generator import fields, series
+from generator import fields, groups, series
 from generator.collectors import facts
 from generator.markdown import code, codes, notice, table
 
@@ -65,8 +65,8 @@ MAIN = (
 )
 
 
-def page(api_fields: Path) -> str:
-    """Return docs/metrics.md."""
+def page(api_fields: Path, rules: Sequence[Path], dashboards: Sequence[Path]) -> str:
+    """Return docs/metrics.md; it says what in `rules` and `dashboards` reads which group."""
     return "\n".join(
         [
             notice(),
@@ -78,6 +78,7 @@ def page(api_fields: Path) -> str:
             *map(_collector, COLLECTORS),
             f"## Budgets\n\n{_metrics(_ABOUT_BUDGETS, BUDGETS)}",
             f"## The exporter itself\n\n{_metrics(_ABOUT_SELF, SELF_METRICS)}",
+            groups.section(rules, dashboards, tuple(instances.GROUPS)),
             series.section(),
             *fields.sections(api_fields),
         ]
@@ -116,6 +117,7 @@ def _join(collector: Collector) -> str:
 
 def _metrics(words: str, metrics: Sequence[Metric]) -> str:
     common = _common(metrics)
+    grouped = len({metric.group for metric in metrics}) > 1
     rows = [
         (
             code(metric.name),
@@ -125,12 +127,13 @@ def _metrics(words: str, metrics: Sequence[Metric]) -> str:
             _sentence(metric),
             codes(fields.named(metric)),
             metric.notes,
+            *[code(metric.group)] * grouped,
         )
         for metric in metrics
     ]
     said = f" Labels of all: {codes(common)}." if common else ""
     labels = "other labels" if common else "labels"
-    head = ("metric", "type", "unit", labels, "meaning", "API field", "notes")
+    head = ("metric", "type", "unit", labels, "meaning", "API field", "notes", *["group"] * grouped)
     return f"{words}{said}\n\n{table(head, rows)}"
 
 

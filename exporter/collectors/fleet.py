@@ -110,24 +110,28 @@ INSTANCES = Metric(
     help="Instances by status; every documented status is there (API field actual_status).",
     labels=("account", "status"),
     notes="counted from the rows; null is provisioning, what is neither text nor null is unreadable",
+    group="status",
 )
 LABEL_INSTANCES = Metric(
     name="vastai_label_instances",
     help="Instances by the label that their user gave them, and status (API fields label, actual_status).",
     labels=("account", "label", "status"),
     notes="only pairs that occur; beyond limits.labels distinct labels the smallest are counted as _other",
+    group="status",
 )
 GPUS = Metric(
     name="vastai_gpus",
     help="GPUs by model and status of their instance (API fields num_gpus, gpu_name, actual_status).",
     labels=("account", "gpu_name", "status"),
     notes="only pairs that occur",
+    group="status",
 )
 API_INSTANCES = Metric(
     name="vastai_api_instances",
     help="Instances that the API says there are; other than the sum of vastai_instances, rows are missing"
     " (API field total_instances).",
     notes="as the last page said",
+    group="status",
 )
 APPEARED = Metric(
     name="vastai_instances_appeared_total",
@@ -135,12 +139,14 @@ APPEARED = Metric(
     type="counter",
     notes="from the first whole walk on; what comes and goes between two readings is not seen; each one is a"
     " line of the log too",
+    group="status",
 )
 DISAPPEARED = Metric(
     name="vastai_instances_disappeared_total",
     help="Instances that are no longer there, since the exporter started (API field id).",
     type="counter",
     notes="from the first whole walk on; each one is a line of the log too",
+    group="status",
 )
 STATUS_CHANGES = Metric(
     name="vastai_status_changes_total",
@@ -150,6 +156,7 @@ STATUS_CHANGES = Metric(
     labels=("account", "from", "to"),
     notes="only pairs that occurred; each change is a line of the log too;"
     f" beyond {MOST_CHANGES} pairs, which no documented statuses make, new ones count as {OTHER}",
+    group="status",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
@@ -158,6 +165,7 @@ LABEL_BURNED = Metric(
     type="counter",
     labels=("account", "label"),
     notes="an estimate, exact to one interval; beyond limits.labels new labels count as _other",
+    group="money",
 )
 SUMMARIES = (
     INSTANCES,
