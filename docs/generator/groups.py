@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 _ABOUT = """\
 ## Groups
 
-Every metric belongs to a group. `/metrics?group=status&group=money` has these two alone, in every format;
-without a parameter all are there. A group of what is switched off is empty, and a name that is none is
-refused with 400. [Growing](scaling.md#scrape-a-part) has scrape jobs for parts, and how much each group is.
+Every metric belongs to a group. `/metrics?group=status&group=money` returns only these two groups, in
+every format. Without a parameter, `/metrics` returns all groups. An unknown name is rejected with 400. A
+known group without data, for example because its collector is off, is an empty page.
+[Scaling](scaling.md#scrape-a-part) has scrape jobs for parts of the page, and the size of each group.
 
-`collectors.instances.groups` leaves out what nobody reads: of @instances@, what is not listed there is
-neither kept nor served. An alert without its data does not fire, or fires where it would have been held back,
-and says nothing of that; a panel is empty. Counted is what alerts and dashboards name themselves, and what
-the recording rules name that they read. The landing page, discovery, the log and the collector `market` need
-no group.
+`collectors.instances.groups` leaves out groups that you do not read. It names the groups to keep, out of
+@instances@. An alert without its data does not fire, or fires although missing data would have suppressed
+it. A panel without its data is empty. The status page, discovery, the log and the collector `market` do
+not depend on groups.
+
+The table counts a group as read if an alert or a dashboard uses one of its metrics, directly or in a
+recording rule.
 """
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:]*")
 #: Parts of a family's name that stand behind it in queries.
