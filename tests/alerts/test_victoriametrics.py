@@ -163,6 +163,6 @@ def test_incidents_are_recorded_and_arrive(
         )
 
     assert fired["VastaiInstanceIdle"]["labels"]["instance_id"] == str(idle)
-    assert " is paid for and idle: $" in fired["VastaiInstanceIdle"]["annotations"]["summary"]
+    assert " is idle and costs $" in fired["VastaiInstanceIdle"]["annotations"]["summary"]
     assert fired["VastaiCreditRunningOut"]["labels"]["account"] == "default"
     assert fired["VastaiKeyRejected"]["labels"]["account"] == "second"
