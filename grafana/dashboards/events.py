@@ -55,7 +55,7 @@ NEW_BID = "vastai_instance_outbid_new_bid_dollars_per_hour"
 SHOWN = "7d"
 SHOWN_SECONDS = 7 * 86_400
 #: Rows of the table, and marks at a time.
-MOST, MOST_MARKS = 100, 50
+MOST, MOST_MARKS = 100, 20
 #: What its user did, most often: a fleet has so many of them that nothing else would be seen.
 ROUTINE = 'type!~"instance_(created|started|stopped|resumed|deleted)"'
 #: Statuses that nobody wants.
@@ -280,7 +280,7 @@ def _table(
         Query(_unread()),
         columns=(
             Column(field="Value #A", title="time", unit=DATE, width=155),
-            Column(field="type", title="type", mappings=TYPE_WORDS, least=190),
+            Column(field="type", title="type", mappings=TYPE_WORDS, width=190 if before else None),
             *before,
             Column(field="Value #B", title="own bid", unit=DOLLARS_PER_HOUR, decimals=3, width=90),
             Column(field="Value #C", title="new bid", unit=DOLLARS_PER_HOUR, decimals=3, width=90),

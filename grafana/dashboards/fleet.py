@@ -229,8 +229,8 @@ def _spending(board: Board) -> None:
 
 
 def _work(board: Board) -> None:
-    board.row(8, (12, _instances_by_status()), (12, _gpus())).row(
-        8, (12, _gpu_utilization()), (12, _gpu_temperature())
+    board.row(8, (14, _instances_by_status()), (10, _gpus())).row(
+        8, (14, _gpu_utilization()), (10, _gpu_temperature())
     )
 
 

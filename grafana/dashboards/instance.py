@@ -214,7 +214,7 @@ def _it_has_cost() -> Panel:
 
 def _ends_in() -> Panel:
     return stat(
-        "Contract ends in",
+        "Contract ends",
         "At its end the instance stops and can't be started again; its data may be deleted 48 h later."
         f" Orange below {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}.",
         Query(f"min({one(REMAINING)})"),
@@ -250,7 +250,7 @@ def _identity() -> Panel:
             Column(field="account", title="account"),
             Column(field="label", title="label"),
             Column(field="gpu_name", title="GPU model"),
-            Column(field="image", title="image", least=230),
+            Column(field="image", title="image", width=190),
             Column(field="template", title="template"),
             Column(field="rental", title="rental"),
             Column(field="machine_id", title="machine", width=70),

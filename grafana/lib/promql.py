@@ -179,6 +179,16 @@ def events(counter: str, *labels: str, matchers: str = ACCOUNT, step: str = "$__
     )
 
 
+def steadily(pick: str, most: int, expression: str) -> str:
+    """Return the same few series for the whole time range: `pick` is topk or bottomk.
+
+    A plain topk chooses anew in each step, so that lines of many series begin and end without a reason.
+    """
+    furthest = "max" if pick == "topk" else "min"
+    extreme = f"{furthest}_over_time(({expression})[$__range:$__interval] @ end())"
+    return f"({expression}) and {pick}({most}, {extreme})"
+
+
 def in_text(expression: str, label: str, unit: str) -> str:
     """Return `expression` once an instance and reason, its value as text with a unit in a label."""
     counted = f'count_values by (account, instance_id, reason) ("{label}", {expression})'
