@@ -265,7 +265,7 @@ def _table(
     copies = f'label_replace({select(BACKUP)}, "type", "backup_$1", "status", "(.+)")'
     recent = f"{_newest(copies)} > time() - {SHOWN_SECONDS}"
     times = described(f"({_newest(select(LATEST, *matchers))} or {recent})")
-    outbids = described(_newest(select(LATEST, 'type="outbid"')))
+    outbids = f"""topk({MOST}, {described(_newest(select(LATEST, 'type="outbid"')))})"""
 
     def bid(metric: str) -> str:
         value = f"max by (account, instance_id) ({select(metric)})"
