@@ -405,26 +405,30 @@ def _how_long_the_api_takes_to_answer() -> Panel:
 
 
 def _process(board: Board) -> None:
-    board.row(7, (6, _memory()), (6, _processor()), (5, _how_long_a_scrape_takes()), (7, _what_runs()))
+    board.row(7, (5, _memory()), (5, _processor()), (6, _how_long_a_scrape_takes()), (8, _what_runs()))
 
 
 def _memory() -> Panel:
-    return lines(
-        "Memory",
-        "Resident memory of each exporter. About 150 MB for 10,000 instances.",
-        Query(f"process_resident_memory_bytes{{{JOB}}}", "{{instance}}"),
-        unit=BYTES,
-        no_value=NOT_SCRAPED,
+    return without_values(
+        lines(
+            "Memory",
+            "Resident memory of each exporter. About 150 MB for 10,000 instances.",
+            Query(f"process_resident_memory_bytes{{{JOB}}}", "{{instance}}"),
+            unit=BYTES,
+            no_value=NOT_SCRAPED,
+        )
     )
 
 
 def _processor() -> Panel:
-    return lines(
-        "CPU",
-        "Of one core.",
-        Query(f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])", "{{instance}}"),
-        unit=RATIO,
-        no_value=NOT_SCRAPED,
+    return without_values(
+        lines(
+            "CPU",
+            "Of one core.",
+            Query(f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])", "{{instance}}"),
+            unit=RATIO,
+            no_value=NOT_SCRAPED,
+        )
     )
 
 
