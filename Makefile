@@ -1,6 +1,6 @@
 # The two that matter: `make demo` and `make test`. Both install what they need (.ci/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stack test check docs bench audit images release lock clean
+.PHONY: help setup demo stack test check docs site bench audit images release lock clean
 DEMO ?=
 STACK ?=
 
@@ -34,6 +34,11 @@ docs: setup ## Generate what is generated
 	.venv/bin/python docs/generate.py
 	deploy/kubernetes/generate
 
+site: ## Build the documentation as a site in build/site/html
+	@.ci/setup site
+	.venv-site/bin/python docs/stage.py build/site/pages
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --quiet
+
 bench: setup ## Measure speed and memory (bench/README.md)
 	.venv/bin/python -m bench
 
@@ -50,4 +55,4 @@ lock: setup ## Pin dependencies anew
 	.ci/lock
 
 clean: ## Remove what all this has made
-	rm -rf .venv .venv-vendor .venv-publishing .venv-newest .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vendor .venv-publishing .venv-newest .venv-site .cache build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bench import abuse, accounts, cold, compression, dashboards, memory, rules, soak, walk, warm
+from bench import abuse, accounts, cold, compression, dashboards, groups, memory, rules, soak, walk, warm
 from bench.figures import Figure, table
 
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "memory": memory.measure,
     "walk": walk.measure,
     "compression": compression.measure,
+    "groups": groups.measure,
     "abuse": abuse.measure,
     "accounts": accounts.measure,
 }

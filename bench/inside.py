@@ -63,9 +63,17 @@ class Served:
         """Walk once more: all that is known is new then, if the same."""
         walk(self.run)
 
-    def plain(self) -> bytes:
-        """Return the body of a scrape without compression."""
-        return b"".join(self.exposition.body(openmetrics=False, gzip=False).pieces)
+    def plain(self, *groups: str) -> bytes:
+        """Return the body of a scrape without compression; of some groups, or else of all."""
+        return self._body(groups, gzip=False)
+
+    def compressed(self, *groups: str) -> bytes:
+        """Return the body of a scrape as it is sent with gzip."""
+        return self._body(groups, gzip=True)
+
+    def _body(self, groups: tuple[str, ...], *, gzip: bool) -> bytes:
+        body = self.exposition.body(openmetrics=False, gzip=gzip, groups=groups or None)
+        return b"".join(body.pieces)
 
 
 def served(simulated: Simulator) -> Served:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.history import ACCOUNTS, DAY, HOUR, MINUTE, MODELS, page
+from exporter.collectors import inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +99,8 @@ def _account(own: str, span: float) -> Iterator[tuple[str, float, float]]:
             yield f'vastai_collector_failures_total{{{TARGET},{of_it},reason="{reason}"}}', MINUTE, span
         for field in range(FIELDS):
             yield f'vastai_unreadable_values_total{{{TARGET},{of_it},field="field_{field}"}}', MINUTE, span
+    for name in (*inbox.TYPES, inbox.OTHER):
+        yield f'vastai_notifications_total{{{TARGET},{own},type="{name}"}}', MINUTE, span
     for status in ("running", "exited", "loading", "offline", "frozen"):
         yield f'vastai_status_changes_total{{{TARGET},{own},from="running",to="{status}"}}', MINUTE, span
 
@@ -144,4 +147,15 @@ def present(instances: int, now: float) -> Iterator[str]:
             begin, _, labels = name.partition("{")
             labelled = f"{begin}{{{TARGET},{labels}" if labels else f"{begin}{{{TARGET}}}"
             yield f"{labelled} {value} {moment:.0f}\n"
+        for notified, said in _notified(instances, now):
+            yield f"{notified} {said:.3f} {moment:.0f}\n"
         moment += 2 * MINUTE
+
+
+def _notified(instances: int, now: float) -> Iterator[tuple[str, float]]:
+    """Yield as many notifications as are shown at most, all of them outbids, with both bids."""
+    for number in range(min(instances, ACCOUNTS * inbox.MOST_SHOWN)):
+        own = f"{TARGET},{identity(number)}"
+        yield f'vastai_instance_notification_timestamp_seconds{{{own},type="outbid"}}', now - DAY + number
+        for whose in ("own", "new"):
+            yield f"vastai_instance_outbid_{whose}_bid_dollars_per_hour{{{own}}}", 0.3

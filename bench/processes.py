@@ -108,13 +108,19 @@ class Exporter:
 
 
 @contextmanager
-def exporter(simulated: Simulator, directory: Path, *, interval: str) -> Iterator[Exporter]:
-    """Run the exporter on a simulated Vast.ai, with no pause between two pages."""
+def exporter(
+    simulated: Simulator, directory: Path, *, interval: str, groups: tuple[str, ...] = ()
+) -> Iterator[Exporter]:
+    """Run the exporter on a simulated Vast.ai, with no pause between two pages; `groups` are kept, or all."""
     config = {
         "api": {"url": simulated.url, "min_interval": "0s"},
         "accounts": [{"name": "bench", "api_key": simulated.key}],
         "collectors": {
-            "instances": {"interval": interval, "stale_after": "2h"},
+            "instances": {
+                "interval": interval,
+                "stale_after": "2h",
+                **({"groups": groups} if groups else {}),
+            },
             "account": {"enabled": False},
         },
         "web": {"listen_address": "127.0.0.1:0"},

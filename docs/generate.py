@@ -18,13 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "deploy/helm/vastai-exporter"
 VALUES_SCHEMA = CHART / "values.schema.json"
 THRESHOLDS = ROOT / "deploy/prometheus/thresholds.yml"
+RULES = sorted((ROOT / "deploy/prometheus").glob("*.rules.yml"))
+DASHBOARDS = sorted((ROOT / "grafana").glob("*.json"))
 #: Generated blocks of pages that are written by hand.
 BLOCKS = {
-    ROOT / "README.md": {
-        "permissions": collectors.permissions,
-        "commands": cli.commands_table,
-        "main metrics": metrics.main_table,
-    },
+    ROOT / "docs/permissions.md": {"permissions": collectors.permissions},
     ROOT / "SECURITY.md": {"requests": collectors.requests},
     ROOT / "docs/api.md": {
         "endpoints": collectors.endpoints,
@@ -37,7 +35,7 @@ BLOCKS = {
 def generated() -> dict[Path, str]:
     """Return what each generated file should hold."""
     return {
-        ROOT / "docs/metrics.md": metrics.page(ROOT / "docs/api_fields.yaml"),
+        ROOT / "docs/metrics.md": metrics.page(ROOT / "docs/api_fields.yaml", RULES, DASHBOARDS),
         ROOT / "docs/configuration.md": configuration.page(),
         ROOT / "docs/web-configuration.md": web.page(),
         ROOT / "docs/cli.md": cli.page(),

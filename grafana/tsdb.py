@@ -83,7 +83,7 @@ def served(folder: Path, step: float = 60.0, port: int = 0) -> Iterator[str]:
     """Serve the history of `folder` while the context lasts; gives the address of Prometheus."""
     config = folder / "prometheus.yml"
     config.write_text("{}\n")
-    port = port or _free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
         [
@@ -115,7 +115,8 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("Prometheus does not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -47,7 +47,7 @@ OF_THE_CHART = (
     f"{CHART}/files/rules/alerts.rules.yml",
 )
 #: Pages that are written by hand but for some blocks.
-BLOCKS = ("README.md", "SECURITY.md", "docs/api.md")
+BLOCKS = ("docs/permissions.md", "SECURITY.md", "docs/api.md")
 # The runbooks, whose queries use recorded series too, have tests of their own (tests/alerts).
 PAGES = sorted(
     page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if page.parent.name != "runbooks"
@@ -143,7 +143,7 @@ class TestGeneratedFiles:
     def _copy(folder: Path) -> Path:
         copy = folder / "copy"
         shutil.copytree(ROOT / "docs", copy / "docs")
-        for name in (CHART, "deploy/prometheus"):
+        for name in (CHART, "deploy/prometheus", "grafana"):
             shutil.copytree(ROOT / name, copy / name, symlinks=True)
         for name in (*BLOCKS, "config.example.yaml"):
             shutil.copy(ROOT / name, copy / name)
@@ -172,11 +172,11 @@ class TestDeclarations:
     def test_give_one_reason_for_what_is_not_exported(self, collector: Collector) -> None:
         assert not set(collector.fields) & collector.not_exported.keys()
 
-    @pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/api.md"])
+    @pytest.mark.parametrize("page", ["docs/permissions.md", "SECURITY.md", "docs/api.md"])
     def test_stand_in_the_tables_of_every_page(self, collector: Collector, page: str) -> None:
         text = (ROOT / page).read_text()
         assert re.search(rf"^\|.*`{collector.name}`", text, re.MULTILINE)
-        for endpoint in collector.endpoints if page != "README.md" else ():
+        for endpoint in collector.endpoints if page != "docs/permissions.md" else ():
             assert f"{endpoint.path}`" in text
 
     def test_of_what_is_on_by_default_need_the_permissions_that_the_readme_gives_a_key(self) -> None:

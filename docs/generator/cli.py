@@ -1,4 +1,4 @@
-"""docs/cli.md and the README's list of commands, from click's own help."""
+"""docs/cli.md, from click's own help."""
 
 from __future__ import annotations
 
@@ -61,17 +61,6 @@ def page() -> str:
     parts = [notice(), "", _BEFORE, _flags(), _help(_PROGRAM, cli)]
     parts += [_help(f"{_PROGRAM} {name}", command) for name, command in _commands()]
     return "\n".join(parts)
-
-
-def commands_table() -> str:
-    """Return the list of commands for README.md."""
-    return table(
-        ("command", "what it does"),
-        [
-            (code(f"{_PROGRAM} {name}"), command.get_short_help_str(limit=1000))
-            for name, command in _commands()
-        ],
-    )
 
 
 def variables() -> dict[str, str]:

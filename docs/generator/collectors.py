@@ -47,9 +47,9 @@ def need(collector: Collector) -> str:
 
 
 def permissions() -> str:
-    """Return README's table of what a key needs, and what that opens."""
+    """Return the table of what a key needs, and what that opens, for docs/permissions.md."""
     return table(
-        ("collector", "by default", "permission", "shows", "the permission opens too"),
+        ("collector", "by default", "permission", "data", "the permission also gives access to"),
         [
             (
                 code(each.name),
@@ -66,7 +66,7 @@ def permissions() -> str:
 def endpoints() -> str:
     """Return the table of endpoints for docs/api.md."""
     return table(
-        ("endpoint", "collector", "for", "documented threshold", "kept"),
+        ("endpoint", "collector", "data", "documented threshold", "pace"),
         [
             (
                 code(request(endpoint)),
@@ -85,7 +85,7 @@ def endpoints() -> str:
 def costs() -> str:
     """Return docs/api.md's table of how many requests a day each collector makes for an account."""
     return table(
-        ("collector", "by default", "every", "requests a day"),
+        ("collector", "by default", "interval", "requests per day"),
         [
             (code(each.name), _state(each), format_duration(each.interval), _a_day(each))
             for each in COLLECTORS
@@ -107,7 +107,7 @@ def requests() -> str:
     hosts = len({endpoint.host for endpoint in usual})
     words = (
         f"By default the exporter sends {methods} requests to {_counted(paths, 'path')} of"
-        f" {_counted(hosts, 'host')}. What it asks in all, and nothing else:"
+        f" {_counted(hosts, 'host')}. This table lists every request that it can send:"
     )
     rows = [
         (
@@ -119,7 +119,7 @@ def requests() -> str:
         for collector, endpoint in asked
     ]
     posts = [endpoint for _, endpoint in asked if endpoint.method != "GET"]
-    after = "\nA POST among them is a question too, and changes nothing.\n" if posts else ""
+    after = "\nThe POST requests are queries too, and change nothing.\n" if posts else ""
     return f"{words}\n\n{table(('request', 'host', 'collector', 'by default'), rows)}{after}{_probed()}"
 
 
@@ -131,7 +131,7 @@ def _probed() -> str:
         for each in collector.assumptions
         if each.question is not None and each.question.path
     ]
-    return f"\nThe command `probe` asks {' and '.join(paths)} too.\n" if paths else ""
+    return f"\nThe command `probe` also sends {' and '.join(paths)}.\n" if paths else ""
 
 
 def assumptions() -> str:
@@ -142,7 +142,7 @@ def assumptions() -> str:
 
 def _assumptions(listed: Iterable[Assumption]) -> str:
     return table(
-        ("what is taken for true", "how sure", "from", "so", "`probe` calls it"),
+        ("assumption", "confidence", "source", "consequence", "name in `probe`"),
         [
             (
                 sentence(each.sentence),

@@ -172,20 +172,27 @@ def _type(key: Key) -> str:
     if DURATION in metadata:
         return "duration"
     if get_origin(kind) is Literal:
-        return " or ".join(code(value) for value in get_args(kind))
+        return _either(kind)
     if get_origin(kind) is dict:
         return "keys and values"
     if get_origin(kind) is tuple:
-        return f"list of {_TYPES[get_args(kind)[0]]}"
+        item = get_args(kind)[0]
+        return f"list of {_either(item) if get_origin(item) is Literal else _TYPES[item]}"
     bounds = {name: getattr(item, name) for item in metadata for name in ("ge", "le") if hasattr(item, name)}
     span = f", {bounds['ge']:,} to {bounds['le']:,}" if {"ge", "le"} <= bounds.keys() else ""
     return _TYPES[kind] + span
+
+
+def _either(kind: object) -> str:
+    return " or ".join(code(value) for value in get_args(kind))
 
 
 def _default(key: Key) -> str:
     if key.info.is_required() or key.default in _NOTHING:
         return ""
     value = _plain(key)
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

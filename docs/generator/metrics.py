@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from exporter.collectors import COLLECTORS
+from exporter.collectors import COLLECTORS, instances
 from exporter.exposition.budgets import BUDGETS
 from exporter.exposition.self_metrics import SELF_METRICS
 from exporter.exposition.table import METRICS
 from exporter.metrics.values import CUT, LONGEST_TEXT
-from generator import fields, series
+from generator import fields, groups, series
 from generator.collectors import facts
 from generator.markdown import code, codes, notice, table
 
@@ -41,7 +41,7 @@ _ABOUT_SELF = (
     "Always there. `process_*` and `python_info`, as prometheus_client writes them, stand beside them."
 )
 
-#: Of README.md: the metrics that answer the five questions, and the question's short name.
+#: Of the first section: the metrics that answer the five questions, and the question's short name.
 MAIN = (
     ("cost", "vastai_instance_burn_dollars_per_hour"),
     ("cost", "vastai_instance_dph_total_dollars_per_hour"),
@@ -65,8 +65,8 @@ MAIN = (
 )
 
 
-def page(api_fields: Path) -> str:
-    """Return docs/metrics.md."""
+def page(api_fields: Path, rules: Sequence[Path], dashboards: Sequence[Path]) -> str:
+    """Return docs/metrics.md; it says what in `rules` and `dashboards` reads which group."""
     return "\n".join(
         [
             notice(),
@@ -74,17 +74,19 @@ def page(api_fields: Path) -> str:
             "# Metrics",
             "",
             _ABOUT,
+            f"## Main metrics\n\n{_main_table()}",
             *map(_collector, COLLECTORS),
             f"## Budgets\n\n{_metrics(_ABOUT_BUDGETS, BUDGETS)}",
             f"## The exporter itself\n\n{_metrics(_ABOUT_SELF, SELF_METRICS)}",
+            groups.section(rules, dashboards, tuple(instances.GROUPS)),
             series.section(),
             *fields.sections(api_fields),
         ]
     )
 
 
-def main_table() -> str:
-    """Return the table of main metrics for README.md."""
+def _main_table() -> str:
+    """Return the table of the metrics that answer most questions."""
     known = {metric.name: metric for metric in METRICS}
     return table(
         ("question", "metric", "meaning"),
@@ -115,6 +117,7 @@ def _join(collector: Collector) -> str:
 
 def _metrics(words: str, metrics: Sequence[Metric]) -> str:
     common = _common(metrics)
+    grouped = len({metric.group for metric in metrics}) > 1
     rows = [
         (
             code(metric.name),
@@ -124,12 +127,13 @@ def _metrics(words: str, metrics: Sequence[Metric]) -> str:
             _sentence(metric),
             codes(fields.named(metric)),
             metric.notes,
+            *[code(metric.group)] * grouped,
         )
         for metric in metrics
     ]
     said = f" Labels of all: {codes(common)}." if common else ""
     labels = "other labels" if common else "labels"
-    head = ("metric", "type", "unit", labels, "meaning", "API field", "notes")
+    head = ("metric", "type", "unit", labels, "meaning", "API field", "notes", *["group"] * grouped)
     return f"{words}{said}\n\n{table(head, rows)}"
 
 

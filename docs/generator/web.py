@@ -23,48 +23,59 @@ _BEFORE = """\
 tls_server_config:
   cert_file: server.crt
   key_file: server.key
-  client_auth_type: RequireAndVerifyClientCert # leave both out to let clients in without a certificate
+  client_auth_type: RequireAndVerifyClientCert # omit this line and the next to accept all clients
   client_ca_file: clients.crt
 basic_auth_users:
   prometheus: $2y$10$... # htpasswd -nBC 10 prometheus
 ```
 
-Names of users and values of headers are text as it is written, with quotes or without. A header may be blank.
-Keys of the toolkit that are not in this table are errors and not ignored: whoever wrote them counts on them.
-`vastai-exporter check-config` looks at this file and at all that it names.
+The exporter reads user names and header values literally, with or without quotes. A header may be empty. A
+toolkit key that is missing from this table is an error: the exporter never silently ignores a setting that
+you may rely on. `vastai-exporter check-config` checks this file and all files that it references.
 """
 
 _AFTER = """\
-Paths are relative to the folder of the file that names them. A path given by a flag or the environment is
+Paths are relative to the folder of the file that names them. A path in a flag or an environment variable is
 relative to the working directory.
 
-## What is open to everybody
+## Paths without authentication
 
-With users, `/`, `/metrics` and `/-/reload` answer 401 to whoever does not give a user's name and password.
-`/-/healthy` and `/-/ready` (and `/healthz`, `/readyz`) stay open, so that a platform can probe them, but
-tell strangers only the verdict: not which account is in trouble, nor why. With `RequireAndVerifyClientCert`
-nobody without a certificate gets so far; then `vastai-exporter health` is content if the exporter listens,
-and a platform's probe has to be one of the TCP port or that command.
+If there are users, `/`, `/metrics` and `/-/reload` answer requests without valid credentials with 401.
+`/-/healthy` and `/-/ready` (and `/healthz`, `/readyz`) stay open for the probes of your platform. To
+strangers they return only the verdict, without the account or the cause.
 
-## Renewed certificates, changed users
+With `RequireAndVerifyClientCert`, clients without a certificate can't reach any path.
+`vastai-exporter health` then only checks that the exporter is listening. As a platform's probe, use a TCP
+probe or this command.
 
-The files are looked at with each connection and each request. What is new counts at once, without a restart
-and without losing a connection. While they are wrong (a certificate without its key, a file half written)
-what was read last stays in force, the log says what is wrong, `/-/reload` too, and
-`vastai_exporter_config_last_reload_successful` is 0 until they are right.
+## Changes at runtime
 
-A file that is cut off may be good by itself, and lack just what keeps others out. So a running exporter never
-asks less of clients than before: a file without any user where there were some, with a weaker
-`client_auth_type`, an older `min_version` or no TLS at all is refused in the same way, and counts only after
-a restart. Whoever is removed while others stay is out at once. To begin with TLS needs a restart too. A start
-with a file that lets everybody in is warned of.
+The exporter checks the files at each connection and each request. It applies changes immediately, without a
+restart and without dropping a connection.
 
-## What a password costs
+If the files contain an error, such as a certificate without its key or a half-written file, the last valid
+version stays in force. The log and `/-/reload` report the error, and
+`vastai_exporter_config_last_reload_successful` is 0 until it is fixed.
 
-bcrypt takes tens of milliseconds at cost 10, and twice that for each step more. As no other password is
-checked meanwhile, the highest cost is 14, unlike in the toolkit. A password that was right is remembered,
-under a key that is made anew in each process, so that a scrape does not pay for it. Guesses are checked one
-at a time; while 16 are being checked or wait, further ones are answered with 503. Each check is as much work
-as one for the dearest hash in the file, whether the name is known or not. As everywhere with bcrypt, 72 bytes
-of a password count.
+A truncated file may be valid, but lack the part that restricts access. A running exporter therefore never
+accepts a file that asks less of clients:
+
+- a file without users, if there were users before
+- a weaker `client_auth_type`
+- an older `min_version`
+- no TLS
+
+The exporter rejects such a file like one with an error. Restart the exporter to apply it. If you remove
+some users and keep others, the removed users lose access immediately. Enabling TLS for the first time also
+requires a restart. The exporter logs a warning if it starts with a file that lets everybody in.
+
+## Cost of passwords
+
+A bcrypt check takes tens of milliseconds at cost 10, and twice as long for each step above. The exporter
+checks one password at a time, so the highest cost is 14, unlike in the toolkit. It remembers a correct
+password, under a key that is new in each process, so regular scrapes are cheap.
+
+While 16 guesses are being checked or waiting, the exporter answers further ones with 503. Each check takes
+as much work as one for the most expensive hash in the file, whether the name is known or not. As always
+with bcrypt, only the first 72 bytes of a password count.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from exporter.config.models import CollectorSettings, Limits
@@ -132,6 +132,7 @@ class Collector:
         rows: metrics with a sample for each object.
         summaries: metrics that `summarise` makes.
         summarise: counts and adds up.
+        groups: what its metrics are about, by group, where they are more than one; see `Metric.group`.
         further_fields: fields that it reads for no row of its own.
         further_ranged_fields: those of them of which not all that can be read can be true.
         not_exported: why no metric is made of the other fields of its replies, by field.
@@ -160,6 +161,7 @@ class Collector:
     rows: tuple[Row[Any], ...] = ()
     summaries: tuple[Metric, ...] = ()
     summarise: Summarise | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
     further_fields: tuple[str, ...] = ()
     further_ranged_fields: tuple[str, ...] = ()
     not_exported: Mapping[str, str] = field(default_factory=dict)
@@ -171,8 +173,9 @@ class Collector:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All its metrics, in the order in which they are served."""
-        return (*self.summaries, *self.rows)
+        """All its metrics, in the order in which they are served, each with its group."""
+        metrics = (*self.summaries, *self.rows)
+        return tuple(each if each.group else replace(each, group=self.name) for each in metrics)
 
     @property
     def fields(self) -> tuple[str, ...]:

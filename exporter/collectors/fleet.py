@@ -111,12 +111,14 @@ INSTANCES = Metric(
     labels=("account", "status"),
     notes="counted from the rows; 0 for each documented status that no instance has; null is provisioning,"
     " and what is neither text nor null is unreadable",
+    group="status",
 )
 LABEL_INSTANCES = Metric(
     name="vastai_label_instances",
     help="Number of instances by user label and status (API fields label, actual_status).",
     labels=("account", "label", "status"),
     notes="only pairs that occur; above limits.labels labels, the smallest are counted as _other",
+    group="status",
 )
 GPUS = Metric(
     name="vastai_gpus",
@@ -124,12 +126,14 @@ GPUS = Metric(
     " actual_status).",
     labels=("account", "gpu_name", "status"),
     notes="only pairs that occur",
+    group="status",
 )
 API_INSTANCES = Metric(
     name="vastai_api_instances",
     help="Number of instances that the API reports; rows are missing if the sum of vastai_instances differs"
     " (API field total_instances).",
     notes="as the last page reports it",
+    group="status",
 )
 APPEARED = Metric(
     name="vastai_instances_appeared_total",
@@ -137,12 +141,14 @@ APPEARED = Metric(
     type="counter",
     notes="counts from the first complete reading; misses what appears and disappears between two readings;"
     " each one is also logged",
+    group="status",
 )
 DISAPPEARED = Metric(
     name="vastai_instances_disappeared_total",
     help="Total number of instances that disappeared from one reading to the next (API field id).",
     type="counter",
     notes="counts from the first complete reading; each one is also logged",
+    group="status",
 )
 STATUS_CHANGES = Metric(
     name="vastai_status_changes_total",
@@ -151,6 +157,7 @@ STATUS_CHANGES = Metric(
     labels=("account", "from", "to"),
     notes=f"only pairs that occurred; each change is also logged; above {MOST_CHANGES} pairs, more than the"
     f" documented statuses make, new ones count as {OTHER}",
+    group="status",
 )
 LABEL_BURNED = Metric(
     name="vastai_label_burned_dollars_total",
@@ -159,6 +166,7 @@ LABEL_BURNED = Metric(
     type="counter",
     labels=("account", "label"),
     notes="by price and status, exact to one interval; above limits.labels labels, new ones count as _other",
+    group="money",
 )
 SUMMARIES = (
     INSTANCES,

@@ -1,7 +1,7 @@
 """Every rented instance: its rows of the metric table, and the walk that fills them.
 
-A row is the name behind `vastai_instance_`, a sentence, the API's field and its unit. Which units are
-true, and where the vendor's own documents are wrong, is said in docs/metrics.md.
+A row is its group, the name behind `vastai_instance_`, a sentence, the API's field and its unit. Which units
+are true, and where the vendor's own documents are wrong, is said in docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from exporter.collectors.instance_record import (
     share,
 )
 from exporter.collectors.instance_target import TARGET_FIELDS, target_of
+from exporter.config.models import GroupedSettings
 from exporter.metrics.fields import NEGATIVE, Fields, NumberField, Record, flag_field, number_field
 from exporter.metrics.rows import (
     BYTES_PER_SECOND,
@@ -68,11 +69,22 @@ if TYPE_CHECKING:
 ENDPOINT = Endpoint("/api/v1/instances/", 1.0)
 IDENTITY = ("account", "instance_id")
 
+Group = Literal["status", "use", "money", "hardware", "network"]
+#: What is in each; what rules and dashboards read together is in one, with what it is held against.
+GROUPS: Mapping[str, str] = {
+    "status": "what each instance is, how it is and since when, its contract, its host's reliability",
+    "use": "GPU, CPU, memory and disk in use, and what there is of memory and disk",
+    "money": "what each instance costs, its prices and its prepaid credit",
+    "hardware": "what its machine has and can do",
+    "network": "traffic and its price, the speed and the address of the link",
+}
+
 #: The API's mem_* fields hold KiB / 10^6.
 MEMORY_UNIT = 1_024_000_000
 
 
 def _row(
+    group: Group,
     suffix: str,
     meaning: str,
     field: NumberField,
@@ -84,7 +96,8 @@ def _row(
 ) -> Row[Instance]:
     """Return the row of a metric that is one field of the API, times `scale`."""
     name = f"vastai_instance_{suffix}"
-    return field_row(name, meaning, field, scale, labels=IDENTITY, type=type, when=when, notes=notes)
+    row = field_row(name, meaning, field, scale, labels=IDENTITY, type=type, when=when, notes=notes)
+    return replace(row, group=group)
 
 
 def _one(_: Instance) -> Number:
@@ -105,6 +118,7 @@ INFO: Row[Instance] = Row(
     fields=(*DESCRIPTION.values(), IS_BID, CREDIT_BALANCE),
     value=_one,
     label_values=lambda instance: (*map(instance.text, DESCRIPTION.values()), instance.rental()),
+    group="status",
 )
 STATUS: Row[Instance] = Row(
     name="vastai_instance_status",
@@ -115,6 +129,7 @@ STATUS: Row[Instance] = Row(
     fields=(ACTUAL_STATUS, INTENDED_STATUS),
     value=_one_of_known_status,
     label_values=lambda instance: (instance.status or "", instance.text(INTENDED_STATUS)),
+    group="status",
 )
 STATE: Row[Instance] = Row(
     name="vastai_instance_state",
@@ -126,6 +141,7 @@ STATE: Row[Instance] = Row(
     fields=(CUR_STATE, NEXT_STATE),
     value=lambda instance: 1 if instance.text(CUR_STATE) or instance.text(NEXT_STATE) else None,
     label_values=lambda instance: (instance.text(CUR_STATE), instance.text(NEXT_STATE)),
+    group="status",
 )
 TELEMETRY_MISSING: Row[Instance] = Row(
     name="vastai_instance_telemetry_missing",
@@ -134,6 +150,7 @@ TELEMETRY_MISSING: Row[Instance] = Row(
     notes="only while running; telemetry is missing if gpu_util is null, or gpu_temp is 0 or below",
     fields=(ACTUAL_STATUS, GPU_UTIL, GPU_TEMP),
     value=lambda instance: int(not instance.has_telemetry) if instance.is_running else None,
+    group="status",
 )
 STATUS_SINCE: Row[Instance] = Row(
     name="vastai_instance_status_since_timestamp_seconds",
@@ -142,6 +159,7 @@ STATUS_SINCE: Row[Instance] = Row(
     notes="a restart of the exporter resets it",
     fields=(ACTUAL_STATUS,),
     value=lambda instance: instance.since,
+    group="status",
 )
 BURN: Row[Instance] = Row(
     name=f"vastai_instance_burn_{DOLLARS_PER_HOUR}",
@@ -152,6 +170,7 @@ BURN: Row[Instance] = Row(
     " offline: 0; any other: storage_total_cost",
     fields=(ACTUAL_STATUS, DPH_TOTAL, STORAGE_TOTAL_COST, DISCOUNTED),
     value=Instance.burn,
+    group="money",
 )
 
 ROWS: tuple[Row[Instance], ...] = (
@@ -160,9 +179,10 @@ ROWS: tuple[Row[Instance], ...] = (
     STATE,
     STATUS_SINCE,
     TELEMETRY_MISSING,
-    _row("num_gpus", "Number of rented GPUs", NUM_GPUS),
-    _row("gpu_frac_ratio", "Share of the machine's GPUs that the instance has", share("gpu_frac")),
+    _row("status", "num_gpus", "Number of rented GPUs", NUM_GPUS),
+    _row("status", "gpu_frac_ratio", "Share of the machine's GPUs that the instance has", share("gpu_frac")),
     _row(
+        "use",
         "gpu_util_ratio",
         "GPU utilisation",
         GPU_UTIL,
@@ -171,6 +191,7 @@ ROWS: tuple[Row[Instance], ...] = (
         notes="the mean of the instance's GPUs",
     ),
     _row(
+        "use",
         "gpu_temp_celsius",
         "GPU temperature",
         GPU_TEMP,
@@ -178,20 +199,23 @@ ROWS: tuple[Row[Instance], ...] = (
         notes="one value for all GPUs of the instance",
     ),
     _row(
+        "use",
         "vmem_usage_bytes",
         "GPU memory in use",
         number_field("vmem_usage", least=0, most=100_000),
         GIB,
         when=TELEMETRY,
     ),
-    _row("gpu_ram_bytes", "Memory of one GPU", number_field("gpu_ram", least=0, most=1e8), MIB),
+    _row("hardware", "gpu_ram_bytes", "Memory of one GPU", number_field("gpu_ram", least=0, most=1e8), MIB),
     _row(
+        "hardware",
         "gpu_totalram_bytes",
         "Memory of all rented GPUs",
         number_field("gpu_totalram", least=0, most=1e9),
         MIB,
     ),
     _row(
+        "use",
         "cpu_util_ratio",
         "Utilisation of the allotted virtual CPUs",
         CPU_UTIL,
@@ -199,14 +223,27 @@ ROWS: tuple[Row[Instance], ...] = (
         when=CPU_TELEMETRY,
         notes="measured as percent of the allotted CPUs, on machines of one size only",
     ),
-    _row("cpu_cores", "Virtual CPUs of the whole machine", number_field("cpu_cores", least=0, most=1e5)),
     _row(
+        "hardware",
+        "cpu_cores",
+        "Virtual CPUs of the whole machine",
+        number_field("cpu_cores", least=0, most=1e5),
+    ),
+    _row(
+        "hardware",
         "cpu_cores_effective",
         "Virtual CPUs allotted to the instance",
         number_field("cpu_cores_effective", least=0, most=1e5),
     ),
-    _row("cpu_ram_bytes", "Memory of the whole machine", number_field("cpu_ram", least=0, most=1e9), MIB),
     _row(
+        "hardware",
+        "cpu_ram_bytes",
+        "Memory of the whole machine",
+        number_field("cpu_ram", least=0, most=1e9),
+        MIB,
+    ),
+    _row(
+        "use",
         "mem_usage_bytes",
         "Memory in use",
         number_field("mem_usage", least=0, most=1e6),
@@ -214,42 +251,49 @@ ROWS: tuple[Row[Instance], ...] = (
         when=RUNNING,
     ),
     _row(
+        "use",
         "mem_limit_bytes",
         "Memory limit of the instance",
         number_field("mem_limit", least=0, most=1e6),
         MEMORY_UNIT,
     ),
     _row(
+        "use",
         "disk_space_bytes",
         "Disk allotted to the instance",
         number_field("disk_space", unknown=NEGATIVE, least=0, most=1e8),
         GIGABYTE,
     ),
     _row(
+        "use",
         "disk_usage_bytes",
         "Disk in use",
         number_field("disk_usage", unknown=NEGATIVE, least=0, most=1e8),
         GIGABYTE,
     ),
     _row(
+        "use",
         "disk_util_ratio",
         "Share of the disk in use",
         number_field("disk_util", unknown=NEGATIVE, least=0, most=1.1),
         notes="as sent",
     ),
     _row(
+        "network",
         f"inet_up_{BYTES_PER_SECOND}",
         "Upload speed of the machine's link as Vast.ai measured it, not current traffic",
         number_field("inet_up", least=0, most=1e8),
         MEGABIT,
     ),
     _row(
+        "network",
         f"inet_down_{BYTES_PER_SECOND}",
         "Download speed of the machine's link as Vast.ai measured it, not current traffic",
         number_field("inet_down", least=0, most=1e8),
         MEGABIT,
     ),
     _row(
+        "network",
         "inet_up_billed_bytes_total",
         "Billed upload since the contract began",
         number_field("inet_up_billed", least=0, most=1e15),
@@ -259,6 +303,7 @@ ROWS: tuple[Row[Instance], ...] = (
         " is 1000 or 1024 bytes",
     ),
     _row(
+        "network",
         "inet_down_billed_bytes_total",
         "Billed download since the contract began",
         number_field("inet_down_billed", least=0, most=1e15),
@@ -267,34 +312,40 @@ ROWS: tuple[Row[Instance], ...] = (
         notes="as inet_up_billed",
     ),
     _row(
+        "network",
         "inet_up_cost_dollars_per_byte",
         "Price of uploaded traffic",
         number_field("inet_up_cost", least=0, most=1000),
         Fraction(1, GIGABYTE),
     ),
     _row(
+        "network",
         "inet_down_cost_dollars_per_byte",
         "Price of downloaded traffic",
         number_field("inet_down_cost", least=0, most=1000),
         Fraction(1, GIGABYTE),
     ),
     _row(
+        "money",
         f"dph_total_{DOLLARS_PER_HOUR}",
         "Price of GPUs and disk while running, excluding traffic",
         DPH_TOTAL,
         notes="exported in every status; the current cost is vastai_instance_burn_dollars_per_hour",
     ),
     _row(
+        "money",
         f"dph_base_{DOLLARS_PER_HOUR}",
         "Price of the GPUs while running; for an interruptible instance, its bid",
         price("dph_base"),
     ),
     _row(
+        "money",
         f"storage_total_cost_{DOLLARS_PER_HOUR}",
         "Price of the disk, charged in every status except offline",
         STORAGE_TOTAL_COST,
     ),
     _row(
+        "money",
         f"min_bid_{DOLLARS_PER_HOUR}",
         "Lowest bid that would raise the current one, not the market price",
         price("min_bid"),
@@ -302,59 +353,76 @@ ROWS: tuple[Row[Instance], ...] = (
         " instance was outbid",
     ),
     BURN,
-    _row("credit_balance_dollars", "Prepaid credit locked to the instance", CREDIT_BALANCE),
-    _row("credit_discount_ratio", "Current discount for prepaid credit", share("credit_discount")),
-    _row("credit_discount_max_ratio", "Maximum discount for prepaid credit", share("credit_discount_max")),
-    _row("start_timestamp_seconds", "Start time of the rental contract", moment("start_date")),
-    _row("end_timestamp_seconds", "End time of the rental contract", moment("end_date")),
+    _row("money", "credit_balance_dollars", "Prepaid credit locked to the instance", CREDIT_BALANCE),
+    _row("money", "credit_discount_ratio", "Current discount for prepaid credit", share("credit_discount")),
     _row(
+        "money",
+        "credit_discount_max_ratio",
+        "Maximum discount for prepaid credit",
+        share("credit_discount_max"),
+    ),
+    _row("status", "start_timestamp_seconds", "Start time of the rental contract", moment("start_date")),
+    _row("status", "end_timestamp_seconds", "End time of the rental contract", moment("end_date")),
+    _row(
+        "status",
         "uptime_seconds",
         "Uptime of the container",
         number_field("uptime_mins", unknown=NEGATIVE, least=0, most=1e8),
         60,
     ),
-    _row("reliability_ratio", "Reliability score of the host, from 0 to 1", share("reliability2")),
+    _row("status", "reliability_ratio", "Reliability score of the host, from 0 to 1", share("reliability2")),
     _row(
+        "hardware",
         "dlperf",
         "Vast.ai's DLPerf score for deep learning performance",
         number_field("dlperf", least=0, most=1e9),
     ),
     _row(
+        "hardware",
         "total_flops",
         "Floating-point operations per second of all rented GPUs",
         number_field("total_flops", least=0, most=1e9),
         10**12,
     ),
     _row(
+        "hardware",
         f"gpu_mem_bw_{BYTES_PER_SECOND}",
         "GPU memory bandwidth",
         number_field("gpu_mem_bw", least=0, most=1e9),
         GIGABYTE,
     ),
     _row(
+        "hardware",
         f"pcie_bw_{BYTES_PER_SECOND}",
         "PCIe bandwidth",
         number_field("pcie_bw", least=0, most=1e9),
         GIGABYTE,
     ),
     _row(
+        "hardware",
         f"bw_nvlink_{BYTES_PER_SECOND}",
         "NVLink bandwidth",
         number_field("bw_nvlink", least=0, most=1e9),
         GIGABYTE,
     ),
     _row(
+        "hardware",
         f"disk_bw_{BYTES_PER_SECOND}",
         "Disk bandwidth",
         number_field("disk_bw", least=0, most=1e9),
         MEGABYTE,
     ),
-    _row("gpu_lanes", "PCIe lanes per GPU", number_field("gpu_lanes", least=0, most=1e4)),
-    _row("pci_gen", "PCIe generation", number_field("pci_gen", least=0, most=100)),
-    _row("is_bid", "1 if the instance is interruptible and can be outbid, else 0", IS_BID),
-    _row("rentable", "1 if the machine can be rented, else 0", flag_field("rentable")),
-    _row("static_ip", "1 if the machine has a static IP address, else 0", flag_field("static_ip")),
-    _row("external", "1 if the offer comes from outside the marketplace, else 0", flag_field("external")),
+    _row("hardware", "gpu_lanes", "PCIe lanes per GPU", number_field("gpu_lanes", least=0, most=1e4)),
+    _row("hardware", "pci_gen", "PCIe generation", number_field("pci_gen", least=0, most=100)),
+    _row("status", "is_bid", "1 if the instance is interruptible and can be outbid, else 0", IS_BID),
+    _row("status", "rentable", "1 if the machine can be rented, else 0", flag_field("rentable")),
+    _row("network", "static_ip", "1 if the machine has a static IP address, else 0", flag_field("static_ip")),
+    _row(
+        "hardware",
+        "external",
+        "1 if the offer comes from outside the marketplace, else 0",
+        flag_field("external"),
+    ),
 )
 FIELDS = fields_of(ROWS)
 #: What is asked of the API, and nothing else: rows hold tokens, environment variables and addresses too.
@@ -385,12 +453,17 @@ ADDRESSED_LISTING = _listing(ADDRESSED_COLUMNS)
 
 def collect(run: Run) -> Iterator[Progress]:
     """Walk every page; see `exporter.collectors.base.Collect`."""
-    return paged.collect(run, LISTING, OBJECTS, _params(run))
+    return paged.collect(run, LISTING, _shown(run, OBJECTS), _params(run))
 
 
 def collect_addressed(run: Run) -> Iterator[Progress]:
     """Walk every page, and ask for addresses too."""
-    return paged.collect(run, ADDRESSED_LISTING, ADDRESSED_OBJECTS, _params(run))
+    return paged.collect(run, ADDRESSED_LISTING, _shown(run, ADDRESSED_OBJECTS), _params(run))
+
+
+def _shown(run: Run, objects: paged.Objects[Instance, Member]) -> paged.Objects[Instance, Member]:
+    """Return how objects are made, without the rows of groups that are left out."""
+    return replace(objects, rows=[row for row in objects.rows if run.settings.shows(row.group)])
 
 
 def _params(run: Run) -> Mapping[str, str]:
@@ -452,6 +525,8 @@ _WITHOUT_ADDRESSES = Collector(
     rows=ROWS,
     summaries=SUMMARIES,
     summarise=summarise,
+    groups=GROUPS,
+    settings=GroupedSettings,
     further_fields=("id", "total_instances"),
     requests_for="25 instances",
     opens="the instances' logs and SSH keys",

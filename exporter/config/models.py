@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 from exporter.config.durations import format_duration, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 #: The port of ours; the range registered for exporters is full.
 PORT = 10622
@@ -294,6 +294,9 @@ class CollectorSettings(Model):
     A collector says what is usual for it (`config_model`), and may have further settings of its own.
     """
 
+    #: What says when it is asked for and what is shown, and nothing of what is asked.
+    CHANGE_NO_REQUEST: ClassVar[frozenset[str]] = frozenset({"interval", "stale_after"})
+
     enabled: bool = Field(default=False, description="whether the collector runs")
     interval: Interval = Field(
         60.0, description="time from the start of one run to the start of the next; at least 1s"
@@ -311,6 +314,26 @@ class CollectorSettings(Model):
                 f" which is {format_duration(self.interval)}"
             )
         return self
+
+    def shows(self, group: str) -> bool:  # noqa: ARG002 - for those that have several
+        """Return whether a group of its metrics is wanted."""
+        return True
+
+
+class GroupedSettings(CollectorSettings):
+    """Those of a collector whose metrics are of several groups; its declaration says which."""
+
+    CHANGE_NO_REQUEST: ClassVar[frozenset[str]] = CollectorSettings.CHANGE_NO_REQUEST | {"groups"}
+
+    groups: tuple[str, ...] = Field(
+        (),
+        description="groups of metrics to keep and expose; all others are dropped. docs/metrics.md lists what"
+        " is in each group and which alerts need it",
+    )
+
+    def shows(self, group: str) -> bool:
+        """Return whether a group of its metrics is wanted; without any that is named, all are."""
+        return not self.groups or group in self.groups
 
 
 class Collectors(Model):
@@ -357,6 +380,10 @@ class DeclaredCollector(Protocol):
     def settings(self) -> type[CollectorSettings]:
         """What can be configured."""
 
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """What its metrics are about, by group, where they are more than one."""
+
 
 def config_model(declared: Iterable[DeclaredCollector]) -> type[Config]:
     """Return the model of a configuration in which these collectors can be set."""
@@ -379,8 +406,23 @@ def _settings_model(collector: DeclaredCollector) -> type[CollectorSettings]:
         name: (annotation, Field(default, description=base.model_fields[name].description))
         for name, (annotation, default) in usual.items()
     }
+    if collector.groups:
+        fields["groups"] = _some_of(tuple(collector.groups), base.model_fields["groups"].description)
     name = "".join(word.title() for word in collector.name.split("_"))
     return create_model(f"{name}Settings", __base__=base, __doc__=base.__doc__, **fields)
+
+
+def _some_of(names: tuple[str, ...], description: str | None) -> tuple[Any, Any]:
+    """Return the field of a list of one at least of some names; all of them unless configured otherwise."""
+    literal: Any = Literal
+
+    def one_at_least(given: tuple[str, ...]) -> tuple[str, ...]:
+        if not given:
+            raise ValueError(f"at least one of {', '.join(names)}")
+        return given
+
+    annotation = Annotated[tuple[literal[names], ...], AfterValidator(one_at_least)]
+    return annotation, Field(names, strict=False, description=description)
 
 
 class Limits(Model):

@@ -1,8 +1,9 @@
 """Table and snapshots become the bytes of /metrics.
 
 What the API said stands in parts as lines that are ready (exporter.metrics.snapshot). Here they are put in
-the table's order and compressed, once for each change, when a scrape asks for it. Gauges are written alike in
-both formats and make one segment; the headers of counters are not, so theirs is a segment for each format.
+the table's order and compressed, once for each change, when a scrape asks for it. Neighbours in the table
+that are of one group make a segment, so whatever groups a scrape asks for, their segments are there. Gauges
+are written alike in both formats; the headers of counters are not, so these have segments for each format.
 The exporter's own metrics follow, new for each scrape. In the compressed body each segment is a block of the
 same gzip stream.
 """
@@ -14,18 +15,19 @@ import threading
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from isal import isal_zlib
 
+from exporter.exposition import self_metrics as own
 from exporter.exposition.overview import Overview, overviews
 from exporter.metrics import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.collectors.base import Collector, Store
     from exporter.exposition.self_metrics import SelfMetrics
@@ -65,20 +67,22 @@ class Segment:
 
     Args:
         chunks: the text.
-        checksum: CRC-32 of all the text before.
+        group: of its metrics.
 
     Attributes:
+        group: as given.
         length: bytes of the text.
-        checksum: CRC-32 of all the text up to its end.
+        checksum: CRC-32 of the text.
         deflated: the compressed text; ends on a byte, and nothing behind it refers back.
 
     """
 
-    __slots__ = ("checksum", "deflated", "length")
+    __slots__ = ("checksum", "deflated", "group", "length")
 
-    def __init__(self, chunks: Iterable[bytes], checksum: int = 0) -> None:
+    def __init__(self, chunks: Iterable[bytes], group: str = "") -> None:
+        self.group = group
         self.length = 0
-        self.checksum = checksum
+        self.checksum = 0
         compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -zlib.MAX_WBITS)
         pieces: list[bytes] = []
         for piece in _joined(chunks):
@@ -124,30 +128,35 @@ class Rendering:
     ) -> None:
         self.snapshots = tuple(ref(snapshot) for snapshot in snapshots)
         self.until = until
-        self._gauges = Segment(
-            _in_order([metric for metric in metrics if metric.type == "gauge"], chunks, openmetrics=False)
-        )
-        counters = [metric for metric in metrics if metric.type != "gauge"]
-        self._counters = {
-            form: Segment(_in_order(counters, chunks, openmetrics=form), self._gauges.checksum)
-            for form in (False, True)
-        }
+        there = [metric for metric in metrics if chunks.get(metric.name)]
+        gauges = [metric for metric in there if metric.type == "gauge"]
+        counters = [metric for metric in there if metric.type != "gauge"]
+        self._gauges = _segments(gauges, chunks, openmetrics=False)
+        self._counters = {form: _segments(counters, chunks, openmetrics=form) for form in (False, True)}
 
-    def plain(self, tail: bytes, *, openmetrics: bool) -> Body:
+    def plain(self, tail: bytes, *, openmetrics: bool, groups: Collection[str] | None = None) -> Body:
         """Return the lines, and `tail` after them."""
-        segments = (self._gauges, self._counters[openmetrics])
+        segments = self._of(groups, openmetrics=openmetrics)
         text = chain(*(segment.text() for segment in segments), [tail])
-        return Body(text, sum(segment.length for segment in segments) + len(tail))
+        return Body(_packed(text), sum(segment.length for segment in segments) + len(tail))
 
-    def gzip(self, tail: bytes, *, openmetrics: bool) -> Body:
+    def gzip(self, tail: bytes, *, openmetrics: bool, groups: Collection[str] | None = None) -> Body:
         """Return the lines, and `tail` after them, as one gzip stream."""
-        counters = self._counters[openmetrics]
-        length = self._gauges.length + counters.length + len(tail)
+        segments = self._of(groups, openmetrics=openmetrics)
+        length = checksum = 0
+        for segment in segments:
+            length += segment.length
+            checksum = isal_zlib.crc32_combine(checksum, segment.checksum, segment.length)
         compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -zlib.MAX_WBITS)
         end = compressor.compress(tail) + compressor.flush()
-        end += struct.pack("<LL", zlib.crc32(tail, counters.checksum), length & 0xFFFFFFFF)
-        body = (_GZIP_HEADER, *self._gauges.deflated, *counters.deflated, end)
-        return Body(body, sum(map(len, body)))
+        end += struct.pack("<LL", zlib.crc32(tail, checksum), (length + len(tail)) & 0xFFFFFFFF)
+        body = (_GZIP_HEADER, *chain(*(segment.deflated for segment in segments)), end)
+        return Body(_packed(body), sum(map(len, body)))
+
+    def _of(self, groups: Collection[str] | None, *, openmetrics: bool) -> Sequence[Segment]:
+        """Return the segments of some groups in their order, or all."""
+        segments = (*self._gauges, *self._counters[openmetrics])
+        return segments if groups is None else [each for each in segments if each.group in groups]
 
 
 class Exposition:
@@ -160,6 +169,10 @@ class Exposition:
         most_labels: user labels that have a series of their own, for each account.
         metrics: the table, but for the exporter's own.
         constant: lines that no collector makes, by metric.
+        left_out: groups that are not wanted.
+
+    Attributes:
+        groups: what can be asked for, wanted or not: a job that asks for one too many loses nothing else.
 
     """
 
@@ -172,29 +185,42 @@ class Exposition:
         most_labels: int,
         metrics: Sequence[Metric],
         constant: Mapping[str, bytes] = MappingProxyType({}),
+        left_out: Collection[str] = (),
     ) -> None:
         self._sources = sources
         self._self_metrics = self_metrics
         self._clock = clock
         self._most_labels = most_labels
-        self._metrics = metrics
+        self._metrics = [metric for metric in metrics if metric.group not in left_out]
+        self.groups = tuple(dict.fromkeys([*(metric.group for metric in metrics), own.GROUP]))
         self._constant = constant
         self._lock = threading.Lock()
         self._rendering = Rendering((), {}, (), float("-inf"))
 
-    def body(self, *, openmetrics: bool, gzip: bool, process: bool = True) -> Body:
-        """Return what a scrape gets; scrapes that come together share one rendering."""
+    def body(
+        self, *, openmetrics: bool, gzip: bool, process: bool = True, groups: Collection[str] | None = None
+    ) -> Body:
+        """Return what a scrape gets; scrapes that come together share one rendering, whatever they ask for.
+
+        Args:
+            openmetrics: whether in this format.
+            gzip: whether compressed.
+            process: whether with process_* and python_info.
+            groups: of metrics; None for all.
+
+        """
         sources = self._sources()
         with self._lock:
             if not self._is_current(sources):
                 self._rendering = self._render(sources)
             rendering = self._rendering
-        tail = self._self_metrics.lines(openmetrics=openmetrics, process=process)
+        tail = b""
+        if groups is None or own.GROUP in groups:
+            tail = self._self_metrics.lines(openmetrics=openmetrics, process=process)
         if openmetrics:
             tail += b"# EOF\n"
-        if gzip:
-            return rendering.gzip(tail, openmetrics=openmetrics)
-        return rendering.plain(tail, openmetrics=openmetrics)
+        made = rendering.gzip if gzip else rendering.plain
+        return made(tail, openmetrics=openmetrics, groups=groups)
 
     def overviews(self) -> tuple[Overview, ...]:
         """Return what each account is doing, at a glance."""
@@ -228,8 +254,17 @@ class Exposition:
         return Rendering(self._metrics, chunks, snapshots, until)
 
 
-def _in_order(
+def _segments(
     metrics: Sequence[Metric], chunks: Mapping[str, list[bytes]], *, openmetrics: bool
+) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(_in_order(together, chunks, openmetrics=openmetrics), group)
+        for group, together in groupby(metrics, key=lambda metric: metric.group)
+    )
+
+
+def _in_order(
+    metrics: Iterable[Metric], chunks: Mapping[str, list[bytes]], *, openmetrics: bool
 ) -> Iterator[bytes]:
     for metric in metrics:
         if found := [chunk for chunk in chunks.get(metric.name, ()) if chunk]:
@@ -248,3 +283,16 @@ def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(waiting)
             waiting, size = [], 0
     yield b"".join(waiting)
+
+
+def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes, small neighbours together where that makes no more than `PIECE`."""
+    waiting = b""
+    for piece in pieces:
+        if len(waiting) + len(piece) <= PIECE:
+            waiting += piece
+            continue
+        if waiting:
+            yield waiting
+        waiting = piece
+    yield waiting

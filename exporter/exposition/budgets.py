@@ -10,16 +10,21 @@ from exporter.metrics.rows import Metric
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+GROUP = "budgets"
+ABOUT = "what a month may cost, as configured"
+
 ACCOUNT_BUDGET = Metric(
     name="vastai_account_budget_dollars_per_month",
     help="Configured monthly budget of the account.",
     notes="accounts[].budget; no sample without one",
+    group=GROUP,
 )
 LABEL_BUDGET = Metric(
     name="vastai_label_budget_dollars_per_month",
     help="Configured monthly budget of the instances with the user label.",
     labels=("account", "label"),
     notes="accounts[].label_budgets; only labels that have one",
+    group=GROUP,
 )
 BUDGETS = (ACCOUNT_BUDGET, LABEL_BUDGET)
 

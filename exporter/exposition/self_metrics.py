@@ -10,7 +10,7 @@ import platform
 import threading
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
@@ -42,6 +42,9 @@ ConnectionCut = Literal[
 CONNECTION_CUTS: tuple[str, ...] = get_args(ConnectionCut)
 #: Seconds.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+GROUP = "exporter"
+ABOUT = "the exporter itself: its runs, requests and failures, its process"
 
 _RUN = ("account", "collector")
 
@@ -167,27 +170,30 @@ RELOAD_TIMESTAMP = Metric(
     labels=(),
 )
 
-SELF_METRICS = (
-    SUCCESS,
-    LAST_SUCCESS,
-    AVAILABLE,
-    DURATION,
-    PAGES,
-    OBJECTS,
-    INTERVAL,
-    RUNS,
-    OVERRUNS,
-    FAILURES,
-    REQUESTS,
-    REQUEST_DURATION,
-    UNREADABLE,
-    OUT_OF_RANGE,
-    TLS_FAILURES,
-    CONNECTIONS_CUT,
-    BUILD_INFO,
-    RELOAD_SUCCESSFUL,
-    RELOAD_TIMESTAMP,
-    LOG_LINES_DROPPED,
+SELF_METRICS = tuple(
+    replace(metric, group=GROUP)
+    for metric in (
+        SUCCESS,
+        LAST_SUCCESS,
+        AVAILABLE,
+        DURATION,
+        PAGES,
+        OBJECTS,
+        INTERVAL,
+        RUNS,
+        OVERRUNS,
+        FAILURES,
+        REQUESTS,
+        REQUEST_DURATION,
+        UNREADABLE,
+        OUT_OF_RANGE,
+        TLS_FAILURES,
+        CONNECTIONS_CUT,
+        BUILD_INFO,
+        RELOAD_SUCCESSFUL,
+        RELOAD_TIMESTAMP,
+        LOG_LINES_DROPPED,
+    )
 )
 
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.collectors import COLLECTORS
-from exporter.exposition.budgets import BUDGETS
-from exporter.exposition.self_metrics import SELF_METRICS
+from exporter.exposition import budgets, self_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.metrics.rows import Metric
 
 METRICS: tuple[Metric, ...] = (
     *(metric for collector in COLLECTORS for metric in collector.metrics),
-    *BUDGETS,
-    *SELF_METRICS,
+    *budgets.BUDGETS,
+    *self_metrics.SELF_METRICS,
 )
+#: What each group of metrics is about, in the table's order.
+GROUPS: Mapping[str, str] = {
+    **{
+        group: about
+        for collector in COLLECTORS
+        for group, about in (collector.groups or {collector.name: collector.about}).items()
+    },
+    budgets.GROUP: budgets.ABOUT,
+    self_metrics.GROUP: self_metrics.ABOUT,
+}

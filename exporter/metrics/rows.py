@@ -40,6 +40,7 @@ class Metric:
         type: as Prometheus calls it.
         labels: its label names, in the order in which they are written.
         notes: for docs/metrics.md, how the value comes about where the help does not say it.
+        group: what it is asked for and left out together with; "" for its collector's name.
 
     """
 
@@ -48,6 +49,7 @@ class Metric:
     type: Literal["gauge", "counter", "histogram"] = "gauge"
     labels: tuple[str, ...] = ("account",)
     notes: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,13 +45,13 @@ class Job:
         return self.account, self.collector.name
 
     def asks_the_same(self, other: Job) -> bool:
-        """Return whether `other` differs at most in when it asks, and in whether it asks for addresses too.
+        """Return whether what is known stays true for `other`.
 
-        So what is known stays true.
+        It may differ in when it asks, in whether it asks for addresses too, and in which groups it shows.
         """
-        times = {"interval": self.settings.interval, "stale_after": self.settings.stale_after}
+        ours = {name: getattr(self.settings, name) for name in self.settings.CHANGE_NO_REQUEST}
         same_name = other.collector.name == self.collector.name
-        other = replace(other, settings=other.settings.model_copy(update=times), collector=self.collector)
+        other = replace(other, settings=other.settings.model_copy(update=ours), collector=self.collector)
         return same_name and other == self
 
 

@@ -180,6 +180,12 @@ class Poller:
                 budgets.Budget(account.name, account.budget, account.label_budgets)
                 for account in loaded.accounts
             ),
+            left_out={
+                metric.group
+                for collector in self._collectors
+                for metric in collector.metrics
+                if not loaded.config.collectors.named(collector.name).shows(metric.group)
+            },
         )
 
     def _targets(self, loaded: Loaded) -> Targets | None:

@@ -60,6 +60,17 @@ ESTIMATE = f"(sum({CHOSEN_BURN}) or {NONE})"
 
 #: Keys that sort as they should, and what they mean.
 PERIODS = {"1": "day", "2": "7 days", "3": "30 days"}
+#: The windows of charges in words.
+WINDOWS = {
+    window: (text, PLAIN)
+    for window, text in {
+        "today": "today",
+        "yesterday": "yesterday",
+        "7d": "7 days",
+        "month": "this month",
+        "last_month": "last month",
+    }.items()
+}
 HOUR_DAY_MONTH = {"1": "hour", "2": "24 hours", "3": "30 days"}
 
 
@@ -131,7 +142,7 @@ def changes() -> Panel:
                 mappings={key: (text, PLAIN) for key, text in HOUR_DAY_MONTH.items()},
             ),
             Column(field="Value #A", title="spend", unit=DOLLARS, decimals=2),
-            Column(field="Value #B", title="week before", unit=DOLLARS, decimals=2, least=90),
+            Column(field="Value #B", title="before", unit=DOLLARS, decimals=2),
             Column(
                 field="Value #C",
                 title="change",
@@ -205,11 +216,11 @@ def billed_by_item() -> Panel:
         Query(of(',item="disk"')),
         Query(of(',item=~"bandwidth_.+"')),
         columns=(
-            Column(field="window", title="window", least=75),
-            Column(field="Value #B", title="GPU", unit=DOLLARS, decimals=0, least=55),
-            Column(field="Value #C", title="disk", unit=DOLLARS, decimals=0, least=50),
-            Column(field="Value #D", title="traffic", unit=DOLLARS, decimals=0, least=60),
-            Column(field="Value #A", title="total", unit=DOLLARS, decimals=0, least=60),
+            Column(field="window", title="window", mappings=WINDOWS, width=80),
+            Column(field="Value #B", title="GPU", unit=DOLLARS, decimals=1, least=55),
+            Column(field="Value #C", title="disk", unit=DOLLARS, decimals=1, least=55),
+            Column(field="Value #D", title="traffic", unit=DOLLARS, decimals=1, least=55),
+            Column(field="Value #A", title="total", unit=DOLLARS, decimals=1, least=55),
         ),
         worst_first="Value #A",
         ascending=True,
@@ -288,8 +299,8 @@ def price_rises() -> Panel:
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
             Column(field="label", title="label", least=65),
-            Column(field="Value #B", title="old", unit=DOLLARS_PER_HOUR, decimals=2, least=75),
-            Column(field="Value #A", title="new", unit=DOLLARS_PER_HOUR, decimals=2, least=75),
+            Column(field="Value #B", title="old", unit=DOLLARS_PER_HOUR, decimals=2, width=80),
+            Column(field="Value #A", title="new", unit=DOLLARS_PER_HOUR, decimals=2, width=80),
             Column(
                 field="Value #C",
                 title="rise",
@@ -299,7 +310,7 @@ def price_rises() -> Panel:
                 steps=((None, GOOD), (0.1, WATCH), (0.25, WARNING), (0.5, CRITICAL)),
             ),
             Column(field="Value #D", title="ends in", unit=DURATION, decimals=0, least=70),
-            Column(field="account", title="account"),
+            Column(field="account", title="account", least=70),
         ),
         worst_first="Value #C",
         no_value="No price increases, or the collector price_increases is off (docs/configuration.md)",

@@ -68,8 +68,8 @@ def build() -> Board:
     board.row(8, (13, market.above_market()), (11, market.offers()))
     board.section("Credit and contracts")
     board.row(8, (12, credit.over_time()), (12, credit.accounts()))
-    board.row(9, (15, credit.spend_by_account()), (9, market.budgets()))
-    board.row(9, (12, credit.contracts()), (12, credit.reserved()))
+    board.row(7, (14, credit.spend_by_account()), (10, market.budgets()))
+    board.row(9, (14, credit.contracts()), (10, credit.reserved()))
     return board
 
 

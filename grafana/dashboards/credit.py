@@ -83,7 +83,7 @@ def accounts() -> Panel:
         Query(f"max by (account) ({of_accounts('vastai_account_autobill_amount_dollars')})"),
         columns=(
             Column(field="account", title="account"),
-            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=0, width=70),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=1, width=75),
             Column(field="Value #C", title="spend", unit=DOLLARS_PER_HOUR, decimals=2, width=90),
             Column(
                 field="Value #A",
@@ -94,8 +94,8 @@ def accounts() -> Panel:
                 mappings=AUTO_TOP_UP,
                 steps=RUNWAY_STEPS,
             ),
-            Column(field="Value #D", title="top-up at", unit=DOLLARS, decimals=0, width=75),
-            Column(field="Value #E", title="adds", unit=DOLLARS, decimals=0, width=65),
+            Column(field="Value #D", title="top-up at", unit=DOLLARS, decimals=1, width=75),
+            Column(field="Value #E", title="adds", unit=DOLLARS, decimals=1, width=70),
         ),
         worst_first="Value #A",
         ascending=True,
@@ -110,12 +110,12 @@ def spend_by_account() -> Panel:
         return f"sum by (account) (max by (account, source, item) ({charges}))"
 
     money = (
-        "est., 24 h",
-        "count., 24 h",
-        "billed, 1 d",
-        "est., 30 d",
-        "count., 30 d",
-        "billed, month",
+        "est. 1 d",
+        "count. 1 d",
+        "billed 1 d",
+        "est. 30 d",
+        "count. 30 d",
+        "billed mo.",
     )
     return rows(
         "Spend by account",
@@ -131,7 +131,7 @@ def spend_by_account() -> Panel:
         columns=(
             Column(field="account", title="account", least=80),
             *(
-                Column(field=f"Value #{letter}", title=title, unit=DOLLARS, decimals=0, least=90)
+                Column(field=f"Value #{letter}", title=title, unit=DOLLARS, decimals=1, least=75)
                 for letter, title in zip("ABCDEF", money, strict=True)
             ),
         ),
@@ -149,10 +149,12 @@ def contracts() -> Panel:
         Query(f"bottomk(50, {labelled(with_status(of_accounts(REMAINING)))})"),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="label", title="label", least=80),
+            Column(field="label", title="label"),
             Column(field="gpu_name", title="GPU model"),
             Column(field="status", title="status", mappings=STATUS_WORDS, width=85),
-            Column(field="Value", title="ends in", unit=DURATION, decimals=0, width=90, steps=CONTRACT_STEPS),
+            Column(
+                field="Value", title="ends in", unit=DURATION, decimals=0, width=110, steps=CONTRACT_STEPS
+            ),
             Column(field="account", title="account"),
         ),
         worst_first="Value",
@@ -172,8 +174,8 @@ def reserved() -> Panel:
         Query(chosen(once("vastai_instance_credit_balance_dollars"))),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="label", title="label", least=80),
-            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=0, width=70),
+            Column(field="label", title="label"),
+            Column(field="Value #B", title="credit", unit=DOLLARS, decimals=1, width=75),
             Column(
                 field="Value #A", title="runway", unit=DURATION, decimals=0, width=90, steps=PREPAID_STEPS
             ),

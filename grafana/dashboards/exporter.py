@@ -21,7 +21,7 @@ from grafana.lib.panels import (
     timeline,
     without_values,
 )
-from grafana.lib.promql import ACCOUNT, AGE, events, stale
+from grafana.lib.promql import ACCOUNT, AGE, events, stale, steadily
 from grafana.lib.tables import Column, rows
 from grafana.lib.thresholds import threshold, why
 
@@ -81,6 +81,8 @@ REASONS = {
 NOT_SCRAPED = "No data: is the exporter running, and scraped by a job called vastai-exporter?"
 
 LANE = "{{account}} {{collector}}"
+#: More would write their names over each other.
+LANES = 16
 LATENCY = f"sum by (le) (rate(vastai_api_request_duration_seconds_bucket{{{JOB}}}[$__rate_interval]))"
 
 
@@ -144,9 +146,10 @@ def _can_i_trust_it() -> Panel:
 def _oldest_data() -> Panel:
     return stat(
         "Oldest data",
-        "Since the last success of a collector, the longest of all. Instances are read every minute,"
-        " accounts every five; a run that fails is repeated after at most four intervals.",
-        Query(f"max({OLDEST})"),
+        "Since instances and credit were last read, the longest of all accounts. Instances are read every"
+        " minute, credit every five; a run that fails is repeated after at most four intervals. Collectors"
+        " that run more seldom are in Data age.",
+        Query(f'max({AGE}{{{ACCOUNT},collector=~"instances|account"}})'),
         unit=SECONDS,
         decimals=0,
         steps=((None, GOOD), (400, WATCH), (1200, CRITICAL)),
@@ -203,16 +206,18 @@ def _configuration() -> Panel:
 
 def _freshness(board: Board) -> None:
     board.row(8, (8, _how_old_are_the_data()), (8, _duration()), (8, _missing())).row(
-        8, (12, _was_the_last_run_a_success()), (12, _collectors())
+        10, (12, _was_the_last_run_a_success()), (12, _collectors())
     )
 
 
 def _was_the_last_run_a_success() -> Panel:
     return timeline(
         "Collector runs",
-        "A lane for each collector of each account; of more than 20, those that fail come first.",
+        f"A lane for each collector of each account; of more than {LANES}, those that failed come first.",
         Query(
-            f"bottomk(20, min by (account, collector) (vastai_collector_success{{{ACCOUNT}}}))",
+            steadily(
+                "bottomk", LANES, f"min by (account, collector) (vastai_collector_success{{{ACCOUNT}}})"
+            ),
             LANE,
         ),
         mappings={"1": ("success", GOOD), "0": ("failed", CRITICAL)},
@@ -229,7 +234,7 @@ def _collectors() -> Panel:
         Query(f"max by (account, collector) (vastai_collector_objects{{{ACCOUNT}}})"),
         columns=(
             Column(field="account", title="account"),
-            Column(field="collector", title="collector", least=90),
+            Column(field="collector", title="collector", width=115),
             Column(
                 field="Value #B",
                 title="last run",
@@ -252,7 +257,7 @@ def _how_old_are_the_data() -> Panel:
             "Data age",
             "Since each collector's last success, the ten oldest. A healthy one is a low saw: up to its"
             " interval, and back.",
-            Query(f"topk(10, {OLDEST})", LANE),
+            Query(steadily("topk", 10, OLDEST), LANE),
             unit=SECONDS,
             no_value=NOT_SCRAPED,
         )
@@ -266,7 +271,7 @@ def _duration() -> Panel:
                 "Run duration, of its interval",
                 "Above 100 % the next run follows at once, and data come less often than configured: the"
                 " API allows one page of 25 instances a second. The ten longest.",
-                Query(f"topk(10, {DURATION} / on (account, collector) {INTERVAL})", LANE),
+                Query(steadily("topk", 10, f"{DURATION} / on (account, collector) {INTERVAL}"), LANE),
                 unit=RATIO,
                 no_value=NOT_SCRAPED,
             ),
@@ -277,22 +282,28 @@ def _duration() -> Panel:
 
 
 def _missing() -> Panel:
-    return limited(
-        lines(
-            "Instances not sent by the API",
-            "How many fewer it sent than it said there are, the ten worst accounts. 0 is good; for a"
-            " moment it may be more, or less than nothing, where instances come and go in mid-walk.",
-            Query(
-                f"topk(10, max by (account) (vastai_api_instances{{{ACCOUNT}}}) - on (account) sum by"
-                f" (account) (max by (account, status) (vastai_instances{{{ACCOUNT}}})))",
-                "{{account}}",
+    return without_values(
+        limited(
+            lines(
+                "Instances not sent by the API",
+                "How many fewer it sent than it said there are, the ten worst accounts. 0 is good; for a"
+                " moment it may be more, or less than nothing, where instances come and go in mid-walk.",
+                Query(
+                    steadily(
+                        "topk",
+                        10,
+                        f"max by (account) (vastai_api_instances{{{ACCOUNT}}}) - on (account) sum by"
+                        f" (account) (max by (account, status) (vastai_instances{{{ACCOUNT}}}))",
+                    ),
+                    "{{account}}",
+                ),
+                unit=COUNT,
+                decimals=0,
+                least=None,
+                no_value=NOT_SCRAPED,
             ),
-            unit=COUNT,
-            decimals=0,
-            least=None,
-            no_value=NOT_SCRAPED,
-        ),
-        reach=5,
+            reach=5,
+        )
     )
 
 
@@ -398,22 +409,26 @@ def _process(board: Board) -> None:
 
 
 def _memory() -> Panel:
-    return lines(
-        "Memory",
-        "Resident memory of each exporter. About 150 MB for 10,000 instances.",
-        Query(f"process_resident_memory_bytes{{{JOB}}}", "{{instance}}"),
-        unit=BYTES,
-        no_value=NOT_SCRAPED,
+    return without_values(
+        lines(
+            "Memory",
+            "Resident memory of each exporter. About 150 MB for 10,000 instances.",
+            Query(f"process_resident_memory_bytes{{{JOB}}}", "{{instance}}"),
+            unit=BYTES,
+            no_value=NOT_SCRAPED,
+        )
     )
 
 
 def _processor() -> Panel:
-    return lines(
-        "CPU",
-        "Of one core.",
-        Query(f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])", "{{instance}}"),
-        unit=RATIO,
-        no_value=NOT_SCRAPED,
+    return without_values(
+        lines(
+            "CPU",
+            "Of one core.",
+            Query(f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])", "{{instance}}"),
+            unit=RATIO,
+            no_value=NOT_SCRAPED,
+        )
     )
 
 
@@ -439,9 +454,9 @@ def _what_runs() -> Panel:
         ),
         columns=(
             Column(field="instance", title="exporter"),
-            Column(field="version", title="version", width=65),
-            Column(field="python_version", title="Python", width=65),
-            Column(field="Value #B", title="samples", unit="short", width=75),
+            Column(field="version", title="version", width=60),
+            Column(field="python_version", title="Python", width=55),
+            Column(field="Value #B", title="samples", unit="short", decimals=0, width=70),
         ),
         no_value=NOT_SCRAPED,
     )

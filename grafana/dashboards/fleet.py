@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.dashboards import problems
+from grafana.dashboards import events, problems
 from grafana.dashboards.inventory import instances
 from grafana.dashboards.problems import TROUBLES, USUAL
 from grafana.dashboards.runway import credit_runway
@@ -17,7 +17,6 @@ from grafana.lib.palette import (
     GOOD_TILE,
     INSTEAD,
     NEUTRAL,
-    OFF,
     OFF_TILE,
     OTHER,
     PLAIN,
@@ -34,13 +33,11 @@ from grafana.lib.panels import (
     RATIO,
     SECONDS,
     Query,
-    as_bars,
     filled,
     limited,
     lines,
     stacked,
     stat,
-    without_values,
 )
 from grafana.lib.promql import (
     ACCOUNT,
@@ -53,7 +50,6 @@ from grafana.lib.promql import (
     LASTS,
     NONE,
     NONE_IDLE,
-    events,
     fresh,
     of_accounts,
     stale,
@@ -99,7 +95,7 @@ def build() -> Board:
     board = Board(
         "vastai-fleet", "Vast.ai / Fleet", "What is rented now, what it costs, and what needs a hand."
     )
-    board.annotate(*alerts())
+    board.annotate(*alerts(), *events.marks())
     _answers(board)
     board.section("Problems").row(10, (24, problems.problems()))
     board.row(8, (8, problems.by_reason()), (16, problems.idle()))
@@ -107,7 +103,9 @@ def build() -> Board:
     _spending(board)
     board.section("GPUs")
     _work(board)
-    board.section("Events").row(6, (14, _status_changes()), (10, _came_and_went()))
+    board.section("Events")
+    board.row(7, (9, events.status_changes()), (6, events.came_and_went()), (9, events.notifications()))
+    board.row(9, (24, events.latest()))
     board.section("Instances").row(14, (24, instances()))
     return board
 
@@ -204,46 +202,6 @@ def _data_age() -> Panel:
     )
 
 
-def _status_changes() -> Panel:
-    return stacked(
-        as_bars(
-            without_values(
-                lines(
-                    "Status changes",
-                    "How many instances came to a status in each step, as the exporter saw it from one"
-                    " reading to the next. It follows the account only; the exporter's log has a line for"
-                    " each change.",
-                    Query(
-                        f"sum by (to) ({events('vastai_status_changes_total', 'from', 'to')}) > 0", "{{to}}"
-                    ),
-                    unit=COUNT,
-                    decimals=0,
-                    colors=STATUSES,
-                    no_value="No status changed in the chosen time range",
-                )
-            )
-        )
-    )
-
-
-def _came_and_went() -> Panel:
-    return as_bars(
-        without_values(
-            lines(
-                "Instances that appeared and disappeared",
-                "How many were there for the first time in each step, and how many no longer: rented and"
-                " destroyed, most often. It follows the account only.",
-                Query(f"sum({events('vastai_instances_appeared_total')}) > 0", "appeared"),
-                Query(f"sum({events('vastai_instances_disappeared_total')}) > 0", "disappeared"),
-                unit=COUNT,
-                decimals=0,
-                colors={"appeared": NEUTRAL, "disappeared": OFF},
-                no_value="None came or went in the chosen time range",
-            )
-        )
-    )
-
-
 def _spending(board: Board) -> None:
     def dearest(label: str, title: str) -> Panel:
         return rows(
@@ -271,8 +229,8 @@ def _spending(board: Board) -> None:
 
 
 def _work(board: Board) -> None:
-    board.row(8, (12, _instances_by_status()), (12, _gpus())).row(
-        8, (12, _gpu_utilization()), (12, _gpu_temperature())
+    board.row(8, (14, _instances_by_status()), (10, _gpus())).row(
+        8, (14, _gpu_utilization()), (10, _gpu_temperature())
     )
 
 

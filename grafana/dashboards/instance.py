@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from grafana.dashboards import instance_readings
+from grafana.dashboards import events, instance_readings
 from grafana.dashboards.inventory import CONTRACT_STEPS
 from grafana.dashboards.runway import RUNWAY_STEPS
-from grafana.lib.board import Annotation, Board, alerts, instance_link
+from grafana.lib.board import Board, alerts, instance_link
 from grafana.lib.palette import (
     AUTO_TOP_UP,
     INSTEAD,
@@ -135,31 +135,17 @@ def build() -> Board:
         "One instance, from its state to its bill.",
         variables=("account", "instance"),
     )
-    board.annotate(*alerts(ONE), _changes())
+    board.annotate(*alerts(ONE), *events.marks_of_one())
     _answers(board)
     board.section("Identity").row(4, (24, _identity())).row(4, (24, _hardware()))
-    board.section("Status").row(5, (12, _history()), (12, _problems()))
+    board.section("Status and events").row(5, (24, _history()))
+    board.row(7, (14, events.latest_of_one()), (10, _problems()))
     board.section("Resources")
     instance_readings.resources(board)
     board.section("Cost")
     instance_readings.money(board)
     board.section("Host").row(7, (24, _neighbours()))
     return board
-
-
-def _changes() -> Annotation:
-    """Return a mark where the status changed."""
-    since = one("vastai_instance_status_since_timestamp_seconds")
-    expression = f"1000 * {since} * on (account, instance_id) group_left (status) {unique(one(STATUS))}"
-    return Annotation(
-        "Status",
-        NEUTRAL,
-        expression,
-        step="60s",
-        titleFormat="now {{status}}",
-        textFormat="{{account}} {{instance_id}}",
-        useValueForTime=True,
-    )
 
 
 def _answers(board: Board) -> None:
@@ -228,7 +214,7 @@ def _it_has_cost() -> Panel:
 
 def _ends_in() -> Panel:
     return stat(
-        "Contract ends in",
+        "Contract ends",
         "At its end the instance stops and can't be started again; its data may be deleted 48 h later."
         f" Orange below {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}.",
         Query(f"min({one(REMAINING)})"),
@@ -264,7 +250,7 @@ def _identity() -> Panel:
             Column(field="account", title="account"),
             Column(field="label", title="label"),
             Column(field="gpu_name", title="GPU model"),
-            Column(field="image", title="image"),
+            Column(field="image", title="image", width=190),
             Column(field="template", title="template"),
             Column(field="rental", title="rental"),
             Column(field="machine_id", title="machine", width=70),

@@ -9,7 +9,7 @@ from grafana.lib.panels import (
     BYTES,
     BYTES_PER_SECOND,
     CELSIUS,
-    DOLLARS_PER_HOUR,
+    DOLLARS,
     RATIO,
     Query,
     limited,
@@ -162,27 +162,28 @@ def _gpu_memory() -> Panel:
 
 def money(board: Board) -> None:
     """Add what it costs."""
-    board.row(8, (8, _price()), (8, _traffic()), (8, _traffic_cost()))
+    board.row(9, (8, _price()), (8, _traffic()), (8, _traffic_cost()))
 
 
 def _price() -> Panel:
     return drawn(
-        "Price",
+        "Price per hour",
         "What it costs by its state, and the parts of its price: all of it while running, the GPUs' part"
         " (an interruptible one's bid), and the disk, which is paid in every state but offline.",
         Query(f"max({one(BURN)})", "costs"),
-        Query(f"max({one('vastai_instance_dph_total_dollars_per_hour')})", "price while running"),
-        Query(f"max({one('vastai_instance_dph_base_dollars_per_hour')})", "of that the GPUs"),
+        Query(f"max({one('vastai_instance_dph_total_dollars_per_hour')})", "while running"),
+        Query(f"max({one('vastai_instance_dph_base_dollars_per_hour')})", "GPUs"),
         Query(
             f"max({one('vastai_instance_storage_total_cost_dollars_per_hour')})",
-            "of that the disk",
+            "disk",
         ),
-        unit=DOLLARS_PER_HOUR,
+        unit=DOLLARS,
+        decimals=3,
         colors={
             "costs": NEUTRAL,
-            "price while running": GOOD,
-            "of that the GPUs": WATCH,
-            "of that the disk": OFF,
+            "while running": GOOD,
+            "GPUs": WATCH,
+            "disk": OFF,
         },
     )
 
@@ -203,12 +204,13 @@ def _traffic() -> Panel:
 
 def _traffic_cost() -> Panel:
     return drawn(
-        "Traffic cost",
+        "Traffic cost per hour",
         "Billed traffic at the prices of its machine, which may be 0. No other amount of this dashboard has"
         " it.",
         Query(f"max({traffic_cost('down')})", "download"),
         Query(f"max({traffic_cost('up')})", "upload"),
-        unit=DOLLARS_PER_HOUR,
+        unit=DOLLARS,
+        decimals=3,
         colors={"download": NEUTRAL, "upload": WATCH},
         no_value="No traffic was billed in the chosen time range",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from grafana.lib.board import instance_link
 from grafana.lib.palette import CRITICAL, GOOD, WARNING, WATCH
-from grafana.lib.panels import COUNT, DOLLARS, DOLLARS_PER_HOUR, RATIO, Query
+from grafana.lib.panels import COUNT, DOLLARS, RATIO, Query
 from grafana.lib.promql import chosen, labelled, of_accounts, once
 from grafana.lib.tables import Column, rows
 
@@ -43,9 +43,9 @@ def budgets() -> Panel:
         columns=(
             Column(field="account", title="account", least=70),
             Column(field="label", title="label", least=70),
-            Column(field="Value #A", title="budget", unit=DOLLARS, decimals=0, width=60),
-            Column(field="Value #B", title="spent", unit=DOLLARS, decimals=0, width=60),
-            Column(field="Value #C", title="forecast", unit=DOLLARS, decimals=0, width=67),
+            Column(field="Value #A", title="budget", unit=DOLLARS, decimals=1, width=65),
+            Column(field="Value #B", title="spent", unit=DOLLARS, decimals=1, width=65),
+            Column(field="Value #C", title="forecast", unit=DOLLARS, decimals=1, width=67),
             Column(field="Value #D", title="of it", unit=RATIO, decimals=0, width=55, steps=BUDGET_STEPS),
         ),
         worst_first="Value #D",
@@ -61,21 +61,27 @@ def _budgets() -> tuple[str, str]:
 
 def above_market() -> Panel:
     """Return the instances that cost more than others ask for the same."""
+
+    def beside(metric: str) -> str:
+        """Return a value of those that cost more; a cheap one may save something too."""
+        return f"({chosen(once(metric))} and on (account, instance_id) {of_accounts(ABOVE)})"
+
     return rows(
         "Price vs. market",
         "Instances that cost much more than the median of what is on offer for the same GPU model, number"
-        " of GPUs and kind of rental, of a GPU. Above: what the instance costs more than at the median."
-        " Saves: what moving to the cheapest comparable offer would. It needs the collector market.",
+        " of GPUs and kind of rental, of a GPU; dollars an hour. Above: what the instance costs more than"
+        " at the median. Saves: what moving to the cheapest comparable offer would. It needs the"
+        " collector market.",
         Query(labelled(of_accounts(ABOVE))),
-        Query(chosen(once(MEDIAN))),
-        Query(chosen(once("vastai_market_saving_dollars_per_hour"))),
+        Query(beside(MEDIAN)),
+        Query(beside("vastai_market_saving_dollars_per_hour")),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
             Column(field="label", title="label", least=70),
-            Column(field="gpu_name", title="GPU model", least=80),
-            Column(field="Value #B", title="median", unit=DOLLARS_PER_HOUR, decimals=3, width=95),
-            Column(field="Value #A", title="above", unit=DOLLARS_PER_HOUR, decimals=2, width=85),
-            Column(field="Value #C", title="saves", unit=DOLLARS_PER_HOUR, decimals=2, width=75),
+            Column(field="gpu_name", title="GPU model", least=70),
+            Column(field="Value #B", title="median", unit=DOLLARS, decimals=3, width=68),
+            Column(field="Value #A", title="above", unit=DOLLARS, decimals=2, width=68),
+            Column(field="Value #C", title="saves", unit=DOLLARS, decimals=2, width=68),
             Column(field="account", title="account", least=70),
         ),
         worst_first="Value #A",
@@ -92,19 +98,19 @@ def offers() -> Panel:
 
     return rows(
         "Market offers",
-        "What others ask for a GPU of what is rented here, by model, number of GPUs and kind of rental:"
-        " of the cheapest 64 offers. It needs the collector market.",
+        "What others ask for a GPU of what is rented here, dollars an hour, by model, number of GPUs and"
+        " kind of rental: of the cheapest 64 offers. It needs the collector market.",
         Query(price("min")),
         Query(price("p25")),
         Query(price("median")),
         Query("max by (gpu_name, num_gpus, rental) (vastai_market_offers{gpu_name=~`${gpu_name:regex}`})"),
         columns=(
-            Column(field="gpu_name", title="GPU model", least=80),
+            Column(field="gpu_name", title="GPU model", least=75),
             Column(field="num_gpus", title="GPUs", width=50),
-            Column(field="rental", title="rental", least=80),
-            Column(field="Value #A", title="min", unit=DOLLARS_PER_HOUR, decimals=2, width=70),
-            Column(field="Value #B", title="p25", unit=DOLLARS_PER_HOUR, decimals=2, width=70),
-            Column(field="Value #C", title="median", unit=DOLLARS_PER_HOUR, decimals=2, width=70),
+            Column(field="rental", title="rental", least=75),
+            Column(field="Value #A", title="min", unit=DOLLARS, decimals=2, width=58),
+            Column(field="Value #B", title="p25", unit=DOLLARS, decimals=2, width=58),
+            Column(field="Value #C", title="median", unit=DOLLARS, decimals=2, width=58),
             Column(field="Value #D", title="offers", unit=COUNT, decimals=0, width=50),
         ),
         worst_first="gpu_name",

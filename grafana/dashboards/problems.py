@@ -45,6 +45,8 @@ MOST_IDLE = 86_400
 #: Dollars an hour that no instance costs, to sort by rank and then by cost.
 MILLION = 1e6
 
+#: Of every runbook, and of no word in the table.
+PREFIX = "Vastai"
 RUNBOOKS = {
     "expired": "VastaiContractExpired",
     "offline": "VastaiInstanceOffline",
@@ -150,26 +152,26 @@ def problems() -> Panel:
         Query(marked(valued(of_accounts(BURN), "account, instance_id"))),
         columns=(
             Column(field="reason", title="reason", mappings=words, width=130),
-            Column(field="value", title="value", width=75),
+            Column(field="value", title="value", width=70),
             Column(
                 field="limit",
                 title="limit",
-                width=75,
+                width=80,
                 mappings={name: (LIMITS.get(name, "\u2013"), "text") for name in words},
             ),
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
-            Column(field="label", title="label", least=130),
-            Column(field="gpu_name", title="GPU model", least=105),
-            Column(field="status", title="status", mappings=STATUS_WORDS, width=85),
+            Column(field="label", title="label", least=95),
+            Column(field="gpu_name", title="GPU model", least=95),
+            Column(field="status", title="status", mappings=STATUS_WORDS, width=90),
             Column(field="Value #B", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, width=85),
             Column(field="machine_id", title="machine", width=70),
             Column(field="account", title="account", least=90),
             Column(
                 field="runbook",
                 title="runbook",
-                least=110,
-                mappings={name: (RUNBOOKS[name], "text") for name in words},
-                link=("Runbook", f"{duration('runbook_base')}/${{__value.text}}.md"),
+                width=140,
+                mappings={name: (RUNBOOKS[name].removeprefix(PREFIX), "text") for name in words},
+                link=("Runbook", f"{duration('runbook_base')}/{PREFIX}${{__value.text}}.md"),
             ),
         ),
         worst_first="Value #A",

@@ -25,6 +25,7 @@ from grafana.lib.panels import (
     lines,
     stacked,
     stat,
+    without_values,
 )
 from grafana.lib.promql import ACCOUNT, BURN, ENDPOINT_BURN, INFO, unique
 from grafana.lib.tables import Column, rows
@@ -174,7 +175,7 @@ def _load_of_capacity_now() -> Panel:
 
 def _cost_now() -> Panel:
     return stat(
-        "Workers cost now",
+        "Cost",
         "Workers are instances, and in every other sum of the dashboards already.",
         Query(f"sum(max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}}))"),
         unit=DOLLARS_PER_HOUR,
@@ -214,51 +215,57 @@ def _load_of_capacity() -> Panel:
 
 
 def _requests() -> Panel:
-    return stacked(
-        lines(
-            "Requests that are worked on",
-            "At the moment of each reading, by endpoint.",
-            Query(
-                f"topk(10, {_named(_one('vastai_endpoint_requests_working'))})",
-                "{{endpoint_name}} {{endpoint_id}}",
-            ),
-            unit=COUNT,
-            decimals=0,
-            no_value=NOTHING,
+    return without_values(
+        stacked(
+            lines(
+                "Active requests",
+                "At the moment of each reading, by endpoint.",
+                Query(
+                    f"topk(10, {_named(_one('vastai_endpoint_requests_working'))})",
+                    "{{endpoint_name}} {{endpoint_id}}",
+                ),
+                unit=COUNT,
+                decimals=0,
+                no_value=NOTHING,
+            )
         )
     )
 
 
 def _of_the_most() -> Panel:
     most = f"({_one('vastai_endpoint_max_workers')} > 0)"
-    return limited(
-        lines(
-            "Workers, of the most that there may be",
-            "Stopped ones included. At 100 % and with none stopped the endpoint can't grow; the alert waits"
-            f" for {duration('endpoint_limit_for')}: {why('endpoint_limit_for')}.",
-            Query(
-                f"topk(10, {_named(f'{ALL_WORKERS} / on (account, endpoint_id) {most}')})",
-                "{{endpoint_name}} {{endpoint_id}}",
+    return without_values(
+        limited(
+            lines(
+                "Workers of max_workers",
+                "Stopped ones included. At 100 % and with none stopped the endpoint can't grow; the alert"
+                f" waits for {duration('endpoint_limit_for')}: {why('endpoint_limit_for')}.",
+                Query(
+                    f"topk(10, {_named(f'{ALL_WORKERS} / on (account, endpoint_id) {most}')})",
+                    "{{endpoint_name}} {{endpoint_id}}",
+                ),
+                unit=RATIO,
+                no_value=NOTHING,
             ),
-            unit=RATIO,
-            no_value=NOTHING,
-        ),
-        steps=((None, "transparent"), (1, WARNING)),
-        reach=1,
+            steps=((None, "transparent"), (1, WARNING)),
+            reach=1,
+        )
     )
 
 
 def _cost() -> Panel:
-    return stacked(
-        lines(
-            "What their workers cost",
-            "By endpoint; an estimate without traffic, like the burn of all instances, and a part of it.",
-            Query(
-                f"topk(10, {_named(f'max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}})')})",
-                "{{endpoint_name}} {{endpoint_id}}",
-            ),
-            unit=DOLLARS_PER_HOUR,
-            no_value=NOTHING,
+    return without_values(
+        stacked(
+            lines(
+                "Cost by endpoint",
+                "By endpoint; an estimate without traffic, like the burn of all instances, and a part of it.",
+                Query(
+                    f"topk(10, {_named(f'max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}})')})",
+                    "{{endpoint_name}} {{endpoint_id}}",
+                ),
+                unit=DOLLARS_PER_HOUR,
+                no_value=NOTHING,
+            )
         )
     )
 

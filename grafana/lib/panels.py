@@ -40,7 +40,7 @@ BYTES = "bytes"
 BYTES_PER_SECOND = "Bps"
 COUNT = "none"
 TEXT = "string"
-TIME = "dateTimeFromNow"
+DATE = "dateTimeAsIso"
 
 _P = TypeVar("_P", stat_builder.Panel, timeseries.Panel, table.Panel, statetimeline.Panel)
 
@@ -198,6 +198,13 @@ def with_values(panel: timeseries.Panel) -> timeseries.Panel:
     """Say mean, last and largest value of each series in the legend."""
     legend = _legend().display_mode(options.LegendDisplayMode.TABLE).calcs(["mean", "lastNotNull", "max"])
     return panel.legend(legend)
+
+
+def renamed(panel: timeseries.Panel, names: Mapping[str, str]) -> timeseries.Panel:
+    """Show words instead of the names of series."""
+    for name, shown in names.items():
+        panel.override_by_name(name, [model.DynamicConfigValue("displayName", shown)])
+    return panel
 
 
 def overlaid(panel: timeseries.Panel, name: str) -> timeseries.Panel:

@@ -164,7 +164,7 @@ def spent(burn: str) -> str:
     return f"sum_over_time({burn}[$__range:$__interval]) * $__interval_ms / 3.6e6"
 
 
-def events(counter: str, *labels: str, matchers: str = ACCOUNT) -> str:
+def events(counter: str, *labels: str, matchers: str = ACCOUNT, step: str = "$__interval") -> str:
     """Return how often a counter of an account rose in each step, so that all steps add up to the truth.
 
     `increase` doesn't see the first rise of a series that begins with it, such as the first time that an
@@ -172,11 +172,21 @@ def events(counter: str, *labels: str, matchers: str = ACCOUNT) -> str:
     before.
     """
     now = f"{counter}{{{matchers}}}"
-    known = f'vastai_collector_success{{{ACCOUNT},collector="instances"}} offset $__interval'
+    known = f'vastai_collector_success{{{ACCOUNT},collector="instances"}} offset {step}'
     return (
-        f"max by ({', '.join(('account', *labels))}) ({now} - {now} offset $__interval >= 0"
+        f"max by ({', '.join(('account', *labels))}) ({now} - {now} offset {step} >= 0"
         f" or {now} and on (job, instance, account) {known})"
     )
+
+
+def steadily(pick: str, most: int, expression: str) -> str:
+    """Return the same few series for the whole time range: `pick` is topk or bottomk.
+
+    A plain topk chooses anew in each step, so that lines of many series begin and end without a reason.
+    """
+    furthest = "max" if pick == "topk" else "min"
+    extreme = f"{furthest}_over_time(({expression})[$__range:$__interval] @ end())"
+    return f"({expression}) and {pick}({most}, {extreme})"
 
 
 def in_text(expression: str, label: str, unit: str) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from exporter.simulator import ManualClock, SimulatedVast
+from tests.support.alerting import SECOND_KEY, Exporter, Webhook, calm
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import ModuleType
 
     Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -174,3 +178,28 @@ def verdicts(promtool: str, names: list[str], folder: Path) -> list[tuple[str, s
         (name, None if verdict == "SUCCESS" else text)
         for name, verdict, text in zip(names, parts[::2], parts[1::2], strict=True)
     ]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(time.time())
+
+
+@pytest.fixture
+def vast(clock: ManualClock) -> Iterator[SimulatedVast]:
+    """Two accounts in which all instances run, and have no trouble."""
+    with SimulatedVast(size=12, clock=clock, thresholds=False, incidents=False) as vast:
+        vast.add_account("second", SECOND_KEY, size=4, seed=2)
+        for name in ("default", "second"):
+            calm(vast.fleet_of(name), clock())
+        yield vast
+
+
+@pytest.fixture
+def webhook() -> Webhook:
+    return Webhook()
+
+
+@pytest.fixture
+def exporter(vast: SimulatedVast, stack: ModuleType, tmp_path: Path) -> Exporter:
+    return Exporter(stack, tmp_path, vast.url, {"default": vast.key, "second": SECOND_KEY})

@@ -230,7 +230,7 @@ def test_alert(name: str, failed: dict[str, str]) -> None:
 
 
 def test_nothing_fires_in_a_quiet_world(promtool_test: PromtoolTest) -> None:
-    tests = []
+    sets = []
     for name, change in ALERTS["quiet"].items():
         until = change.get("until", QUIET)
         ever = f'max by (alertname) (last_over_time(ALERTS{{alertstate="firing"}}[{until}]))'
@@ -238,8 +238,9 @@ def test_nothing_fires_in_a_quiet_world(promtool_test: PromtoolTest) -> None:
         if "restart" in change:
             world = {series: restarted(value, change["restart"]) for series, value in world.items()}
         check = {"expr": said(ever, name), "eval_time": until, "exp_samples": []}
-        tests.append({"name": name, **inputs(world, 1, minutes(until)), "promql_expr_test": [check]})
-    assert promtool_test([("2m", [test]) for test in tests]) == {}
+        test = {"name": name, **inputs(world, 1, minutes(until)), "promql_expr_test": [check]}
+        sets.append((change.get("step", "2m"), [test]))
+    assert promtool_test(sets) == {}
 
 
 def restarted(value: object, minute: int) -> object:

@@ -155,6 +155,13 @@ MISTAKES = {
     "web: {telemetry_path: '/{a}'}": f"web.telemetry_path: '/{{a}}': {PATH}",
     "web: {config_file: ''}": "web.config_file: '': expected the path of a file",
     # logs
+    "collectors: {instances: {groups: [status, gpus]}}": "collectors.instances.groups[1]: 'gpus': expected"
+    " 'status', 'use', 'money', 'hardware' or 'network'",
+    "collectors: {instances: {groups: []}}": "collectors.instances.groups: expected at least one of status,"
+    " use, money, hardware, network",
+    "collectors: {instances: {groups: status}}": "collectors.instances.groups: 'status': expected a list",
+    "collectors: {account: {groups: [account]}}": "collectors.account.groups: unknown key; allowed: enabled,"
+    " interval, stale_after",
     "log: {level: WARN}": "log.level: 'WARN': expected 'debug', 'info', 'warn' or 'error'",
     "log: {format: xml}": "log.format: 'xml': expected 'logfmt' or 'json'",
     # accounts
@@ -320,7 +327,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
     found = CONFIG.model_validate({}).model_dump()
     collectors = found.pop("collectors")
     assert {name: settings for name, settings in collectors.items() if settings["enabled"]} == {
-        "instances": {"enabled": True, "interval": 60.0, "stale_after": 300.0},
+        "instances": {
+            "enabled": True,
+            "interval": 60.0,
+            "stale_after": 300.0,
+            "groups": ("status", "use", "money", "hardware", "network"),
+        },
         "account": {"enabled": True, "interval": 300.0, "stale_after": 1800.0},
     }
     assert found == {
@@ -354,7 +366,9 @@ def test_every_key_can_be_set(write: Write) -> None:
             select_filters: {gpu_name: {in: [RTX 4090, null]}, num_gpus: {gte: 2}, label: {eq: null}}
           - {<<: *first, name: by value, api_key_file: , api_key: a-key-of-nobody}
           - {name: by variable, api_key_env: RESEARCH_KEY, budget: 2000.5, label_budgets: {train: 500, "": 1}}
-        collectors: {instances: {interval: 1s, stale_after: 1s}, account: {enabled: false}}
+        collectors:
+          instances: {interval: 1s, stale_after: 1s, groups: [use, status]}
+          account: {enabled: false}
         discovery: {enabled: true, ports: [8000/tcp, 9400, "9100"], labels: [serving, ""]}
         limits: {labels: 1, market: 5}
         web: {listen_address: "[::1]:80", telemetry_path: /a/b-c_d.e~f}

@@ -85,7 +85,7 @@ def promtool() -> Path:
     """The newest promtool that can be had."""
     if "VASTAI_PROMTOOL" in os.environ:
         return Path(os.environ["VASTAI_PROMTOOL"])
-    found = subprocess.run([ROOT / ".ci/newest-prometheus"], capture_output=True, text=True, check=True)
+    found = subprocess.run([ROOT / ".ci/newest", "prometheus"], capture_output=True, text=True, check=True)
     promtool = Path(found.stdout.strip()) / "promtool"
     assert promtool.exists(), "promtool is missing: install Debian's prometheus (.ci/setup dev)"
     return promtool

@@ -356,8 +356,8 @@ def test_the_schema_knows_every_key_of_the_configuration(root: Path) -> None:
         {"shards": 0},
         {"shards": "2"},
         {"image": {"tga": "1"}},
-        {"accounts": [{"name": "research"}]},
         {"accounts": [{**ACCOUNT, "api_key": "secret"}]},
+        {"accounts": [{"existingSecret": "vast-research"}]},
         {"config": {"collectors": {"instances": {"intervall": "1m"}}}},
         {"config": {"collectors": {"instances": {"interval": "1 minute"}}}},
         {"config": {"accounts": []}},
@@ -389,6 +389,11 @@ def test_values_that_mean_nothing_are_refused(helm: Helm, values: dict[str, Any]
         (
             {"accounts": [ACCOUNT], "shards": 2, "service": {"type": "NodePort"}},
             "service.type: with shards it is ClusterIP",
+        ),
+        ({"accounts": [{"name": "web"}]}, "accounts: web has no existingSecret, and keysSecret is not set"),
+        (
+            {"accounts": [{"name": "R & D"}], "keysSecret": "vast-keys"},
+            "accounts: R & D: a secret has no key of this name; say which `key` it is in keysSecret",
         ),
         ({"accounts": [ACCOUNT, ACCOUNT]}, 'accounts: two have the name "research"'),
         (
@@ -537,6 +542,25 @@ def test_a_changed_configuration_starts_no_new_pod_because_it_is_read_again_by_i
     assert pod() != pod(accounts=[{**ACCOUNT, "existingSecret": "other"}])
 
 
+def test_an_account_whose_key_is_in_the_one_secret_starts_no_new_pod(objects: Render, one: One) -> None:
+    def rendered(*accounts: dict[str, str]) -> list[dict[str, Any]]:
+        return objects({"accounts": [*accounts], "keysSecret": "vast-keys"})
+
+    before = rendered({"name": "research"}, {**ACCOUNT, "name": "own"})
+    after = rendered({"name": "research"}, {**ACCOUNT, "name": "own"}, {"name": "R & D", "key": "second"})
+    assert pod_of(before) == pod_of(after)
+    config = yaml.safe_load(one(after, "ConfigMap")["data"]["config.yaml"])
+    assert [account["api_key_file"] for account in config["accounts"]] == [
+        "/etc/vastai-exporter-keys/research",
+        "/etc/vastai-exporter/keys/vast-research/api-key",
+        "/etc/vastai-exporter-keys/second",
+    ]
+    (volume,) = (each for each in pod_of(after)["spec"]["volumes"] if each["name"] == "keys")
+    assert volume["secret"] == {"secretName": "vast-keys", "defaultMode": 0o440, "optional": True}
+    (mount,) = (each for each in container_of(after)["volumeMounts"] if each["name"] == "keys")
+    assert mount == {"name": "keys", "mountPath": "/etc/vastai-exporter-keys", "readOnly": True}
+
+
 def test_a_secret_that_is_missing_keeps_no_pod_from_starting(objects: Render) -> None:
     (volume,) = (
         each
@@ -602,6 +626,15 @@ def test_the_network_policy_lets_the_exporter_out_to_the_api(
     values = {"accounts": [ACCOUNT], "config": {"api": {"url": url}}, "networkPolicy": {"enabled": True}}
     _, api = one(objects(values), "NetworkPolicy")["spec"]["egress"]
     assert {each["port"] for each in api["ports"]} == ports
+
+
+def test_the_network_policy_lets_the_exporter_out_to_the_host_of_serverless_workers(
+    objects: Render, one: One
+) -> None:
+    api = {"url": "https://vast.example:8443", "run_url": "https://run.vast.example:9443"}
+    values = {"accounts": [ACCOUNT], "config": {"api": api}, "networkPolicy": {"enabled": True}}
+    _, out = one(objects(values), "NetworkPolicy")["spec"]["egress"]
+    assert {each["port"] for each in out["ports"]} == {443, 8443, 9443}
 
 
 def test_helms_test_runs_where_the_exporter_does(objects: Render, one: One) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from cloudcoil.models.prometheus_operator import v1alpha1 as operator
 
+from exporter.collectors import instances
+from exporter.commands.configuration import CONFIG
 from exporter.config.shards import owner
-from exporter.exposition.table import METRICS
 
 if TYPE_CHECKING:
     import subprocess
@@ -78,20 +79,16 @@ def test_federation_takes_over_rules_that_are_recorded(root: Path) -> None:
     assert any(name.startswith("account:vastai_") for name in recorded)
 
 
-def test_prometheus_drops_what_the_page_says(run: Run, promtool: Path, root: Path, tmp_path: Path) -> None:
+def test_what_the_page_leaves_out_is_read_by_no_alert(root: Path) -> None:
     page = (root / "docs/scaling.md").read_text()
-    (block,) = re.findall(r"(?ms)^```yaml\n(metric_relabel_configs:.*?)^```$", page)
-    path = tmp_path / "prometheus.yml"
-    job = {"job_name": "vastai-exporter", **yaml.safe_load(block)}
-    path.write_text(yaml.safe_dump({"scrape_configs": [job]}))
-    checked = run(promtool, "check", "config", path)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    (rule,) = job["metric_relabel_configs"]
-    names = [metric.name for metric in METRICS if metric.name.startswith("vastai_instance_")]
-    dropped = [name for name in names if re.fullmatch(rule["regex"], name)]
-    assert len(dropped) / len(names) > 0.25, "more than a quarter"
-    kinds = rule["regex"].partition("(")[2].rstrip(")").split("|")
-    assert [kind for kind in kinds if not any(re.search(f"_{kind}$", name) for name in dropped)] == []
+    (block,) = re.findall(r"(?ms)^```yaml\n(collectors:.*?)^```$", page)
+    kept = CONFIG.model_validate(yaml.safe_load(block)).collectors.named("instances").model_dump()["groups"]
+    left_out = set(instances.GROUPS) - set(kept)
+    table = (root / "docs/metrics.md").read_text()
+    rows = re.findall(r"(?m)^\| `(\w+)` \| \d+ \| .*? \| (.*?) \| .*? \|$", table)
+    assert {group: alerts for group, alerts in rows if group in left_out} == dict.fromkeys(left_out, "")
+    named = " or ".join(f"`{group}`" for group in instances.GROUPS if group in left_out)
+    assert f"No alert reads {named};" in page
 
 
 def test_the_operator_reads_every_key_of_its_agent(root: Path) -> None:

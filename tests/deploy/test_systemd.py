@@ -101,10 +101,9 @@ def test_the_drop_in_for_accounts_takes_the_place_of_the_one_key(root: Path) -> 
         assert next(line for line in lines if line.startswith(setting)) == setting, "takes back the unit's"
     (example,) = re.findall(r"(?m)^#     - (\{.*\})$", text)
     account = Account.model_validate(yaml.safe_load(example))
-    credentials = re.findall(r"(?m)^LoadCredential=(\w+):", text)
-    assert account.api_key_file in {
-        Path("/run/credentials/vastai-exporter.service", name) for name in credentials
-    }
+    # Of a folder, systemd loads every file that is there, each under the credential's name and its own.
+    assert re.findall(r"(?m)^LoadCredential=(.+)$", text) == ["key:/etc/vastai-exporter/keys"]
+    assert account.api_key_file == Path("/run/credentials/vastai-exporter.service", f"key_{account.name}")
 
 
 def test_the_drop_in_for_the_web_side_has_every_file_that_its_web_yml_names(root: Path) -> None:

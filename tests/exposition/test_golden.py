@@ -186,6 +186,7 @@ def test_it_is_served_as_it_is_written_down(
 def test_every_file_has_its_scenario() -> None:
     assert {path.name for path in GOLDEN.iterdir()} == {
         "table.txt",  # test_table.py
+        *("group_network.prom", "group_network.openmetrics"),  # test_groups.py
         *(f"{name}.{ending}" for name in SCENARIOS for ending in ("prom", "openmetrics")),
     }
 

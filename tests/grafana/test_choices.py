@@ -54,7 +54,9 @@ def prometheus(
 ) -> Iterator[Prometheus]:
     """Serves it, by each of the two releases."""
     if request.param == "newest":
-        found = subprocess.run(ROOT / ".ci/newest-prometheus", capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            [ROOT / ".ci/newest", "prometheus"], capture_output=True, text=True, check=True
+        )
         monkeypatch.setenv("VASTAI_PROMETHEUS", f"{found.stdout.strip()}/prometheus")
     else:
         monkeypatch.delenv("VASTAI_PROMETHEUS", raising=False)

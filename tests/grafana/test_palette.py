@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grafana.dashboards import exporter
+from grafana.dashboards import events, exporter
 from grafana.lib import palette
 from grafana.lib.palette import FILLS, INK, INSTEAD, PLAIN, STATUS_WORDS, STATUSES, TILES
 
@@ -12,6 +12,7 @@ from grafana.lib.palette import FILLS, INK, INSTEAD, PLAIN, STATUS_WORDS, STATUS
 NAMES = {
     "light-red": ("#FF7383", "#F2495C"),
     "red": ("#F2495C", "#E02F44"),
+    "semi-dark-red": ("#E02F44", "#C4162A"),
     "dark-red": ("#C4162A", "#AD0317"),
     "super-light-orange": ("#FFCB7D", "#FFB357"),
     "dark-orange": ("#FA6400", "#E55400"),
@@ -67,6 +68,7 @@ OF_SERIES = sorted(
         *(color for _, color in INSTEAD.values()),
         *exporter.REASONS.values(),
         *exporter.CODES.values(),
+        *(set(events.SHADES.values()) - {PLAIN}),
     }
 )
 
@@ -95,7 +97,13 @@ def test_no_yellow_of_grafana_would_do() -> None:
 
 
 def test_every_word_in_a_table_has_a_fill() -> None:
-    words = (STATUS_WORDS, palette.REASONS, palette.ACCOUNT_REASONS, palette.AUTO_TOP_UP)
+    words = (
+        STATUS_WORDS,
+        palette.REASONS,
+        palette.ACCOUNT_REASONS,
+        palette.AUTO_TOP_UP,
+        events.TYPE_WORDS,
+    )
 
     assert {color for mapping in words for _, color in mapping.values()} <= set(FILLS)
     assert FILLS[PLAIN] == "transparent"

@@ -86,9 +86,10 @@ def test_the_same_configuration_keeps_everything() -> None:
         {"collectors": {"instances": {"interval": "30s"}, "account": {"stale_after": "1h"}}},
         {"api": {"url": "http://x", "timeout": "5s", "min_interval": "2s"}},
         {"limits": {"labels": 7}},
+        {"collectors": {"instances": {"groups": ["status"]}}},
         {"log": {"level": "debug", "format": "json"}},
     ],
-    ids=["times", "api", "limits", "log"],
+    ids=["times", "api", "limits", "groups", "log"],
 )
 def test_what_changes_no_question_keeps_everything(settings: dict[str, Any]) -> None:
     wanted = found(loaded(**settings))

@@ -159,3 +159,24 @@ def test_a_reload_starts_what_is_new(vast: SimulatedVast, run_all: Callable[...,
     while not all(loop.runs.success for loop in poller.loops):
         assert time.monotonic() < until
         time.sleep(0.005)
+
+
+def test_a_group_that_is_left_out_goes_at_once_and_one_that_comes_is_there_after_the_next_run(
+    vast: SimulatedVast, run_all: Callable[..., Poller]
+) -> None:
+    poller = run_all(loaded(vast.url, values()), expected=4)
+    loops = poller.loops
+    assert "vastai_instance_dlperf{" in text(poller)
+    less = {"groups": ["status", "money"]}
+    poller.apply(loaded(vast.url, values(), instances=less))
+    shown = text(poller)
+    assert "vastai_instance_dlperf" not in shown
+    assert "vastai_instance_info{" in shown
+    assert poller.loops == loops  # what is known stays
+    for loop in loops:
+        assert loop.run_once()
+    poller.apply(loaded(vast.url, values()))
+    assert "vastai_instance_dlperf" not in text(poller)
+    for loop in loops:
+        assert loop.run_once()
+    assert "vastai_instance_dlperf{" in text(poller)

@@ -21,7 +21,7 @@ from exporter.collectors import COLLECTORS
 from exporter.collectors import account as account_collector
 from exporter.collectors import instances as instances_collector
 from exporter.collectors.base import Run, Store
-from exporter.config.models import Limits
+from exporter.config.models import CollectorSettings, Limits
 from exporter.exposition.body import Exposition, Source
 from exporter.exposition.self_metrics import SelfMetrics
 from exporter.metrics.fields import Problems
@@ -94,6 +94,7 @@ class Account:
     Attributes:
         filters: its `select_filters`.
         stores: what is known, by collector.
+        settings: what is not as usual, by collector.
         problems: values that were no use.
 
     """
@@ -102,6 +103,7 @@ class Account:
         self.name = name
         self.filters: dict[str, Any] = {}
         self.stores: dict[str, Store] = {}
+        self.settings: dict[str, CollectorSettings] = {}
         self.problems = Problems()
         self._exporter = exporter
 
@@ -176,7 +178,7 @@ class Account:
             account=self.name,
             client=self._exporter.client,
             filters=self.filters,
-            settings=collector.settings(),
+            settings=self.settings.get(collector.name) or collector.settings(),
             limits=self._exporter.limits,
             store=self.stores[collector.name],
             clock=self._exporter.clock,

@@ -93,7 +93,14 @@ annotations:
 {{- define "vastai-exporter.config" -}}
 {{- $accounts := list }}
 {{- range .Values.accounts }}
-{{- $file := printf "/etc/vastai-exporter/keys/%s/%s" .existingSecret (default "api-key" .key) }}
+{{- $file := printf "/etc/vastai-exporter-keys/%s" (default .name .key) }}
+{{- if .existingSecret }}
+{{- $file = printf "/etc/vastai-exporter/keys/%s/%s" .existingSecret (default "api-key" .key) }}
+{{- else if not $.Values.keysSecret }}
+{{- fail (printf "accounts: %s has no existingSecret, and keysSecret is not set" .name) }}
+{{- else if not (regexMatch "^[-._a-zA-Z0-9]+$" (default .name .key)) }}
+{{- fail (printf "accounts: %s: a secret has no key of this name; say which `key` it is in keysSecret" .name) }}
+{{- end }}
 {{- $accounts = append $accounts (merge (dict "api_key_file" $file) (omit . "existingSecret" "key")) }}
 {{- end }}
 {{- toYaml (merge (dict "accounts" $accounts) .Values.config) }}

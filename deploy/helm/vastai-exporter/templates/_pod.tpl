@@ -28,6 +28,9 @@
 {{- if not .Values.demo }}
 {{- $mounts = append $mounts (dict "name" "config" "mountPath" "/etc/vastai-exporter" "readOnly" true) }}
 {{- end }}
+{{- if and .Values.keysSecret (not .Values.demo) }}
+{{- $mounts = append $mounts (dict "name" "keys" "mountPath" "/etc/vastai-exporter-keys" "readOnly" true) }}
+{{- end }}
 {{- if .Values.web.existingSecret }}
 {{- $mounts = append $mounts (dict "name" "web" "mountPath" "/etc/vastai-exporter-web" "readOnly" true) }}
 {{- end }}
@@ -46,7 +49,7 @@ no pod from starting. List of the root and of that shard, -1 for all. */}}
 {{- if not .Values.demo }}
 {{- $shards := .Values.shards }}
 {{- $sources := list (dict "configMap" (dict "name" (include "vastai-exporter.fullname" .))) }}
-{{- range .Values.accounts }}
+{{- range .Values.accounts }}{{ if .existingSecret }}
 {{- $ours := or (lt $shard 0) (eq (toString $shard) (include "vastai-exporter.owner" (list .name $shards))) }}
 {{- $key := default "api-key" .key }}
 {{- $item := dict "key" $key "path" (printf "keys/%s/%s" .existingSecret $key) }}
@@ -54,8 +57,11 @@ no pod from starting. List of the root and of that shard, -1 for all. */}}
 {{- if and $ours (not (has $source $sources)) }}
 {{- $sources = append $sources $source }}
 {{- end }}
-{{- end }}
+{{- end }}{{ end }}
 {{- $volumes = append $volumes (dict "name" "config" "projected" (dict "defaultMode" 288 "sources" $sources)) }}
+{{- with .Values.keysSecret }}
+{{- $volumes = append $volumes (dict "name" "keys" "secret" (dict "secretName" . "defaultMode" 288 "optional" true)) }}
+{{- end }}
 {{- end }}
 {{- if .Values.web.existingSecret }}
 {{- $sources := list }}

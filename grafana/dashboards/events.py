@@ -1,0 +1,301 @@
+"""What happened: changes of status, what came and went, and what Vast.ai tells in the inbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.lib.board import Annotation, instance_link
+from grafana.lib.palette import (
+    CRITICAL,
+    GOOD,
+    NEUTRAL,
+    OFF,
+    OTHER,
+    PLAIN,
+    STATUSES,
+    WARNING,
+    WASTE,
+    WATCH,
+)
+from grafana.lib.panels import (
+    COUNT,
+    DATE,
+    DOLLARS_PER_HOUR,
+    Query,
+    as_bars,
+    lines,
+    renamed,
+    stacked,
+    without_values,
+)
+from grafana.lib.promql import (
+    ACCOUNT,
+    CHOICE,
+    CHOSEN_INFO,
+    HOURLY,
+    called,
+    events,
+    of_accounts,
+    one,
+    unique,
+)
+from grafana.lib.tables import Column, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from grafana.lib.panels import Panel
+
+CHANGES = "vastai_status_changes_total"
+LATEST = "vastai_instance_notification_timestamp_seconds"
+BACKUP = "vastai_backup_created_timestamp_seconds"
+OWN_BID = "vastai_instance_outbid_own_bid_dollars_per_hour"
+NEW_BID = "vastai_instance_outbid_new_bid_dollars_per_hour"
+#: For so long the exporter shows a notification, and a copy is news.
+SHOWN = "7d"
+SHOWN_SECONDS = 7 * 86_400
+#: Rows of the table, and marks at a time.
+MOST, MOST_MARKS = 100, 20
+#: What its user did, most often: a fleet has so many of them that nothing else would be seen.
+ROUTINE = 'type!~"instance_(created|started|stopped|resumed|deleted)"'
+#: Statuses that nobody wants.
+BAD = 'to=~"offline|unknown|exited|frozen"'
+
+#: Every type of notification in words, the worst first.
+TYPES = {
+    "outbid": ("outbid", CRITICAL),
+    "instance_offline": ("host offline", CRITICAL),
+    "error_msgs": ("error", CRITICAL),
+    "billing_failed": ("billing failed", CRITICAL),
+    "low_credit": ("low credit", CRITICAL),
+    "machine_maintenance": ("maintenance", WARNING),
+    "upcoming_downtime": ("downtime ahead", WARNING),
+    "near_end_date": ("contract ending", WARNING),
+    "storage_full": ("storage full", WARNING),
+    "low_disk_space": ("low disk space", WATCH),
+    "idle_gpu": ("GPU idle", WASTE),
+    "instance_online": ("host online", GOOD),
+    "instance_created": ("instance created", GOOD),
+    "instance_started": ("instance started", GOOD),
+    "instance_resumed": ("instance resumed", GOOD),
+    "instance_stopped": ("instance stopped", OFF),
+    "instance_deleted": ("instance deleted", OFF),
+    "payment_receipt": ("payment", NEUTRAL),
+    "credit_received": ("credit received", NEUTRAL),
+    "email_verification": ("e-mail verification", OTHER),
+    "email_change": ("e-mail changed", OTHER),
+    "password_reset": ("password reset", OTHER),
+    "team_invitation": ("team invitation", OTHER),
+    "other": ("other", PLAIN),
+}
+#: The same in a chart, where those of one meaning have to be told apart.
+SHADES = {name: color for name, (_, color) in TYPES.items()} | {
+    "instance_offline": "semi-dark-red",
+    "error_msgs": "light-red",
+    "storage_full": "#B5651D",
+}
+#: What else stands among the notifications of instances: copies, and why there is none.
+FURTHER = {
+    "backup_success": ("backup made", NEUTRAL),
+    "backup_pending": ("backup begun", NEUTRAL),
+    "backup_error": ("backup failed", WARNING),
+    "off": ("collector notifications is off", PLAIN),
+    "unavailable": ("inbox not available", PLAIN),
+}
+TYPE_WORDS = {
+    name: (text, PLAIN if color == OTHER else color) for name, (text, color) in TYPES.items()
+} | FURTHER
+NOT_READ = (
+    "The collectors notifications and backups are off unless they are switched on (docs/configuration.md);"
+    " it is said here where the first one is off, or the API has no inbox for a key."
+)
+
+
+def marks() -> list[Annotation]:
+    """Return the marks of what happened to a fleet, which are off until somebody wants them."""
+    times = f"1000 * topk({MOST_MARKS}, {_newest(of_accounts(LATEST, ROUTINE))})"
+    changes = events(CHANGES, "from", "to", matchers=f"{ACCOUNT},{BAD}", step="1m")
+    return [
+        _mark("Notifications", WARNING, times, "{{type}}", "{{account}} {{instance_id}}", at=True),
+        _mark("Status changes", OFF, f"{changes} > 0", "{{from}} to {{to}}", "{{account}}"),
+    ]
+
+
+def marks_of_one() -> list[Annotation]:
+    """Return the marks of what happened to the one instance."""
+    since = one("vastai_instance_status_since_timestamp_seconds")
+    status = unique(one("account_instance:vastai_instance_status:topk"))
+    changed = f"1000 * {since} * on (account, instance_id) group_left (status) {status}"
+    whose = "{{account}} {{instance_id}}"
+    return [
+        _mark("Notifications", WARNING, f"1000 * {_newest(one(LATEST))}", "{{type}}", whose, at=True),
+        _mark("Status changes", NEUTRAL, changed, "now {{status}}", whose, at=True),
+    ]
+
+
+def _mark(name: str, color: str, expression: str, title: str, text: str, *, at: bool = False) -> Annotation:
+    """Return a mark; with `at` the value says when, in milliseconds."""
+    when = {"useValueForTime": True} if at else {}
+    return Annotation(
+        name, color, expression, shown=False, step="60s", titleFormat=title, textFormat=text, **when
+    )
+
+
+def _newest(series: str) -> str:
+    """Return times once an instance and type, however many exporters tell of them."""
+    return f"max by (account, instance_id, type) ({series})"
+
+
+def status_changes() -> Panel:
+    """Return how many instances came to each status."""
+    return stacked(
+        as_bars(
+            without_values(
+                lines(
+                    "Status changes",
+                    "How many instances came to a status in each step, as the exporter saw it from one"
+                    " reading to the next. It follows the account only; the exporter's log has a line for"
+                    " each change.",
+                    Query(f"sum by (to) ({events(CHANGES, 'from', 'to')}) > 0", "{{to}}"),
+                    unit=COUNT,
+                    decimals=0,
+                    colors=STATUSES,
+                    no_value="No status changed in the chosen time range",
+                )
+            )
+        )
+    )
+
+
+def came_and_went() -> Panel:
+    """Return how many instances were new, and how many were gone."""
+    return as_bars(
+        without_values(
+            lines(
+                "Appeared and disappeared",
+                "How many instances were there for the first time in each step, and how many no longer:"
+                " rented and destroyed, most often. It follows the account only.",
+                Query(f"sum({events('vastai_instances_appeared_total')}) > 0", "appeared"),
+                Query(f"sum({events('vastai_instances_disappeared_total')}) > 0", "disappeared"),
+                unit=COUNT,
+                decimals=0,
+                colors={"appeared": NEUTRAL, "disappeared": OFF},
+                no_value="None came or went in the chosen time range",
+            )
+        )
+    )
+
+
+def notifications() -> Panel:
+    """Return how many notifications came, by type."""
+    came = events("vastai_notifications_total", "type", matchers=f"{ACCOUNT},{ROUTINE}")
+    panel = stacked(
+        as_bars(
+            without_values(
+                lines(
+                    "Notifications",
+                    "What Vast.ai's inbox told in each step, by type: red is lost or does no work, orange"
+                    " needs a hand at leisure. Left out is what the user did, most often: created, started,"
+                    " stopped, resumed, deleted. It follows the account only.",
+                    Query(f"sum by (type) ({came}) > 0", "{{type}}"),
+                    unit=COUNT,
+                    decimals=0,
+                    colors=SHADES,
+                    no_value="None in the chosen time range, or the collector notifications is off",
+                )
+            )
+        )
+    )
+    return renamed(panel, {name: text for name, (text, _) in TYPES.items()})
+
+
+def latest() -> Panel:
+    """Return the newest notifications of the chosen instances, with the bids of outbids."""
+    # What is gone has no label any more, but what it cost has.
+    spent = f"last_over_time({HOURLY}{{{CHOICE}}}[{SHOWN}])"
+    here = f"group by (account, instance_id, label, gpu_name) ({CHOSEN_INFO})"
+    known = unique(f"({here} or on (account, instance_id) {spent})")
+
+    def described(times: str) -> str:
+        return f"({times} + on (account, instance_id) group_left (label, gpu_name) 0 * {known})"
+
+    return _table(
+        "Latest notifications",
+        "The newest of each type about each chosen instance, whether it is still there or not, and the copies"
+        f" that Vast.ai made of it: {MOST} at most, of {SHOWN_SECONDS // 86_400} days. Left out is what the"
+        " user did, most often: created, started, stopped, resumed, deleted; the dashboard Instance has it."
+        " Own bid and new bid: what was bid when it was outbid, and the least that won; the new one may be"
+        f" lower, where who rents on demand or the host took the GPUs. {NOT_READ}",
+        of_accounts,
+        described,
+        (
+            Column(field="instance_id", title="instance", link=instance_link(), width=85),
+            Column(field="label", title="label", least=120),
+            Column(field="gpu_name", title="GPU model", least=105),
+        ),
+        (Column(field="account", title="account", least=90),),
+        ROUTINE,
+    )
+
+
+def latest_of_one() -> Panel:
+    """Return the newest notification of each type about the one instance."""
+    return _table(
+        "Latest notifications",
+        "The newest of each type about this instance, and the copies that Vast.ai made of it, of"
+        f" {SHOWN_SECONDS // 86_400} days. Own bid and new bid: what was bid when it was outbid, and the"
+        " least that won; the new one may be lower, where who rents on demand or the host took the GPUs."
+        f" {NOT_READ}",
+        one,
+        lambda times: times,
+        (),
+        (),
+    )
+
+
+def _table(
+    title: str,
+    about: str,
+    select: Callable[..., str],
+    described: Callable[[str], str],
+    before: tuple[Column, ...],
+    after: tuple[Column, ...],
+    *matchers: str,
+) -> Panel:
+    copies = f'label_replace({select(BACKUP)}, "type", "backup_$1", "status", "(.+)")'
+    recent = f"{_newest(copies)} > time() - {SHOWN_SECONDS}"
+    times = described(f"({_newest(select(LATEST, *matchers))} or {recent})")
+    outbids = f"""topk({MOST}, {described(_newest(select(LATEST, 'type="outbid"')))})"""
+
+    def bid(metric: str) -> str:
+        value = f"max by (account, instance_id) ({select(metric)})"
+        return f"0 * {outbids} + on (account, instance_id) group_left () {value}"
+
+    return rows(
+        title,
+        about,
+        Query(f"1000 * topk({MOST}, {times})"),
+        Query(bid(OWN_BID)),
+        Query(bid(NEW_BID)),
+        Query(_unread()),
+        columns=(
+            Column(field="Value #A", title="time", unit=DATE, width=155),
+            Column(field="type", title="type", mappings=TYPE_WORDS, width=190 if before else None),
+            *before,
+            Column(field="Value #B", title="own bid", unit=DOLLARS_PER_HOUR, decimals=3, width=90),
+            Column(field="Value #C", title="new bid", unit=DOLLARS_PER_HOUR, decimals=3, width=90),
+            *after,
+        ),
+        worst_first="Value #A",
+        most=MOST,
+        no_value="No notification, as far as the data go",
+    )
+
+
+def _unread() -> str:
+    """Return a row that says why there are none: nobody reads the inbox, or there is none for a key."""
+    of_it = 'collector="notifications"'
+    anybody = f"""group({of_accounts("vastai_collector_success", 'collector="instances"')})"""
+    off = f"({anybody} unless on () group({of_accounts('vastai_collector_success', of_it)}))"
+    without = f"group by (account) ({of_accounts('vastai_collector_available', of_it)} == 0)"
+    return f"{called(off, 'type', 'off')} or {called(without, 'type', 'unavailable')}"
