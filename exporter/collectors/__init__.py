@@ -1,4 +1,4 @@
-"""One file a resource of the API: what is asked, how often, and its rows of the metric table."""
+"""One module per API resource: its requests, its interval and its rows of the metric table."""
 
 from exporter.collectors import (
     account,

@@ -1,4 +1,4 @@
-"""What a collector is: one declaration, from which the rest of the house takes what it needs."""
+"""What a collector is: one declaration, from which the rest of the program is derived."""
 
 from __future__ import annotations
 

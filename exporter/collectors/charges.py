@@ -1,4 +1,4 @@
-"""What was billed, by day: the only source that has traffic and discounts in it.
+"""Billed amounts by day: the only source that includes traffic and discounts.
 
 A day is asked as a day and kept. Those that may still change are asked again with each run; the newest come
 first, so that a restart has the present at once and the last month soon. Windows are sums over whole days.

@@ -1,4 +1,4 @@
-"""What is known of an inbox: what has come, what was the latest for each instance, and what a gap is.
+"""State of an inbox: which notifications arrived, the latest per instance, and how gaps are found.
 
 No text of a message is read, so none can be kept or shown.
 """

@@ -1,4 +1,4 @@
-"""From the pages of a list to parts of a snapshot: the one way that every collector of objects goes."""
+"""Turns the pages of a list into parts of a snapshot, for every collector of objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices that hosts want to raise when contracts end: what is paid, what is wanted, until when to answer."""
+"""Pending price increases: the current price, the requested price and the deadline for an answer."""
 
 from __future__ import annotations
 

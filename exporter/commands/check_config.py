@@ -1,4 +1,4 @@
-"""What a configuration means, in lines for whoever checks it."""
+"""The effective settings of a configuration, as lines for `check-config`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration of this program: the models of `exporter.config` with the collectors that there are."""
+"""The configuration of this program: the models of `exporter.config` with all collectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image's health check: asks the exporter that runs in the container, wherever its flags let it serve.
+"""The health check of the image: probes the exporter in the container, whatever address it listens on.
 
 It is run by itself every few seconds, so it takes nothing but the standard library, and of that little: 30 ms
 of CPU, where the command `health`, which reads the whole configuration, takes 250. Addresses are those on

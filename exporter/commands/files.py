@@ -1,4 +1,4 @@
-"""The files that go with the exporter, for whoever has the package and not the repository."""
+"""The files that ship with the exporter, for those who have the package but not the repository."""
 
 from __future__ import annotations
 

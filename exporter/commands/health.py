@@ -1,4 +1,4 @@
-"""Asking a running exporter how it is, for a container's health check: quick, and without a key."""
+"""Probes a running exporter for a container's health check, quickly and without an API key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one collector asks of the API, once, and what came of it."""
+"""Runs the requests of one collector once and records the replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of every collector, without a server: for a look, and for node_exporter's textfile collector."""
+"""One run of every collector without a server, for node_exporter's textfile collector or a quick look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding what is taken for true of the API against what it answers to one account's key."""
+"""Checks the assumptions about the API against its replies to the key of one account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a probe found, as a table and as JSON: made to be shown to everybody."""
+"""The report of a probe as a table and as JSON, safe to publish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process asks of the system before it serves."""
+"""Process-wide settings that are made before the exporter serves."""
 
 from __future__ import annotations
 

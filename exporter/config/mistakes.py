@@ -1,4 +1,4 @@
-"""What is wrong with a file of settings, in lines that name what, where and what is allowed."""
+"""Errors in a configuration file, as lines that say what is wrong, where, and what is allowed."""
 
 from __future__ import annotations
 

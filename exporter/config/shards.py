@@ -1,4 +1,4 @@
-"""Which of several exporters an account belongs to."""
+"""Assigns each account to one of several exporters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The targets of all accounts as JSON, or the answer that nobody knows them yet."""
+"""The targets of all accounts as JSON, or which accounts have not been read yet."""
 
 from __future__ import annotations
 

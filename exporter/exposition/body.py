@@ -1,4 +1,4 @@
-"""Table and snapshots become the bytes of /metrics.
+"""Renders the metric table and the snapshots as the body of /metrics.
 
 What the API said stands in parts as lines that are ready (exporter.metrics.snapshot). Here they are put in
 the table's order and compressed, once for each change, when a scrape asks for it. Neighbours in the table

@@ -1,4 +1,4 @@
-"""What a month may cost, as configured: there from the start, whatever the API says."""
+"""Configured monthly budgets: exposed from the start, independent of the API."""
 
 from __future__ import annotations
 

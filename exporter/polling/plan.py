@@ -1,4 +1,4 @@
-"""What a new configuration means for what runs: a pure comparison of jobs."""
+"""Which jobs a new configuration starts, changes and stops: a pure comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All loops of a configuration, and of those that replace it; what the web side asks of them."""
+"""Runs the loops of the current configuration and serves their data to the web side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives each loop a thread when its time has come."""
+"""Gives each loop a thread when its run is due."""
 
 from __future__ import annotations
 

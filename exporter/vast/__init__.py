@@ -1,1 +1,1 @@
-"""All that knows the Vast.ai API, and nothing that knows Prometheus."""
+"""The client of the Vast.ai API; nothing here depends on Prometheus."""

@@ -1,4 +1,4 @@
-"""The web configuration as its files say now: they are looked at with each connection and each request."""
+"""The current web configuration; its files are checked on each connection and each request."""
 
 from __future__ import annotations
 

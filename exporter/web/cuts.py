@@ -1,4 +1,4 @@
-"""Connections that are ended because their clients take too much: all are counted, and some are logged."""
+"""Connections closed because the client exceeded a limit: all are counted, some are logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings of what strangers do, but never so many that they fill a disk."""
+"""Rate-limited warnings about clients, so that clients cannot fill the disk with logs."""
 
 from __future__ import annotations
 

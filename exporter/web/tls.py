@@ -1,4 +1,4 @@
-"""A server's TLS, as the web configuration wants it."""
+"""The TLS context that the web configuration describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users and their passwords, checked so that no time tells of them and nobody is kept waiting."""
+"""Checks users and passwords without timing leaks and without blocking other requests."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_it_is_available_again_as_soon_as_it_answers(new_loop: Callable[..., Loo
     loop.run_once()
     loop.run_once()
     assert 'vastai_collector_available{account="research",collector="notifications"} 1\n' in metrics(loop)
-    assert "works" in state(loop)
+    assert 'class="good">ok<' in state(loop)
 
 
 def test_a_failure_after_it_is_a_failure(new_loop: Callable[..., Loop], api: Api) -> None:
@@ -127,7 +127,7 @@ def test_a_failure_after_it_is_a_failure(new_loop: Callable[..., Loop], api: Api
     api.otherwise = api.reply({}, 500)
     loop.run_once()
     loop.run_once()
-    assert "fails (1 in a row)" in state(loop)
+    assert "failing (1 in a row)" in state(loop)
 
 
 def test_it_is_warned_of_once_while_it_lasts_and_no_key_is_in_it(

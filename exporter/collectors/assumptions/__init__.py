@@ -1,1 +1,1 @@
-"""What the exporter takes for true of the API, how sure that is, and how `probe` holds it against replies."""
+"""Assumptions about the API, how certain they are, and how `probe` checks them against replies."""

@@ -1,4 +1,4 @@
-"""What is taken for true of the account."""
+"""Assumptions about the account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of backups."""
+"""Assumptions about backups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of charges."""
+"""Assumptions about charges."""
 
 from __future__ import annotations
 

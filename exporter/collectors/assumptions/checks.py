@@ -1,4 +1,4 @@
-"""Checks that fit many assumptions."""
+"""Checks that several assumptions share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an assumption is: a sentence, how sure it is, what follows from it, and how replies can refute it."""
+"""What an assumption is: a sentence, its certainty, its consequence, and the check that can refute it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of the API as a whole, whoever asks it what."""
+"""Assumptions about the API as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came: replies and errors, and how checks read them without ever tripping over what is odd."""
+"""Replies and errors that a probe collected, and safe ways for checks to read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of instances."""
+"""Assumptions about instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of the market's offers."""
+"""Assumptions about the market's offers."""
 
 from __future__ import annotations
 

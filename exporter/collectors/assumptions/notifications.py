@@ -1,4 +1,4 @@
-"""What is taken for true of the inbox, which the vendor does not document."""
+"""Assumptions about the inbox, which Vast.ai does not document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of price increases."""
+"""Assumptions about price increases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of serverless endpoints and their workers."""
+"""Assumptions about serverless endpoints and their workers."""
 
 from __future__ import annotations
 

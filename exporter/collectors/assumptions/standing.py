@@ -1,4 +1,4 @@
-"""What is taken for true of every collector: its run succeeds, its fields are there and can be read."""
+"""Assumptions about every collector: its run succeeds, and its fields exist and can be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken for true of volumes."""
+"""Assumptions about volumes."""
 
 from __future__ import annotations
 
