@@ -39,6 +39,8 @@ COLLECTOR = f'{ACCOUNT},collector="serverless"'
 READY = 'status=~"idle|running"'
 READY_OR_COLD = 'status=~"idle|running|stopped"'
 #: One an endpoint and state, however many exporters tell of it.
+#: A name may be there twice, and an id in two accounts.
+ENDPOINT = "{{account}} {{endpoint_name}} {{endpoint_id}}"
 WORKERS = f"max by (account, endpoint_id, status) (vastai_endpoint_workers{{{ACCOUNT}}})"
 
 
@@ -205,7 +207,7 @@ def _load_of_capacity() -> Panel:
             "Load of capacity",
             "Of each endpoint: the load that comes in a second over what its ready workers can do. The"
             " autoscaler aims at target_util, 90 % unless it was set otherwise. No line: no worker is ready.",
-            Query(f"topk(10, {_named(UTILISATION)})", "{{endpoint_name}} {{endpoint_id}}"),
+            Query(f"topk(10, {_named(UTILISATION)})", ENDPOINT),
             unit=RATIO,
             no_value=NOTHING,
         ),
@@ -222,7 +224,7 @@ def _requests() -> Panel:
                 "At the moment of each reading, by endpoint.",
                 Query(
                     f"topk(10, {_named(_one('vastai_endpoint_requests_working'))})",
-                    "{{endpoint_name}} {{endpoint_id}}",
+                    ENDPOINT,
                 ),
                 unit=COUNT,
                 decimals=0,
@@ -242,7 +244,7 @@ def _of_the_most() -> Panel:
                 f" waits for {duration('endpoint_limit_for')}: {why('endpoint_limit_for')}.",
                 Query(
                     f"topk(10, {_named(f'{ALL_WORKERS} / on (account, endpoint_id) {most}')})",
-                    "{{endpoint_name}} {{endpoint_id}}",
+                    ENDPOINT,
                 ),
                 unit=RATIO,
                 no_value=NOTHING,
@@ -261,7 +263,7 @@ def _cost() -> Panel:
                 "By endpoint; an estimate without traffic, like the burn of all instances, and a part of it.",
                 Query(
                     f"topk(10, {_named(f'max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}})')})",
-                    "{{endpoint_name}} {{endpoint_id}}",
+                    ENDPOINT,
                 ),
                 unit=DOLLARS_PER_HOUR,
                 no_value=NOTHING,
