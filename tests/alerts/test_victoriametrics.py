@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -33,27 +32,16 @@ SETTLED = 200.0
 
 
 class Notifier:
-    """Takes alerts as Alertmanager does, while entered."""
+    """What vmalert has sent so far, as it would to Alertmanager."""
 
     def __init__(self) -> None:
-        received: list[dict[str, Any]] = []
-        changed = threading.Condition()
+        self._received: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                alerts = yaml.safe_load(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.end_headers()
-                with changed:
-                    received.extend(alerts)
-                    changed.notify_all()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._received, self._changed = received, changed
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+    def notified(self, alerts: Any) -> None:  # noqa: ANN401 - a list, where a webhook gets a dictionary
+        with self._changed:
+            self._received.extend(alerts)
+            self._changed.notify_all()
 
     def wait_for(self, *alerts: str) -> dict[str, dict[str, Any]]:
         """Wait until each of these has fired; return the first of each by its name."""
@@ -64,14 +52,6 @@ class Notifier:
         with self._changed:
             assert self._changed.wait_for(lambda: set(alerts) <= fired().keys(), SETTLED), fired()
         return fired()
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def flag_of_rules(folder: Path) -> str:
@@ -85,9 +65,8 @@ def test_vmalert_takes_the_rules_that_ship() -> None:
 
 
 @pytest.fixture
-def notifier() -> Iterator[Notifier]:
-    with Notifier() as served:
-        yield served
+def notifier() -> Notifier:
+    return Notifier()
 
 
 @pytest.fixture
@@ -106,6 +85,7 @@ def victoriametrics(
     values["idle_window"] = "15s"
     for name, text in generator.generate(values).items():
         (tmp_path / name).write_text(text)
+    receiver = stack.Receiver(notifier.notified)
     database = [
         program("victoria-metrics"),
         f"-storageDataPath={tmp_path / 'data'}",
@@ -121,13 +101,14 @@ def victoriametrics(
         f"-datasource.url={url}",
         f"-remoteWrite.url={url}",
         f"-remoteRead.url={url}",
-        f"-notifier.url={notifier.url}",
+        f"-notifier.url={receiver.url.rstrip('/')}",
         f"-httpListenAddr={alerting.removeprefix('http://')}",
         "-evaluationInterval=1s",
         "-rule.evalDelay=0s",
         "-remoteWrite.flushInterval=100ms",
     ]
     with ExitStack() as running:
+        running.enter_context(receiver)
         running.enter_context(serving(url, database, tmp_path / "victoriametrics.log"))
         running.enter_context(serving(alerting, evaluation, tmp_path / "vmalert.log"))
         yield url

@@ -1,23 +1,21 @@
-"""VictoriaMetrics and vmalert as programs, where they are and how they are started."""
+"""VictoriaMetrics and vmalert as programs: where they are, and how they are started."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import requests
+
+from deploy.stack.stack import running, wait_until_ready
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-#: Seconds in which a program serves, and ends, on however busy a machine.
-PATIENCE = 60.0
 
 
 def program(name: str) -> str:
@@ -38,20 +36,6 @@ def program(name: str) -> str:
 @contextmanager
 def serving(url: str, command: list[str], log: Path) -> Iterator[None]:
     """Run a program that answers `url`/health while entered; what it says goes to `log`."""
-    with log.open("ab") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            until = time.monotonic() + PATIENCE
-            while not _answers(f"{url}/health"):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < until, log.read_text()
-                time.sleep(0.05)
-            yield
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-def _answers(url: str) -> bool:
-    with suppress(requests.ConnectionError):
-        return requests.get(url, timeout=PATIENCE).ok
-    return False
+    with running(command, log) as process:
+        wait_until_ready(f"{url}/health", process, log)
+        yield
