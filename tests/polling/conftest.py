@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.loops import logged, new_loop, text
 from tests.support.pipeline import promtool
 from tests.support.scripted_api import (
     _no_proxies,
@@ -27,10 +28,13 @@ __all__ = [
     "closed_port",
     "endpoint",
     "full_port",
+    "logged",
+    "new_loop",
     "promtool",
     "proxy",
     "second_api",
     "setup",
+    "text",
     "time",
     "tls",
     "trusted_tls",
