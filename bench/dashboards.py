@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(tsdb.__file__).parent
 RULES = FOLDER.parent / "deploy/prometheus/recording.rules.yml"
-BOARDS = ("fleet", "cost", "instance", "exporter")
+BOARDS = ("fleet", "cost", "instance", "serverless", "exporter")
 #: A block of the database is no longer than this, and each is written by itself.
 BLOCK = 6 * DAY
 #: Pixels of a panel that fills a row; Grafana asks for as many points at most.

@@ -25,6 +25,8 @@ TRAFFIC = 10
 TARGET = 'job="vastai-exporter",instance="bench"'
 #: What is scraped last: rules are evaluated about it.
 PRESENT = 20 * MINUTE
+#: Serverless endpoints of each account, and workers of each.
+ENDPOINTS, WORKERS = 5, 10
 #: Series of account, label and GPU model.
 SUMS = (
     "vastai_instance_burn_dollars_per_hour",
@@ -57,6 +59,8 @@ def series(instances: int, now: float, span: float) -> Iterator[tuple[str, float
         yield from _chosen(f'account="account-{number % ACCOUNTS}",{choice(number)}', span)
     for number in range(ACCOUNTS):
         yield from _account(f'account="account-{number}"', span)
+    for number in range(ACCOUNTS * ENDPOINTS):
+        yield from _endpoint(number, span)
     yield from ((name, MINUTE, span) for name in _process())
     yield from ((name, MINUTE, span) for name in _present(1, now))
     for name in ("burn_dollars_per_hour:max", "status_age_seconds:max"):
@@ -70,7 +74,7 @@ def _instance(number: int, span: float) -> Iterator[tuple[str, float, float]]:
     yield f"account_instance_label_gpu_name:vastai_instance_spend_dollars:sum_1h{{{both}}}", HOUR, span
     for name, interval in (("gpu_util_ratio:max_recent", SLOW), ("disk_used:ratio", RECORDED)):
         yield f"account_instance:vastai_instance_{name}{{{identity(number)}}}", interval, DAY
-    if number % TRAFFIC == 0:
+    if number % TRAFFIC == 1:  # the first one's is part of the present
         for way in ("up", "down"):
             for name in (f"inet_{way}_billed_bytes_total", f"inet_{way}_cost_dollars_per_byte"):
                 yield f"vastai_instance_{name}{{{TARGET},{identity(number)}}}", MINUTE, span
@@ -103,6 +107,41 @@ def _account(own: str, span: float) -> Iterator[tuple[str, float, float]]:
         yield f'vastai_notifications_total{{{TARGET},{own},type="{name}"}}', MINUTE, span
     for status in ("running", "exited", "loading", "offline", "frozen"):
         yield f'vastai_status_changes_total{{{TARGET},{own},from="running",to="{status}"}}', MINUTE, span
+
+
+def _endpoint(number: int, span: float) -> Iterator[tuple[str, float, float]]:
+    yield from ((name, MINUTE, span) for name in _scraped_of_endpoint(number))
+    yield (
+        f"account_endpoint:vastai_instance_burn_dollars_per_hour:sum{{{_endpoint_id(number)}}}",
+        MINUTE,
+        span,
+    )
+
+
+def _endpoint_id(number: int) -> str:
+    return f'account="account-{number % ACCOUNTS}",endpoint_id="{number}"'
+
+
+def _scraped_of_endpoint(number: int) -> Iterator[str]:
+    own = f"{TARGET},{_endpoint_id(number)}"
+    for name in ("load", "perf", "requests_working", "max_workers", "min_load", "cold_workers"):
+        yield f"vastai_endpoint_{name}{{{own}}}"
+    for status in ("idle", "running", "loading", "model_loading", "stopped", "error"):
+        yield f'vastai_endpoint_workers{{{own},status="{status}"}}'
+    yield f'vastai_endpoint_info{{{own},endpoint_name="endpoint-{number}",state="active"}}'
+
+
+def _scraped_of_endpoints() -> Iterator[str]:
+    for number in range(ACCOUNTS * ENDPOINTS):
+        yield from _scraped_of_endpoint(number)
+
+
+def _workers(instances: int) -> Iterator[str]:
+    """Yield which instances are workers: the first of each account."""
+    for number in range(min(instances, ACCOUNTS * ENDPOINTS * WORKERS)):
+        endpoint = number // ACCOUNTS // WORKERS * ACCOUNTS + number % ACCOUNTS
+        own = f'{_endpoint_id(endpoint)},instance_id="{40_000_000 + number}"'
+        yield f"vastai_endpoint_instance{{{TARGET},{own}}}"
 
 
 def _process() -> Iterator[str]:
@@ -147,6 +186,8 @@ def present(instances: int, now: float) -> Iterator[str]:
             begin, _, labels = name.partition("{")
             labelled = f"{begin}{{{TARGET},{labels}" if labels else f"{begin}{{{TARGET}}}"
             yield f"{labelled} {value} {moment:.0f}\n"
+        for scraped in (*_workers(instances), *_scraped_of_endpoints()):
+            yield f"{scraped} 1 {moment:.0f}\n"
         for notified, said in _notified(instances, now):
             yield f"{notified} {said:.3f} {moment:.0f}\n"
         moment += 2 * MINUTE
