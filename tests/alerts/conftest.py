@@ -169,8 +169,17 @@ def verdicts(promtool: str, names: list[str], folder: Path) -> list[tuple[str, s
         return []
     command = [promtool, "test", "rules", *names]
     pipe = subprocess.PIPE
+    # promtool makes a database for each test; collecting their garbage less often saves a quarter of its time.
+    environment = {"GOGC": "800"} | os.environ
     ran = subprocess.run(
-        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, cwd=folder, timeout=LONGEST, check=False
+        command,
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=LONGEST,
+        check=False,
     )
     parts = re.split(r"^  (SUCCESS|FAILED:)$", ran.stdout, flags=re.MULTILINE)[1:]
     assert len(parts) == 2 * len(names), ran.stdout
