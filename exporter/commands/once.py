@@ -161,7 +161,7 @@ class Once:
             return None
         if missing := found.unread():
             fields = {"accounts": ", ".join(missing)}
-            _log.warning("the targets are not written: instances could not be read", extra={"fields": fields})
+            _log.warning("targets not written: instances could not be read", extra={"fields": fields})
             return None
         return found.json()
 

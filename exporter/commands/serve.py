@@ -91,10 +91,10 @@ class Service:
             except ConfigError as error:
                 self.poller.self_metrics.reload_failed()
                 for line in error.lines:
-                    _log.error("the new configuration is refused", extra={"fields": {"error": line}})
+                    _log.error("new configuration rejected", extra={"fields": {"error": line}})
                 return error.lines
             set_up_logs(loaded, self._redact, sys.stderr)
-        _log.info("the configuration was read again", extra={"fields": {"accounts": len(loaded.accounts)}})
+        _log.info("configuration reloaded", extra={"fields": {"accounts": len(loaded.accounts)}})
         return ()
 
 

@@ -56,7 +56,7 @@ class Signals:
             signal.signal(number, lambda *_: os._exit(self._early))
         if serves:
             signal.signal(RELOAD_SIGNAL, lambda *_: None)
-        elif signal.getsignal(RELOAD_SIGNAL) is not signal.SIG_IGN:  # nohup ignores it
+        elif signal.getsignal(RELOAD_SIGNAL) is not signal.SIG_IGN:  # ignored under nohup
             self._stops = (*STOP_SIGNALS, RELOAD_SIGNAL)
             signal.signal(RELOAD_SIGNAL, lambda *_: os._exit(self._early))
 

@@ -482,7 +482,7 @@ class Log(Model):
 
 
 class Config(Model):
-    """The whole configuration; `config_model` adds the collectors that there are."""
+    """The whole configuration; `config_model` adds the collectors."""
 
     api: Api = Field(default_factory=Api)
     accounts: tuple[Account, ...] = Field(

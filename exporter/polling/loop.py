@@ -164,7 +164,7 @@ class Loop:
             if self._watch is None or not self._watch.changed():
                 self.due = self._next_look()
                 return
-            _log.info("the key has changed, trying again", extra={"fields": self._fields()})
+            _log.info("API key changed, retrying", extra={"fields": self._fields()})
         self._running = True
         try:
             self._step()
@@ -273,7 +273,7 @@ class Loop:
         if seconds > self.job.settings.interval:
             fields = self._fields() | {"seconds": seconds, "interval": self.job.settings.interval}
             _log.warning(
-                "the run took longer than its interval, the next follows at once", extra={"fields": fields}
+                "run took longer than its interval; the next one starts at once", extra={"fields": fields}
             )
 
     def _told_of_absence(self, started: float, error: str) -> None:

@@ -114,7 +114,7 @@ class LiveAccess:
         self._access, self.mistakes = access, ()
         self._on_read(True)  # noqa: FBT003
         _log.info(
-            "the web configuration was read again",
+            "web configuration reloaded",
             extra={"fields": {"users": len(access.config.basic_auth_users)}},
         )
 
@@ -122,7 +122,7 @@ class LiveAccess:
         self.mistakes = tuple(mistakes)
         self._on_read(False)  # noqa: FBT003 - its only argument
         for line in mistakes:
-            _log.error("the new web configuration is refused", extra={"fields": {"error": line}})
+            _log.error("new web configuration rejected", extra={"fields": {"error": line}})
 
 
 class NewestContext(ssl.SSLContext):

@@ -32,7 +32,7 @@ class Cuts:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._count = count
-        self._rationed = RationedLog(_log, "a connection was cut", clock=clock)
+        self._rationed = RationedLog(_log, "client connection closed", clock=clock)
 
     def cut(self, reason: ConnectionCut, client: str) -> None:
         """Record one closed connection."""

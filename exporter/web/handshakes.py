@@ -60,7 +60,7 @@ class Handshakes:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._count = count
-        self._rationed = RationedLog(_log, "a TLS handshake failed", clock=clock)
+        self._rationed = RationedLog(_log, "TLS handshake failed", clock=clock)
 
     def failed(self, error: ssl.SSLError, client: str) -> None:
         """Record one failure."""

@@ -111,7 +111,7 @@ class Connection(HttpToolsProtocol):
                 self._too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 self.send_400_response("")
 
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's own never has anything to say
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own returns None
         """Let the client still receive its response if it has closed only its sending half."""
         self._has_ended = True
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
