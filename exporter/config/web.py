@@ -71,7 +71,7 @@ Hash = Annotated[SecretStr, AfterValidator(_hash)]
 
 
 class TlsServerConfig(Model):
-    """The server's certificate, and whose certificates it asks of clients."""
+    """The server's certificate, and the verification of client certificates."""
 
     cert_file: FilePath = Field(description="certificate, followed by its chain, in PEM")
     key_file: FilePath = Field(description="private key of the certificate, in PEM, not encrypted")
@@ -105,7 +105,7 @@ class TlsServerConfig(Model):
 
 
 class HttpServerConfig(Model):
-    """HTTP itself."""
+    """HTTP settings."""
 
     http2: Annotated[bool, AfterValidator(_http_1)] = Field(
         default=False, description="must be false: the exporter speaks HTTP/1.1"
@@ -116,7 +116,7 @@ class HttpServerConfig(Model):
 
 
 class WebConfig(Model):
-    """The whole web configuration."""
+    """The complete web configuration."""
 
     tls_server_config: TlsServerConfig | None = Field(
         None, description="without this section, the exporter serves plain HTTP"
