@@ -1,4 +1,4 @@
-"""The commands, and the only place that reads the environment and argv."""
+"""Define the commands; this is the only module that reads the environment and argv."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
     Command = Callable[..., Any]
 
-# What serves and what collects is imported by the commands that need it: `health` runs every 30 s, and
-# needs none of it.
+# Commands import the server and the collectors only if they need them. `health` runs every 30 s and needs
+# neither.
 
 Value = TypeVar("Value")
 
 FAILED = 1
 BAD_CONFIGURATION = 2
-#: Seconds in which a health check has to be answered.
+#: Timeout of a health check in seconds.
 HEALTH_TIMEOUT = 3.0
-#: Seconds in which a reload has to be over; files may lie on a disk that is slow.
+#: Timeout of a reload in seconds; the files may be on a slow disk.
 RELOAD_TIMEOUT = 30.0
-#: Of the demo: for this machine only.
+#: Default address of the demo, for this machine only.
 DEMO_ADDRESS = f"127.0.0.1:{PORT}"
-#: Flags by the name of their parameter: the key's path in the configuration.
+#: Path of the configuration key by parameter name of the flag.
 _KEYS = {
     "listen_address": "web.listen_address",
     "telemetry_path": "web.telemetry_path",
@@ -47,7 +47,7 @@ _KEYS = {
 
 
 class _EachFlagOnce(click.Command):
-    """A command that says so if a flag is there twice, where click would take the last without a word."""
+    """A command that rejects a repeated flag; click would silently take the last one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         _, _, given = self.make_parser(ctx).parse_args(list(args))
@@ -58,7 +58,7 @@ class _EachFlagOnce(click.Command):
 
 
 class _RunByDefault(click.Group):
-    """A group whose command `run` may be left out, and each of whose commands takes each flag once."""
+    """A group whose command `run` is the default, and whose commands reject repeated flags."""
 
     command_class = _EachFlagOnce
 
@@ -76,11 +76,11 @@ class _RunByDefault(click.Group):
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Let a wrong use be said in one line."""
+    """Report a usage error in one line."""
     try:
         yield
     except click.UsageError as error:
-        error.ctx = None  # whose usage would be shown as well
+        error.ctx = None  # otherwise click prints the usage as well
         raise
 
 
@@ -154,7 +154,7 @@ def _log_flags(command: Command) -> Command:
 )
 @click.version_option(__version__, prog_name="vastai-exporter")
 def cli() -> None:
-    """Hold the commands together."""
+    """Group the commands."""
 
 
 @cli.command()
@@ -389,7 +389,7 @@ def _shard(index: int | None, total: int | None) -> Shard:
 
 
 def _or_exit(read: Callable[[], Value]) -> Value:
-    """Return what `read` does, or say what is wrong with the configuration and exit."""
+    """Return the result of `read`, or print the mistakes in the configuration and exit."""
     try:
         return read()
     except ConfigError as error:

@@ -1,6 +1,6 @@
-"""Logs on standard error, as logfmt or as JSON lines, with nothing secret in them.
+"""Log to standard error as logfmt or JSON lines, without secrets.
 
-A message is a few constant words; what varies goes into `extra={"fields": {...}}`.
+A message is a constant phrase; variable data goes into `extra={"fields": {...}}`.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Sink(Protocol):
-        """Where lines go."""
+        """Destination of log lines."""
 
         def write(self, text: str, /) -> object:
-            """Take some text."""
+            """Write text."""
 
         def flush(self) -> object:
-            """Pass it on."""
+            """Flush the stream."""
 
 
 _log = logging.getLogger(__name__)
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-#: Each line is searched for all of them. Keys are learnt before each request, so those in use are the latest.
+#: Every line is searched for each secret. Keys are learnt before each request, so those in use are the
+#: latest.
 MOST_SECRETS = 1_000
 _QUERY = re.compile(r"(/[^\s?\"'\\]*)\?[^\s\"'\\]+")
-#: What a value is when it has become harmless.
+#: A value that is safe to log.
 Shown = str | int | float | bool | None
 _BARE = re.compile(r"[^\s\"=\\]+")
 
 
 class Redactor:
-    """Takes known secrets, and the query of every URL, out of texts.
+    """Removes known secrets, and the query of every URL, from texts.
 
     Args:
-        most: secrets that are known at a time; one more makes it forget the one that was learnt, or learnt
-            again, the longest ago.
+        most: maximum number of known secrets; one more evicts the one least recently learnt.
 
     """
 
     def __init__(self, *, most: int = MOST_SECRETS) -> None:
         self._lock = threading.Lock()
         self._most = most
-        self._learnt: dict[str, None] = {}  # the latest last
+        self._learnt: dict[str, None] = {}  # most recent last
         self._secrets: tuple[str, ...] = ()
 
     def learn(self, secret: str) -> None:
-        """Leave `secret` out from now on."""
+        """Redact `secret` from now on."""
         if not secret:
             return
         with self._lock:
@@ -64,18 +64,18 @@ class Redactor:
             if is_new:
                 for old in list(self._learnt)[: -self._most]:
                     del self._learnt[old]
-                # The longest first: none may leave the rest of another that it begins.
+                # Longest first, so that a secret that is a prefix of another does not leave its rest.
                 self._secrets = tuple(sorted(self._learnt, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
-        """Return `text` without what must not be shown."""
+        """Return `text` without secrets and queries."""
         for secret in self._secrets:
             text = text.replace(secret, "<secret>")
         return _QUERY.sub(r"\1?<query>", text)
 
 
 class Formatter(logging.Formatter):
-    """One line a record: time, level, message, the record's own fields, and perhaps a traceback."""
+    """Formats a record as one line: time, level, message, its fields, and any traceback."""
 
     def __init__(self, form: Literal["logfmt", "json"], redact: Redactor) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Formatter(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        # Before the quoting, which could hide a secret behind its backslashes.
+        # Before quoting, which could hide a secret behind backslashes.
         shown = {name: self._shown(value) for name, value in fields.items()}
         if self._form == "json":
             return _json(shown)
@@ -114,7 +114,7 @@ def _logfmt(value: Shown) -> str:
 
 
 def _json(value: object) -> str:
-    """Return JSON on one line; emoji stay as they are, what a terminal would obey does not."""
+    """Return JSON on one line; emoji stay, terminal control characters are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else json.dumps(value)
 
@@ -126,16 +126,16 @@ def set_up(level: str, form: Literal["logfmt", "json"], redact: Redactor, stream
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
-    # The first logs each request with its query, which is for no log; the second each bad request of a
-    # stranger, which must not fill a disk.
+    # urllib3 logs each request with its query, which must not be logged. uvicorn.error logs every bad
+    # request, with which a stranger could fill the disk.
     for name in ("urllib3", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # What it says at INFO is said better here.
+    # Our own logs say more than its INFO messages.
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, LEVELS[level]))
 
 
 def log_uncaught() -> None:
-    """Log what nobody has caught, in any thread, instead of printing it as it is."""
+    """Log uncaught exceptions in all threads instead of printing them unredacted."""
 
     def log(thread: str, error: BaseException | None) -> None:
         _log.error("unexpected error", exc_info=error, extra={"fields": {"thread": thread}})

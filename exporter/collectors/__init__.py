@@ -1,4 +1,4 @@
-"""One module per API resource: its requests, its interval and its rows of the metric table."""
+"""Collectors: one module per API resource, with its requests, interval and rows of the metric table."""
 
 from exporter.collectors import (
     account,
@@ -15,7 +15,7 @@ from exporter.collectors.base import Collector
 
 __all__ = ["COLLECTORS", "Collector"]
 
-#: In the order in which they are served.
+#: In the order of the exposition.
 COLLECTORS: tuple[Collector, ...] = (
     instances.COLLECTOR,
     account.COLLECTOR,

@@ -1,4 +1,4 @@
-"""The account's credit, from users/current. The key, addresses and phone in the reply are not read."""
+"""Collect the account's credit from users/current, without the reply's key, addresses and phone number."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from exporter.metrics.values import Number
 
-#: 1 s is the least that any endpoint has.
+#: 1 s is the smallest threshold of any endpoint.
 ENDPOINT = Endpoint("/api/v0/users/current/", 1.0, documented=False)
 IDENTITY = ("account",)
 
 CREDIT = number_field("credit", least=-1e9, most=1e9)
 MAIL_ENABLED = flag_field("balance_threshold_enabled")
 AUTOBILL_AMOUNT = number_field("autobill_amount", least=0, most=1e9)
-#: All that was ever spent, as a number below 0 that falls.
+#: Total spending so far, as a negative number that decreases.
 TOTAL_SPEND = number_field("total_spend", least=-1e12, most=0)
 
 MAIL_IS_ENABLED: Condition[Record] = Condition(
@@ -93,7 +93,7 @@ FIELDS = fields_of(ROWS)
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for the account; see `exporter.collectors.base.Collect`."""
+    """Request the account; see `exporter.collectors.base.Collect`."""
     problems = Problems()
     record = FIELDS.read(run.client.ask(ENDPOINT), problems)
     run.report(problems)

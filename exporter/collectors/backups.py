@@ -1,4 +1,4 @@
-"""Copies that Vast.ai makes of instances and volumes, for example before it takes a machine away."""
+"""Collect backups that Vast.ai makes of instances and volumes, for example before it removes a machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from exporter.vast.pages import Listing, id_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: One reply has those of all contracts; its parameter contract_id is for those who want one.
+#: One reply lists the backups of all contracts; the parameter contract_id would select one contract.
 ENDPOINT = Endpoint("/api/v0/instance_backups/", 1.0, documented=False)
 IDENTITY = ("account", "backup_id")
-#: Between them every time is, in epoch seconds.
+#: Plausible range of times, in epoch seconds.
 CREATED = NumberField(name="created_at", least=1e9, most=1e11)
 CONTRACT = text_field("contract_id")
 STATUS = TextField(name="status", read=status)
@@ -43,7 +43,7 @@ OBJECTS = paged.Objects(
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for all of them; see `exporter.collectors.base.Collect`."""
+    """Request all backups; see `exporter.collectors.base.Collect`."""
     return paged.collect(run, LISTING, OBJECTS)
 
 

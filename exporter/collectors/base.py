@@ -1,4 +1,4 @@
-"""What a collector is: one declaration, from which the rest of the program is derived."""
+"""Declare a collector, from which the rest of the program is derived."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from exporter.vast.client import Client
     from exporter.vast.endpoints import Endpoint
 
-#: `account`: it runs for each account. `market`: it runs once, with the first account's key.
+#: `account`: runs for each account. `market`: runs once, with the first account's key.
 Scope = Literal["account", "market"]
 
 
 @dataclass(slots=True)
 class Store:
-    """Holds the present snapshot of one collector of one account; readers just take it."""
+    """Holds the current snapshot of one collector of one account; readers take it without a lock."""
 
     snapshot: Snapshot[Any, Any] = field(default_factory=Snapshot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        pages: so far.
-        objects: so far.
-        total: how many objects there will be, or None where that is not known.
-        total_pages: how many pages there will be, or None.
+        pages: pages so far.
+        objects: objects so far.
+        total: expected number of objects, or None if unknown.
+        total_pages: expected number of pages, or None if unknown.
 
     """
 
@@ -51,21 +51,21 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """All that one run of a collector may use.
+    """Everything that one run of a collector may use.
 
     Attributes:
-        account: the account's name, as in the label; "" for the market.
-        client: the API with this account's key.
-        filters: `select_filters` of the account.
-        settings: of the collector, as configured.
-        limits: of the number of series, as configured.
-        store: what is known from runs before; replaced as this one goes on.
-        clock: monotonic seconds.
-        wall_clock: seconds since the epoch.
-        report: told of values that were no use.
-        set_by: seconds by which the wall clock was set since the start.
-        fleet: returns the instances of all accounts that may be shown; it waits for those that were not asked
-            for yet.
+        account: account name, as in the label; "" for the market.
+        client: API client with this account's key.
+        filters: the account's `select_filters`.
+        settings: the collector's configuration.
+        limits: configured limits on the number of series.
+        store: state from earlier runs; updated during this one.
+        clock: returns monotonic seconds.
+        wall_clock: returns seconds since the epoch.
+        report: called with unusable values.
+        set_by: returns the seconds by which the wall clock has been set since the start.
+        fleet: returns the instances of all accounts that are not stale; it first waits for accounts not yet
+            collected.
 
     """
 
@@ -83,20 +83,20 @@ class Run:
 
 
 class Collect(Protocol):
-    """Asks the API, puts what it says into `run.store`, and tells after each reply how far it is."""
+    """Requests data from the API, stores it in `run.store`, and yields its progress after each reply."""
 
     def __call__(self, run: Run, /) -> Iterator[Progress]:
         """Run once.
 
         Raises:
-            ApiError: what is known stays as it is, but for the pages that were read.
-            Stopped: the exporter goes down.
+            ApiError: a request failed; the state remains, apart from the pages already read.
+            Stopped: the exporter is shutting down.
 
         """
 
 
 class Summarise(Protocol):
-    """Makes the lines that tell of all objects of an account together."""
+    """Makes the lines that summarise all objects of an account."""
 
     def __call__(
         self,
@@ -106,41 +106,41 @@ class Summarise(Protocol):
         most_labels: int,
         /,
     ) -> Mapping[str, bytes]:
-        """Return lines by metric, of `parts`: those of `snapshot` that may be shown, one at least."""
+        """Return lines by metric from `parts`: the fresh parts of `snapshot`, at least one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collector:
-    """A resource of the API, and all that there is to say of it.
+    """A resource of the API and everything known about it.
 
     Attributes:
-        name: the value of the label `collector`, and its key in the configuration.
-        title: heads its part of the documentation.
-        about: what it collects, in a few words that may follow a colon.
-        permission: what a key needs for it, in the vendor's words; "" where that is not documented.
-        endpoints: what is asked, and nothing else.
+        name: value of the label `collector`, and its key in the configuration.
+        title: heading in the documentation.
+        about: what it collects, as a short phrase that can follow a colon.
+        permission: permission that its key needs, as the vendor names it; "" if undocumented.
+        endpoints: all endpoints that it requests.
         objects: what it collects, in the plural.
-        interval: seconds from the start of one run to that of the next, unless configured otherwise.
-        stale_after: seconds for which what was found is shown, unless configured otherwise.
-        collect: a run of it.
-        enabled: whether it is on unless configured otherwise; if so, `/-/ready` waits for its first run.
-        undocumented: whether the vendor does not say who gets it: that the API does not have it, or not for
-            this key, is then no failure; it is just not available.
-        filtered: whether `select_filters` of the account say what it asks for.
+        interval: default seconds from the start of one run to the start of the next.
+        stale_after: default seconds after which data is stale.
+        collect: makes one run.
+        enabled: whether it is on by default; if so, `/-/ready` waits for its first run.
+        undocumented: whether the vendor does not document who has access. A missing resource or permission is
+            then not a failure but "not available".
+        filtered: whether the account's `select_filters` apply to it.
         scope: for whom it runs.
-        settings: what can be configured of it.
-        rows: metrics with a sample for each object.
-        summaries: metrics that `summarise` makes.
-        summarise: counts and adds up.
-        groups: what its metrics are about, by group, where they are more than one; see `Metric.group`.
+        settings: model of its configuration.
+        rows: metrics with a sample per object.
+        summaries: metrics from `summarise`.
+        summarise: counts and sums the objects.
+        groups: subject of each group, if its metrics have more than one; see `Metric.group`.
         further_fields: fields that it reads for no row of its own.
-        further_ranged_fields: those of them of which not all that can be read can be true.
-        not_exported: why no metric is made of the other fields of its replies, by field.
-        requests: how many a run makes, where nothing fails.
-        requests_for: what has each so many, in words; "" for the run as a whole.
-        opens: what the permission opens beside what is asked, to whoever has the key.
-        assumptions: what it takes for true of the API, and how sure that is.
-        addressed: the same, but that it asks for addresses too; runs instead while discovery is on.
+        further_ranged_fields: those among `further_fields` that have a plausible range.
+        not_exported: why the other fields of its replies have no metric, by field.
+        requests: number of requests per run without failures.
+        requests_for: what `requests` is counted per, in words; "" for the whole run.
+        opens: what else the permission gives to anyone with the key.
+        assumptions: its assumptions about the API.
+        addressed: the variant that also requests addresses; replaces it while discovery is on.
 
     """
 
@@ -173,21 +173,21 @@ class Collector:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All its metrics, in the order in which they are served, each with its group."""
+        """All its metrics with their groups, in the order of the exposition."""
         metrics = (*self.summaries, *self.rows)
         return tuple(each if each.group else replace(each, group=self.name) for each in metrics)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Every field whose useless values are counted."""
+        """All fields whose unusable values are counted."""
         return (*self.further_fields, *fields_of(self.rows).names)
 
     @property
     def ranged_fields(self) -> tuple[str, ...]:
-        """Every field of which not all that can be read can be true."""
+        """All fields with a plausible range."""
         return (*self.further_ranged_fields, *fields_of(self.rows).ranged)
 
 
 def fields_of(rows: tuple[Row[Any], ...]) -> Fields:
-    """Return the fields that rows read, in the rows' order."""
+    """Return the fields that rows read, in the order of the rows."""
     return Fields(each for row in rows for each in row.fields)

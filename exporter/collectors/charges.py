@@ -1,8 +1,8 @@
-"""Billed amounts by day: the only source that includes traffic and discounts.
+"""Collect billed amounts by day, the only source that includes traffic and discounts.
 
-A day is asked as a day and kept. Those that may still change are asked again with each run; the newest come
-first, so that a restart has the present at once and the last month soon. Windows are sums over whole days.
-One is shown when all of its days are known, and never as a part that looks whole.
+Each day is requested separately and kept. Each run requests the days that may still change, newest first, so
+that a restart shows the present at once and the last month soon. A window is a sum over whole days. It is
+shown only when all its days are known, so that a partial sum never looks complete.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from exporter.metrics.snapshot import Snapshot
 
 ENDPOINT = Endpoint("/api/v0/charges/", 1.0)
-#: Seconds of a day; UTC has no others in epoch seconds.
+#: Seconds per day; in epoch seconds every UTC day is this long.
 DAY = 86_400
-#: A day that is younger may still change.
+#: A day may change until it is this many days old.
 SETTLED_AFTER = 7
 WINDOWS = ("today", "yesterday", "7d", "month", "last_month")
-#: What is charged, and as what, where the API has no word for it.
+#: Source or item for which the API has no word.
 OTHER = "other"
 _WORD = re.compile("[a-z_]{1,30}")
-#: What the API calls the items of a charge, and what they are called here.
+#: Names of a charge's items in the API and in the label.
 ITEMS = {"gpu": "gpu", "disk": "disk", "bwd": "bandwidth_down", "bwu": "bandwidth_up"}
-#: What instances cost an hour, workers of serverless included: what can be estimated from prices.
+#: Hourly costs of instances, including serverless workers: the part that prices can estimate.
 RENTAL_SOURCES = {"instance", "serverless"}
 RENTAL_ITEMS = {"gpu", "disk"}
 
@@ -88,7 +88,7 @@ WINDOW_START = Metric(
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What one day cost: dollars by source and item, by label, and by label what instances cost an hour."""
+    """Cost of one day in dollars: by source and item, by label, and hourly instance costs by label."""
 
     items: Mapping[tuple[str, str], Number]
     labels: Mapping[str, Number]
@@ -97,15 +97,15 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A day while its rows come in."""
+    """Running sums of one day."""
 
     items: Counter[tuple[str, str]] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     rentals: Counter[str] = field(default_factory=Counter)
 
     def add(self, source: str, item: str, label: str, amount: Number) -> None:
-        """Add an amount to whatever it is part of."""
-        self.items[source, item] += amount  # type: ignore[assignment]  # dollars are no integers
+        """Add an amount to each sum that it belongs to."""
+        self.items[source, item] += amount  # type: ignore[assignment]  # dollars are not integers
         self.labels[label] += amount  # type: ignore[assignment]
         if source in RENTAL_SOURCES and item in RENTAL_ITEMS:
             self.rentals[label] += amount  # type: ignore[assignment]
@@ -113,16 +113,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """All days that are known, by their number since the epoch, and which one is today."""
+    """All known days, by number since the epoch, and today's number."""
 
     days: Mapping[int, Day] = field(default_factory=dict)
     today: int = 0
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for each day that is not settled; see `exporter.collectors.base.Collect`.
+    """Request each day that is not settled; see `exporter.collectors.base.Collect`.
 
-    A day that can't be had leaves all others.
+    A failed day does not affect the others.
     """
     today = int(run.wall_clock() // DAY)
     wanted = _days_to_ask(run.store.snapshot.memory or Ledger(), today)
@@ -134,7 +134,7 @@ def collect(run: Run) -> Iterator[Progress]:
         except ApiError as error:
             failure = failure or error
             if not error.passing:
-                break  # a key that may not do it is not asked for sixty days in a row
+                break  # a key without permission would fail for all sixty days
             continue
         objects += rows
         _keep(run, day, found, today)
@@ -144,7 +144,7 @@ def collect(run: Run) -> Iterator[Progress]:
 
 
 def _days_to_ask(ledger: Ledger, today: int) -> list[int]:
-    """Return the days to ask for, the newest first: from the beginning of last month on."""
+    """Return the days to request since the start of last month, newest first."""
     first = _first_of_last_month(today)
     return [
         day for day in range(today, first - 1, -1) if day not in ledger.days or day > today - SETTLED_AFTER
@@ -152,7 +152,7 @@ def _days_to_ask(ledger: Ledger, today: int) -> list[int]:
 
 
 def _ask(run: Run, day: int) -> tuple[Day, int]:
-    """Return what one day cost, and how many rows said so."""
+    """Return the cost of one day, and the number of its rows."""
     bounds = {"day": {"gte": day * DAY, "lte": (day + 1) * DAY - 1}}
     problems = Problems()
     found = Tally()
@@ -166,7 +166,7 @@ def _ask(run: Run, day: int) -> tuple[Day, int]:
 
 
 def _add(row: object, found: Tally, problems: Problems) -> None:
-    """Add one row, which has an item for each thing that cost something."""
+    """Add one row, which has an item for each cost."""
     if not isinstance(row, dict):
         problems.unreadable["results"] += 1
         return
@@ -183,7 +183,7 @@ def _add(row: object, found: Tally, problems: Problems) -> None:
 
 
 def _items(row: Mapping[str, Any], problems: Problems) -> list[Any]:
-    """Return what is itemised of a row, or else all of it as one item."""
+    """Return a row's items, or the whole row as one item if it has none."""
     items = row.get("items")
     if isinstance(items, list) and items:
         return items
@@ -193,7 +193,7 @@ def _items(row: Mapping[str, Any], problems: Problems) -> list[Any]:
 
 
 def _source(row: Mapping[str, Any]) -> str:
-    """Return what was charged: a worker of serverless is an instance too, but says whose it is."""
+    """Return what was charged; a serverless worker is an instance too, but names its endpoint."""
     metadata = row.get("metadata")
     if isinstance(metadata, dict) and metadata.get("endpoint_id") is not None:
         return "serverless"
@@ -202,7 +202,7 @@ def _source(row: Mapping[str, Any]) -> str:
 
 
 def _word(value: object) -> str:
-    """Return a word of the API as it is; anything else would be a series for each row."""
+    """Return a word of the API as it is; anything else becomes `OTHER`, to avoid a series per row."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else OTHER
 
 
@@ -286,7 +286,7 @@ def _sum(days: Iterable[Mapping[Any, Number]]) -> dict[Any, Number]:
 
 
 def _folded(labels: Mapping[str, Number], most: int) -> dict[str, Number]:
-    """Return dollars by label with all but the `most` dearest labels added up as `OTHER_LABELS`."""
+    """Return dollars by label, with all but the `most` most expensive labels summed as `OTHER_LABELS`."""
     ordered = sorted(labels, key=lambda label: (-labels[label], label))
     found = {label: labels[label] for label in ordered[:most]}
     for label in ordered[most:]:

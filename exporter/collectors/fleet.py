@@ -1,6 +1,6 @@
-"""The whole fleet in numbers: instances by status and label, GPUs by model; what happened, and what it cost.
+"""Summarise the fleet: instances by status and label, GPUs by model, events and cost.
 
-What happened is counted from one reading to the next: by the page, as a page says all there is in its range.
+Events are counted between two readings of a page, since a page lists everything in its range.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.metrics.snapshot import Part, Snapshot
     from exporter.metrics.values import Number
 
-#: What the API documents as actual_status; null is `provisioning`. Others are passed on as they come.
+#: Documented values of actual_status; null is `provisioning`. Other values are passed through.
 STATUSES = (
     "provisioning",
     "created",
@@ -34,12 +34,12 @@ STATUSES = (
     "unknown",
     "offline",
 )
-#: The status of an instance whose actual_status is neither text nor null: it is counted nevertheless.
+#: Status of an instance whose actual_status is neither text nor null; it still counts.
 UNREADABLE = "unreadable"
-#: The label that stands for all that are too many.
+#: Label for all labels beyond the limit.
 OTHER = "_other"
-#: Pairs of statuses with a counter of their own: the documented ones make 110. The API may have others, and
-#: what counts as `OTHER` beyond that is the pair of `OTHER` and `OTHER`.
+#: Maximum number of status pairs with their own counter; the documented statuses make 110. The API may have
+#: others: beyond this limit, both labels are `OTHER`.
 MOST_CHANGES = 400
 HOUR = 3600.0
 
@@ -47,21 +47,21 @@ _log = logging.getLogger(__name__)
 
 
 class Member(NamedTuple):
-    """What the fleet's numbers need of one instance.
+    """The part of an instance that the fleet's metrics need.
 
     Attributes:
-        status: as in its labels, or None where it can't be read.
-        intended_status: what its user wants, "" where the API does not say.
+        status: status as in its labels, or None if unreadable.
+        intended_status: status that the user requested, or "".
         since: when this status was first seen (epoch).
-        label: that its user gave it.
-        gpu_name: the model of its GPUs.
-        gpus: how many they are, or None where the API does not say.
-        burn: dollars an hour that it costs now; 0 where that is not known.
-        rental: how it is rented, as in its labels.
+        label: user-set label.
+        gpu_name: GPU model.
+        gpus: number of GPUs, or None if unknown.
+        burn: current cost in dollars per hour; 0 if unknown.
+        rental: rental type, as in its labels.
         verified: whether Vast.ai has verified its machine.
-        machine_id: its machine, "" where the API does not say.
-        gpu_price: dollars an hour for one of its GPUs, without the disk; None while none is paid for.
-        target: where it can be reached, or None where that was not asked.
+        machine_id: machine id, or "".
+        gpu_price: current price per GPU in dollars per hour, without the disk; None while no GPU is billed.
+        target: scrape target, or None if discovery is off.
 
     """
 
@@ -80,7 +80,7 @@ class Member(NamedTuple):
 
 
 class Rented(NamedTuple):
-    """An instance, and whose it is: what those see that look at the fleets of all accounts."""
+    """An instance and its account, for collectors that look at all accounts."""
 
     account: str
     instance_id: int
@@ -89,13 +89,13 @@ class Rented(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What has happened to a fleet since its first whole walk.
+    """Events in a fleet since its first complete walk.
 
     Attributes:
-        appeared: instances that were not there before.
-        disappeared: instances that are no longer there.
-        changes: changes of status, by the one before and the one after.
-        burned: dollars, by label.
+        appeared: number of new instances.
+        disappeared: number of instances that no longer exist.
+        changes: number of status changes, by old and new status.
+        burned: estimated dollars by label.
 
     """
 
@@ -193,7 +193,7 @@ def summarise(
             statuses[status,] += 1
             labels[instance.label, status] += 1
             if instance.gpus is not None:
-                gpus[instance.gpu_name, status] += instance.gpus  # type: ignore[assignment]  # gpus may be halves
+                gpus[instance.gpu_name, status] += instance.gpus  # type: ignore[assignment]  # fractional
     total = {} if snapshot.total is None else {(): snapshot.total}
     return {
         INSTANCES.name: lines.of_samples(INSTANCES, account, statuses.items()),
@@ -207,11 +207,11 @@ def summarise(
 def follow(
     run: Run, memory: History | None, before: Sequence[Part[int, Member]] | None, now: Part[int, Member]
 ) -> History:
-    """Return the history with what a new part tells; see `exporter.collectors.paged.Follow`."""
+    """Return the history updated with a new part; see `exporter.collectors.paged.Follow`."""
     history, most = memory or History(), run.limits.labels
     burned = dict(history.burned)
     for each in now.items.values():
-        _add(burned, each.label, 0.0, most)  # so that each series is there before it grows
+        _add(burned, each.label, 0.0, most)  # so that each series exists before it grows
     if before is None:
         return replace(history, burned=burned)
     changes: Counter[tuple[str, ...]] = Counter(history.changes)
@@ -242,7 +242,7 @@ def follow(
 
 
 def _add(burned: dict[tuple[str, ...], float], label: str, dollars: float, most: int) -> None:
-    """Add to a label's sum; a label that has its series keeps it, and new ones beyond `most` are `OTHER`."""
+    """Add to a label's sum; a label with a series keeps it, and new ones beyond `most` go to `OTHER`."""
     key = (label,) if (label,) in burned or len(burned) < most else (OTHER,)
     burned[key] = burned.get(key, 0.0) + dollars
 
@@ -250,7 +250,7 @@ def _add(burned: dict[tuple[str, ...], float], label: str, dollars: float, most:
 def _tell(
     event: str, run: Run, instance: int, fields: Mapping[str, object] | None = None, now: Member | None = None
 ) -> None:
-    """Log what happened to an instance; `docs/logs.md` has what these lines are read by."""
+    """Log an event of an instance; docs/logs.md describes the format."""
     ids: dict[str, object] = {"account": run.account, "instance_id": instance}
     intended = {} if now is None else {"intended_status": now.intended_status}
     _log.info(event, extra={"fields": {**ids, **(fields or {}), **intended}})
@@ -266,7 +266,7 @@ def _history_lines(account: str, history: History) -> dict[str, bytes]:
 
 
 def folded(pairs: Counter[tuple[str, ...]], most: int) -> Counter[tuple[str, ...]]:
-    """Return counts by (label, status) with all but the `most` largest labels added up as `OTHER`."""
+    """Return counts by (label, status), with all but the `most` largest labels summed as `OTHER`."""
     sizes: Counter[str] = Counter()
     for (label, _), count in pairs.items():
         sizes[label] += count

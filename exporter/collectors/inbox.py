@@ -1,6 +1,6 @@
-"""State of an inbox: which notifications arrived, the latest per instance, and how gaps are found.
+"""Track the state of an inbox: notifications received, the latest per instance, and gaps.
 
-No text of a message is read, so none can be kept or shown.
+It never reads the text of a message, so it can neither keep nor show it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from exporter.metrics.fields import Problems
 
-#: What the vendor tells those who rent; `OTHER` stands for all else, so that no new type makes a new series.
+#: Notification types for renters; `OTHER` stands for all others, so that no new type creates a series.
 TYPES = (
     "instance_created",
     "instance_started",
@@ -47,21 +47,21 @@ TYPES = (
 )
 OTHER = "other"
 OUTBID = "outbid"
-#: Rows of a reply: the newest, and no more can be had.
+#: Rows in a reply: the newest; older ones cannot be requested.
 ROWS = 50
-#: Ids that are remembered: those of some replies, in case one comes back short.
+#: Number of ids to remember: several replies' worth, in case one comes back short.
 REMEMBERED = 4 * ROWS
-#: Seconds for which the latest notification of an instance is shown.
+#: Seconds for which an instance's latest notification is shown.
 SHOWN_SECONDS = 7 * 86_400.0
-#: Pairs of instance and type that are shown, the newest, however much happens within that time.
+#: Maximum number of pairs of instance and type shown, newest first.
 MOST_SHOWN = 2_000
-#: Between them every time is, in epoch seconds.
+#: Plausible range of times, in epoch seconds.
 EARLIEST, LATEST = 1e9, 1e11
 
 
 TYPE = text_field("notif_type")
 CONTEXT = text_field("user_context")
-#: The object in a row that says what it is about, and what of that is read.
+#: Object in a row that describes its subject, and the fields read from it.
 ASSOCIATED = "associated_id"
 MACHINE = text_field("machine_id")
 OWN_BID = number_field("your_bid", unknown=NEGATIVE)
@@ -69,7 +69,7 @@ NEW_BID = number_field("new_min_bid", unknown=NEGATIVE)
 
 _ROW = Fields((TYPE, CONTEXT))
 _ABOUT = Fields((MACHINE, OWN_BID, NEW_BID))
-#: All that is read of a row.
+#: All fields read from a row.
 FIELDS = ("event_id", "created_at", *_ROW.names, ASSOCIATED, "instance_id", *_ABOUT.names)
 
 
@@ -78,13 +78,13 @@ class Notification:
     """One row of the inbox.
 
     Attributes:
-        event_id: tells it from all others.
+        event_id: unique id.
         type: one of `TYPES`, or `OTHER`.
         created: when it was sent (epoch).
-        instance: that it is about, or None.
-        machine: that it is about, or "".
-        own_bid: of an outbid: what was bid, dollars an hour, or None.
-        new_bid: of an outbid: the least that wins since then, dollars an hour, or None.
+        instance: id of the instance concerned, or None.
+        machine: id of the machine concerned, or "".
+        own_bid: for an outbid, the user's bid in dollars per hour, or None.
+        new_bid: for an outbid, the new minimum bid in dollars per hour, or None.
 
     """
 
@@ -98,7 +98,7 @@ class Notification:
 
 
 class Outbid(NamedTuple):
-    """The bids of the latest outbid of an instance; None where it does not say."""
+    """Bids in an instance's latest outbid; None if not given."""
 
     created: float
     own_bid: Number | None
@@ -107,15 +107,16 @@ class Outbid(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbox:
-    """What is known of an inbox since its first reading.
+    """State of an inbox since its first reading.
 
     Attributes:
-        counts: what has come, by type.
-        gaps: readings between which more came than a reply has rows.
-        latest: when the latest came, by instance and type.
-        outbids: the bids of the latest outbid, by instance.
-        seen: ids of what has been there, the newest first.
-        begin: what is older than this was there before the first reading.
+        counts: number of notifications by type.
+        gaps: number of readings between which notifications were lost because more arrived than fit into a
+            reply.
+        latest: time of the latest notification, by instance and type.
+        outbids: bids in the latest outbid, by instance.
+        seen: ids already seen, newest first.
+        begin: older notifications existed before the first reading.
 
     """
 
@@ -128,7 +129,7 @@ class Inbox:
 
 
 def read(rows: Iterable[object], problems: Problems) -> list[Notification]:
-    """Return what rows say, each of them once; what has no id or no time, or is for hosts, is left out."""
+    """Return the unique rows; rows without id or time and rows for hosts are left out."""
     found = {each.event_id: each for row in rows if (each := _notification(row, problems)) is not None}
     return list(found.values())
 
@@ -182,13 +183,13 @@ def _instance(associated: Mapping[str, Any], problems: Problems) -> int | None:
 def after(
     inbox: Inbox | None, rows: list[Notification], now: float, *, full: bool
 ) -> tuple[Inbox, list[Notification]]:
-    """Return what is known after a reply, and what of it is new.
+    """Return the state after a reply, and the new notifications.
 
     Args:
-        inbox: what was known; None before the first reading, of which nothing is new.
-        rows: what the reply says.
+        inbox: previous state; None before the first reading, which yields no new ones.
+        rows: the reply's notifications.
         now: epoch seconds.
-        full: whether the reply has as many rows as it may have, so that there may be older ones.
+        full: whether the reply has the maximum number of rows, so that there may be older ones.
 
     """
     first = inbox is None
@@ -224,7 +225,7 @@ def _latest(known: Inbox, rows: Iterable[Notification], now: float) -> dict[tupl
 def _outbids(
     known: Inbox, rows: Iterable[Notification], latest: Mapping[tuple[int, str], float]
 ) -> dict[int, Outbid]:
-    """Return the bids of those outbids whose time is shown."""
+    """Return the bids of the outbids whose time is shown."""
     found = dict(known.outbids)
     for row in rows:
         if row.type == OUTBID and row.instance is not None:

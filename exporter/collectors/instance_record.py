@@ -1,4 +1,4 @@
-"""One instance as the API tells of it: its fields, what they mean together, what it costs by its state."""
+"""Interpret one instance's record: its fields, their combinations, and its cost by state."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from exporter.metrics.values import Number
 
-#: How an instance is rented that spends prepaid credit of its own.
+#: Rental type of an instance with its own prepaid credit.
 RESERVED = "reserved"
-#: While these last, the GPU is paid for.
+#: Statuses in which the GPU is billed.
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
-#: What the API says of a machine that Vast.ai has verified.
+#: Value for a machine that Vast.ai has verified.
 VERIFIED = "verified"
-#: Dollars an hour that no instance costs.
+#: Dollars per hour, above the price of any instance.
 DEAREST = 100_000.0
-#: Epoch seconds between which contracts begin and end: 2001 and 5138. Milliseconds are outside.
+#: Plausible range of contract times in epoch seconds: 2001 to 5138, which excludes milliseconds.
 EARLIEST, LATEST = 1e9, 1e11
 
 ACTUAL_STATUS = TextField(name="actual_status", read=status)
@@ -44,14 +44,14 @@ GPU_NAME = text_field("gpu_name")
 IS_BID = flag_field("is_bid")
 NUM_GPUS = number_field("num_gpus", least=0, most=1024)
 GPU_UTIL = number_field("gpu_util", unknown=NEGATIVE, least=0, most=100)
-#: 0 and below is not left out here: it tells that there is no telemetry.
+#: Values of 0 or below are kept here: they mean that there is no telemetry.
 GPU_TEMP = number_field("gpu_temp", most=150)
 CPU_UTIL = number_field("cpu_util", unknown=NEGATIVE, least=0, most=10_000)
 CREDIT_BALANCE = number_field("credit_balance", least=-1e9, most=1e9)
 DPH_TOTAL = number_field("dph_total", least=0, most=DEAREST)
 STORAGE_TOTAL_COST = number_field("storage_total_cost", least=0, most=DEAREST)
 DISCOUNTED = inner_field("instance", "discountedTotalPerHour")
-#: Texts that describe an instance: the label of the info metric, and the field.
+#: Descriptive texts: label of the info metric, and field.
 DESCRIPTION = {
     "label": LABEL,
     "gpu_name": GPU_NAME,
@@ -65,26 +65,26 @@ DESCRIPTION = {
 
 
 def price(name: str) -> NumberField:
-    """Return a field that holds dollars an hour."""
+    """Return a field in dollars per hour."""
     return number_field(name, least=0, most=DEAREST)
 
 
 def share(name: str) -> NumberField:
-    """Return a field that holds a share, 0 to 1."""
+    """Return a field with a ratio from 0 to 1."""
     return number_field(name, least=0, most=1)
 
 
 def moment(name: str) -> NumberField:
-    """Return a field that holds epoch seconds."""
+    """Return a field in epoch seconds."""
     return number_field(name, unknown=NOT_POSITIVE, least=EARLIEST, most=LATEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Instance(Record):
-    """What the API said of one instance, and what follows from it.
+    """The API's record of one instance, with derived values.
 
     Attributes:
-        status: as in its labels, or None where it can't be read.
+        status: status as in its labels, or None if unreadable.
         since: when this status was first seen (epoch), or None.
 
     """
@@ -94,17 +94,17 @@ class Instance(Record):
 
     @property
     def is_running(self) -> bool:
-        """Whether its telemetry may be of now: on other rows the API repeats the last values."""
+        """Whether its telemetry can be current: in other states, the API repeats the last values."""
         return self.status == "running"
 
     @property
     def has_telemetry(self) -> bool:
-        """Whether the API has telemetry of its GPUs at present (measured: it may send zeros instead)."""
+        """Whether the API currently has GPU telemetry (measured: it may send zeros instead)."""
         celsius = self.numbers.get(GPU_TEMP.name, 1)
         return GPU_UTIL.name in self.numbers and celsius > 0
 
     def burn(self) -> Number | None:
-        """Return what it costs now, by its state: dollars per hour."""
+        """Return its current cost in dollars per hour, by its state."""
         if self.status is None:
             return None
         if self.status == "offline":
@@ -115,24 +115,24 @@ class Instance(Record):
         return discounted if discounted is not None and discounted > 0 else self.number(DPH_TOTAL)
 
     def gpu_price(self) -> Number | None:
-        """Return what one of its GPUs costs now: dollars per hour; None while none is paid for."""
+        """Return the current price of one of its GPUs in dollars per hour; None while no GPU is billed."""
         burn, disk, gpus = self.burn(), self.number(STORAGE_TOTAL_COST), self.number(NUM_GPUS)
         if self.status not in GPU_BILLED or burn is None or disk is None or not gpus:
             return None
         return (burn - disk) / gpus
 
     def rental(self) -> str:
-        """Return how it is rented."""
+        """Return the rental type."""
         if self.number(IS_BID):
             return "interruptible"
         return RESERVED if (self.number(CREDIT_BALANCE) or 0) > 0 else "on_demand"
 
 
 def current_status(record: Record, row: Mapping[str, Any]) -> str | None:
-    """Return the status in words: null is `provisioning`, and None is what can't be read."""
+    """Return the status: null is `provisioning`; None means unreadable."""
     said = record.texts.get(ACTUAL_STATUS.name)
     if said is None and isinstance(row.get(ACTUAL_STATUS.name), str | None):
-        return "provisioning"  # a blank says as little as null
+        return "provisioning"  # a blank text is equivalent to null
     return said
 
 

@@ -1,4 +1,4 @@
-"""Where a running instance can be reached: read only while discovery is on, and never shown on /metrics."""
+"""Determine where a running instance can be scraped; only with discovery, and never shown on /metrics."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LAST_PORT = 65535
 
 
 class Target(NamedTuple):
-    """What discovery needs of one instance.
+    """The part of an instance that discovery needs.
 
     Attributes:
-        address: of its machine, as the internet sees it; "" where it can't be reached.
-        ports: TCP ports inside of the container, each with the machine's port that leads to it.
-        image: that it runs.
-        template: that it was started from.
-        machine_id: number of the machine.
-        geolocation: of the machine.
-        rental: how it is rented.
+        address: public address of its machine; "" if it is unreachable.
+        ports: pairs of a TCP port in the container and the machine's port mapped to it.
+        image: container image.
+        template: template name.
+        machine_id: machine id.
+        geolocation: location of the machine.
+        rental: rental type.
 
     """
 
@@ -42,15 +42,15 @@ class Target(NamedTuple):
     rental: str = ""
 
 
-#: Of an instance that can't be reached now: it does not run, or exposes nothing.
+#: Target of an instance that is not running or exposes no port.
 UNREACHABLE = Target("", ())
 
 
 def address(value: object) -> str | None:
-    """Return an IP address as it is usually written; a blank text is as good as null.
+    """Return an IP address in its canonical form; a blank text is equivalent to null.
 
     Raises:
-        UnreadableError: it is none, or none of one machine.
+        UnreadableError: it is not the IP address of a single machine.
 
     """
     if not isinstance(value, str):
@@ -61,21 +61,21 @@ def address(value: object) -> str | None:
         found = ip_address(value.strip())
     except ValueError:
         raise UnreadableError from None
-    # 0.0.0.0 is whoever asks, and a zone (fe80::1%eth0) is one of theirs.
+    # 0.0.0.0 would be the client itself, and a zone (fe80::1%eth0) is local to the client.
     if found.is_unspecified or found.is_multicast or "%" in str(found):
         raise UnreadableError
     return str(found)
 
 
 def ports_as_text(value: object) -> str | None:
-    """Return the exposed TCP ports as text, such as `8000=40022 22=40001`; what is odd is left out."""
+    """Return the exposed TCP ports as text, such as `8000=40022 22=40001`; invalid entries are left out."""
     pairs, _ = _port_pairs(value)
     return " ".join(f"{inner}={outer}" for inner, outer in pairs.items()) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortsField(TextField):
-    """The field that holds Docker's port mappings; each odd one is counted, and the others hold."""
+    """The field with Docker's port mappings; invalid entries are counted without affecting the others."""
 
     read: Callable[[object], str | None] = ports_as_text
 
@@ -87,12 +87,12 @@ class PortsField(TextField):
 
 PUBLIC_IPADDR = TextField(name="public_ipaddr", read=address)
 PORTS = PortsField(name="ports")
-#: What is asked for beside the fields of metrics while discovery is on.
+#: Fields requested in addition to those of metrics while discovery is on.
 TARGET_FIELDS = (PUBLIC_IPADDR, PORTS)
 
 
 def target_of(instance: Instance) -> Target:
-    """Return where an instance can be reached."""
+    """Return where an instance can be scraped."""
     where, ports = instance.text(PUBLIC_IPADDR), instance.text(PORTS)
     if not instance.is_running or not where or not ports:
         return UNREACHABLE
@@ -109,10 +109,10 @@ def target_of(instance: Instance) -> Target:
 
 
 def _port_pairs(value: object) -> tuple[dict[int, int], int]:
-    """Return the machine's port by port of the container, for TCP, and how many entries were odd.
+    """Return the machine's port by TCP port of the container, and the number of invalid entries.
 
-    Docker writes `{"8000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "40022"}]}`, with null for a port that is
-    not published, and one more mapping of the same port for IPv6. The first that can be read counts.
+    Docker writes `{"8000/tcp": [{"HostIp": "0.0.0.0", "HostPort": "40022"}]}`, with null for an unpublished
+    port, and a second mapping of the same port for IPv6. The first readable one counts.
     """
     if not isinstance(value, dict):
         return {}, 1
@@ -121,7 +121,7 @@ def _port_pairs(value: object) -> tuple[dict[int, int], int]:
     for name, mappings in value.items():
         inner, _, protocol = name.partition("/")
         if protocol not in {"tcp", ""}:
-            continue  # nothing that Prometheus can scrape
+            continue  # Prometheus can only scrape TCP
         try:
             container_port = _port(inner)
             if host_port := _first_host_port(mappings):
@@ -132,7 +132,7 @@ def _port_pairs(value: object) -> tuple[dict[int, int], int]:
 
 
 def _first_host_port(mappings: object) -> int | None:
-    """Return the first port that can be read; None for a port that is not published."""
+    """Return the first readable port; None if the port is not published."""
     if not mappings and isinstance(mappings, list | None):
         return None
     for mapping in mappings if isinstance(mappings, list) else ():

@@ -1,7 +1,7 @@
-"""Every rented instance: its rows of the metric table, and the walk that fills them.
+"""Collect all rented instances: their rows of the metric table, and the walk over their pages.
 
-A row is its group, the name behind `vastai_instance_`, a sentence, the API's field and its unit. Which units
-are true, and where the vendor's own documents are wrong, is said in docs/metrics.md.
+A row has a group, the name after `vastai_instance_`, a sentence, the API field and its unit. docs/metrics.md
+explains the units, and where the vendor's own documentation is wrong.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ ENDPOINT = Endpoint("/api/v1/instances/", 1.0)
 IDENTITY = ("account", "instance_id")
 
 Group = Literal["status", "use", "money", "hardware", "network"]
-#: What is in each; what rules and dashboards read together is in one, with what it is held against.
+#: Content of each group. Metrics that rules and dashboards use together are in one group, with the values
+#: that they are compared with.
 GROUPS: Mapping[str, str] = {
     "status": "what each instance is, how it is and since when, its contract, its host's reliability",
     "use": "GPU, CPU, memory and disk in use, and what there is of memory and disk",
@@ -79,7 +80,7 @@ GROUPS: Mapping[str, str] = {
     "network": "traffic and its price, the speed and the address of the link",
 }
 
-#: The API's mem_* fields hold KiB / 10^6.
+#: The API's mem_* fields contain KiB / 10^6.
 MEMORY_UNIT = 1_024_000_000
 
 
@@ -94,7 +95,7 @@ def _row(
     when: Condition[Instance] | None = None,
     notes: str = "",
 ) -> Row[Instance]:
-    """Return the row of a metric that is one field of the API, times `scale`."""
+    """Return the row of a metric that is one API field times `scale`."""
     name = f"vastai_instance_{suffix}"
     row = field_row(name, meaning, field, scale, labels=IDENTITY, type=type, when=when, notes=notes)
     return replace(row, group=group)
@@ -425,9 +426,9 @@ ROWS: tuple[Row[Instance], ...] = (
     ),
 )
 FIELDS = fields_of(ROWS)
-#: What is asked of the API, and nothing else: rows hold tokens, environment variables and addresses too.
+#: The only columns requested: full rows also contain tokens, environment variables and addresses.
 COLUMNS = ("id", *FIELDS.names)
-#: What is asked for while discovery is on.
+#: Fields requested while discovery is on.
 ADDRESSED_FIELDS = Fields([*(field for row in ROWS for field in row.fields), *TARGET_FIELDS])
 ADDRESSED_COLUMNS = ("id", *ADDRESSED_FIELDS.names)
 
@@ -452,17 +453,17 @@ ADDRESSED_LISTING = _listing(ADDRESSED_COLUMNS)
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Walk every page; see `exporter.collectors.base.Collect`."""
+    """Walk all pages; see `exporter.collectors.base.Collect`."""
     return paged.collect(run, LISTING, _shown(run, OBJECTS), _params(run))
 
 
 def collect_addressed(run: Run) -> Iterator[Progress]:
-    """Walk every page, and ask for addresses too."""
+    """Walk all pages, and request addresses too."""
     return paged.collect(run, ADDRESSED_LISTING, _shown(run, ADDRESSED_OBJECTS), _params(run))
 
 
 def _shown(run: Run, objects: paged.Objects[Instance, Member]) -> paged.Objects[Instance, Member]:
-    """Return how objects are made, without the rows of groups that are left out."""
+    """Return `objects` without the rows of disabled groups."""
     return replace(objects, rows=[row for row in objects.rows if run.settings.shows(row.group)])
 
 
@@ -471,7 +472,7 @@ def _params(run: Run) -> Mapping[str, str]:
 
 
 def _complete(record: Record, row: Mapping[str, Any], before: Member | None, now: float) -> Instance:
-    """Return a record with what follows from it: the status in words, and since when it has been that."""
+    """Return a record with derived values: the status, and since when it has lasted."""
     status = current_status(record, row)
     since = None
     if status is not None:

@@ -1,8 +1,8 @@
-"""Prices of the market for each kind of rental in the fleet, and what moving would save.
+"""Collect market prices for each kind of rental in the fleet, and the possible saving from a move.
 
-A kind is a GPU model, a number of GPUs and a rental type; a search for each gives the cheapest offers. Only
-those count to which moving would be a real saving: verified ones where ours is verified, and none on a
-machine of ours, where a search for bids echoes our own bid.
+A kind is a GPU model, a number of GPUs and a rental type. One search per kind returns the cheapest offers.
+Only offers that would be a real saving count. If ours is verified, the offer must be verified. Offers on our
+own machines do not count, because a search for bids echoes our own bid.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from exporter.collectors.fleet import Rented
     from exporter.metrics.values import Number
 
-#: Ten searches a minute are documented.
+#: The documented limit is ten searches per minute.
 ENDPOINT = Endpoint("/api/v0/bundles/", 6.0, method="POST")
-#: Offers that come at most, whatever is asked for.
+#: Maximum number of offers in a reply, whatever the request's limit.
 MOST_OFFERS = 64
-#: Rental types of ours, and what a search calls them.
+#: Rental types, and their names in a search.
 SEARCHED = {"on_demand": "on-demand", "interruptible": "bid", "reserved": "reserved"}
 
 GPU_NAME = text_field("gpu_name")
@@ -81,7 +81,7 @@ _log = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
-    """What is compared with what: model, number of GPUs, rental type."""
+    """Basis of comparison: GPU model, number of GPUs and rental type."""
 
     gpu_name: str
     num_gpus: int
@@ -94,7 +94,7 @@ class Kind(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """What an offer asks for one GPU, in dollars an hour; on which machine, and whether that is verified."""
+    """An offer: price per GPU in dollars per hour, and the machine with its verification."""
 
     gpu_price: float
     machine_id: str
@@ -103,7 +103,7 @@ class Offer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The offers of one kind, their lines, and when they came (monotonic seconds)."""
+    """The offers of one kind, their lines, and when they arrived (monotonic seconds)."""
 
     offers: tuple[Offer, ...]
     lines: Lines
@@ -112,7 +112,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """What is known of the market, and until when (epoch seconds) there are no more searches."""
+    """Known market data, and until when (epoch seconds) the search quota is exhausted."""
 
     quotes: Mapping[Kind, Quote] = field(default_factory=dict)
     quota_until: float = 0.0
@@ -120,7 +120,7 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A kind of rental in the fleet, and whether only verified offers compare with it."""
+    """A kind of rental in the fleet, and whether it compares with verified offers only."""
 
     kind: Kind
     verified: bool
@@ -142,7 +142,7 @@ class Wanted:
 def collect(run: Run) -> Iterator[Progress]:
     """Search for each kind in the fleets of all accounts; see `exporter.collectors.base.Collect`.
 
-    A search that fails leaves all others. A quota that is used up ends them, and is no failure.
+    A failed search does not affect the others. An exhausted quota ends the run and is not a failure.
     """
     fleet = tuple(run.fleet())
     wanted = kinds_of(fleet, run.limits.market)
@@ -164,7 +164,7 @@ def collect(run: Run) -> Iterator[Progress]:
         except ApiError as error:
             failure = failure or error
             if isinstance(error, AuthError):
-                break  # a key that may not search is not tried for each kind
+                break  # a key without search permission would fail for each kind
             continue
         offers += len(quotes[each.kind].offers)
         _publish(run, fleet, quotes, until)
@@ -176,13 +176,13 @@ def collect(run: Run) -> Iterator[Progress]:
 
 
 def kinds_of(fleet: Iterable[Rented], most: int) -> list[Wanted]:
-    """Return the kinds of rental in a fleet; of more than `most` those that burn the most."""
+    """Return the kinds of rental in a fleet; if there are more than `most`, those with the highest cost."""
     burns: Counter[Kind] = Counter()
     verified: set[Kind] = set()
     for rented in fleet:
         kind = _kind(rented)
         if kind is not None:
-            burns[kind] += rented.member.burn  # type: ignore[assignment]  # dollars are no integers
+            burns[kind] += rented.member.burn  # type: ignore[assignment]  # dollars are not integers
             if rented.member.verified:
                 verified.add(kind)
     kinds = sorted(burns, key=lambda kind: (-burns[kind], kind))[:most]
@@ -190,7 +190,7 @@ def kinds_of(fleet: Iterable[Rented], most: int) -> list[Wanted]:
 
 
 def _kind(rented: Rented) -> Kind | None:
-    """Return the kind of an instance, or None where the API does not tell it."""
+    """Return the kind of an instance, or None if unknown."""
     gpus = rented.member.gpus
     if not rented.member.gpu_name or not gpus or gpus != int(gpus):
         return None
@@ -198,7 +198,7 @@ def _kind(rented: Rented) -> Kind | None:
 
 
 def _search(run: Run, wanted: Wanted, fleet: Sequence[Rented]) -> Quote:
-    """Return the offers that compare with a kind of ours.
+    """Return the offers that compare with a kind.
 
     Raises:
         BadReplyError: the reply has no list of offers.
@@ -224,7 +224,7 @@ def _search(run: Run, wanted: Wanted, fleet: Sequence[Rented]) -> Quote:
 
 
 def _offer(record: Record, wanted: Wanted) -> Offer | None:
-    """Return what an offer asks, or None where it does not say, or is not what was asked for."""
+    """Return an offer, or None if it has no price or does not match the search."""
     kind = wanted.kind
     verified = record.text(VERIFICATION) == VERIFIED
     asked_for = (record.text(GPU_NAME), record.number(NUM_GPUS)) == (kind.gpu_name, kind.num_gpus)
@@ -235,7 +235,7 @@ def _offer(record: Record, wanted: Wanted) -> Offer | None:
 
 
 def _price(record: Record, rental: str) -> Number | None:
-    """Return what all GPUs of an offer cost, in dollars an hour."""
+    """Return the price of all GPUs of an offer in dollars per hour."""
     if rental == "interruptible":
         return record.number(MIN_BID)
     if rental == "on_demand":
@@ -256,7 +256,7 @@ def _lines(kind: Kind, offers: Sequence[Offer]) -> Lines:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the value below which a share of ascending values lies, between two of them as PromQL has it."""
+    """Return a quantile of ascending values, interpolated as in PromQL."""
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
@@ -264,7 +264,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def savings(fleet: Iterable[Rented], quotes: Mapping[Kind, Quote]) -> Iterator[tuple[tuple[str, str], float]]:
-    """Yield what each instance would cost less elsewhere, with the values of its labels."""
+    """Yield the possible saving of each instance, with its label values."""
     fleet = tuple(fleet)
     ours = {rented.member.machine_id for rented in fleet}
     for rented in fleet:
@@ -286,7 +286,7 @@ def savings(fleet: Iterable[Rented], quotes: Mapping[Kind, Quote]) -> Iterator[t
 
 
 def _publish(run: Run, fleet: Sequence[Rented], quotes: Mapping[Kind, Quote], until: float) -> None:
-    """Show what is known: a part for each kind, and one for what follows from all of them."""
+    """Publish the known data: a part for each kind, and one for what is derived from all of them."""
     now = run.clock()
     fresh = {kind: each for kind, each in quotes.items() if each.confirmed >= now - run.settings.stale_after}
     exhausted = int(run.wall_clock() < until)

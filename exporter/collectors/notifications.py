@@ -1,7 +1,7 @@
-"""The inbox: what happened to instances and to the account that its user did not do.
+"""Collect the inbox: events of instances and of the account that the user did not cause.
 
-Nothing in it is marked as read. What came is counted by type, and each notification is a line of the log; its
-subject and its message are not looked at.
+It marks nothing as read. Notifications are counted by type, and each one is logged. It does not read their
+subject and message.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.collectors.inbox import Inbox, Notification
     from exporter.metrics.snapshot import Snapshot
 
-#: Its threshold is not documented; 1 s is the least that any endpoint has.
+#: The threshold is undocumented; 1 s is the smallest of any endpoint.
 ENDPOINT = Endpoint("/api/v0/notifications/inbox/", 1.0, documented=False)
 LISTING: Listing[int] = Listing(endpoint=ENDPOINT, rows="notifications", key=lambda _: None, params={})
 DAYS = f"{inbox.SHOWN_SECONDS / 86_400:g} days"
@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for the newest; see `exporter.collectors.base.Collect`."""
+    """Request the newest notifications; see `exporter.collectors.base.Collect`."""
     problems = Problems()
     rows = rows_of(run.client.ask(ENDPOINT), LISTING)
     notifications = inbox.read(rows, problems)

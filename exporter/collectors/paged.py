@@ -1,4 +1,4 @@
-"""Turns the pages of a list into parts of a snapshot, for every collector of objects."""
+"""Convert the pages of a list to parts of a snapshot, for all collectors of objects."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Key = TypeVar("Key", int, str)
 
 
 class Follow(Protocol[Item]):
-    """Makes what a collector keeps from run to run."""
+    """Updates the data that a collector keeps between runs."""
 
     def __call__(
         self,
         run: Run,
-        memory: Any,  # noqa: ANN401 - the collector's own matter
+        memory: Any,  # noqa: ANN401 - private to the collector
         before: Sequence[Part[Any, Item]] | None,
         now: Part[Any, Item],
         /,
     ) -> object:
-        """Return `memory` with what a new part tells.
+        """Return `memory` updated with a new part.
 
         Args:
-            run: the present one.
-            memory: what it returned the last time; None the first time.
-            before: the parts that spoke for any of the new one's range; None on the first walk of all.
+            run: the current run.
+            memory: the previous return value; None the first time.
+            before: the parts that overlapped the new one's range; None on the very first walk.
             now: the new part.
 
         """
@@ -50,14 +50,14 @@ class Objects(Generic[R, Item]):
     """How the rows of a list become objects with samples.
 
     Attributes:
-        identity: names of the labels that identify an object: the account, and its key.
-        fields: what is read of a row.
-        rows: of the metric table.
-        complete: makes the object's record of what was read, of the API's row, of what was known of the
-            object before, and of the present time (epoch).
-        item: what has to be known of an object later.
-        follow: makes what the collector keeps from run to run (`Snapshot.memory`).
-        moved: returns an item after the wall clock was set by some seconds: with its epochs moved.
+        identity: names of the labels that identify an object: the account and its key.
+        fields: fields read from a row.
+        rows: rows of the metric table.
+        complete: makes the object's record from the values read, the API's row, the object's previous item
+            and the current time (epoch).
+        item: returns the data kept of an object.
+        follow: updates the data that the collector keeps between runs (`Snapshot.memory`).
+        moved: returns an item with its times shifted after the wall clock was set by some seconds.
 
     """
 
@@ -71,23 +71,23 @@ class Objects(Generic[R, Item]):
 
 
 def as_read(record: Record, _row: Mapping[str, Any], _before: None, _now: float) -> Record:
-    """Return a record as it is: `Objects.complete` of objects from which nothing further follows."""
+    """Return a record unchanged: `Objects.complete` for objects without derived values."""
     return record
 
 
 def nothing(_: Record) -> None:
-    """Keep nothing: `Objects.item` of objects of which only the samples are needed later."""
+    """Keep nothing: `Objects.item` for objects of which only the samples are needed."""
 
 
 def collect(
     run: Run, listing: Listing[Key], objects: Objects[R, Item], params: Mapping[str, str] | None = None
 ) -> Iterator[Progress]:
-    """Walk every page of a list and put it into `run.store`; see `exporter.collectors.base.Collect`.
+    """Walk all pages of a list and store them in `run.store`; see `exporter.collectors.base.Collect`.
 
-    A page is shown as soon as it is there. Only the first walk of all is shown when it is whole.
+    Each page is published at once. Only the very first walk is published as a whole.
     """
     started = run.clock()
-    known = run.store.snapshot  # with the pages of this walk; what they replace is let go at once
+    known = run.store.snapshot  # updated with each page of this walk, which frees replaced parts at once
     is_first = not known.parts
     count, total = 0, known.total
     for page in walk(run.client, listing, params):
@@ -138,7 +138,7 @@ def _part(
 
 
 def _before(old: Sequence[Part[Key, Item]], objects: Objects[R, Item], set_by: float) -> Mapping[Key, Item]:
-    """Return what was known of some objects, by the wall clock as it is now."""
+    """Return the previous items, with times by the current wall clock."""
     found: dict[Key, Item] = {}
     for part in old:
         seconds = set_by - part.set_by

@@ -1,4 +1,4 @@
-"""Pending price increases: the current price, the requested price and the deadline for an answer."""
+"""Collect pending price increases: current price, requested price and deadline for a response."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from exporter.metrics.snapshot import Part, Snapshot
 
-#: Its threshold is not documented; 1 s is the least that any endpoint has.
+#: The threshold is undocumented; 1 s is the smallest of any endpoint.
 ENDPOINT = Endpoint("/api/v0/instances/pending-price-increases/", 1.0, documented=False)
 IDENTITY = ("account", "instance_id")
 HOUR = 3600
@@ -30,7 +30,7 @@ PRICE_INCREASES = Metric(
 
 
 def _row(suffix: str, meaning: str, field: NumberField, scale: int = 1, notes: str = "") -> Row[Record]:
-    """Return the row of a metric that is one field of the API, times `scale`."""
+    """Return the row of a metric that is one API field times `scale`."""
     return field_row(f"vastai_price_increase_{suffix}", meaning, field, scale, labels=IDENTITY, notes=notes)
 
 
@@ -73,7 +73,7 @@ OBJECTS = paged.Objects(
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for all that are pending; see `exporter.collectors.base.Collect`."""
+    """Request all pending increases; see `exporter.collectors.base.Collect`."""
     return paged.collect(run, LISTING, OBJECTS)
 
 
@@ -83,7 +83,7 @@ def summarise(
     _snapshot: Snapshot[int, None],
     _most_labels: int,
 ) -> Mapping[str, bytes]:
-    """Return how many there are; see `exporter.collectors.base.Summarise`."""
+    """Return the number of increases; see `exporter.collectors.base.Summarise`."""
     count = sum(len(part.items) for part in parts)
     return {PRICE_INCREASES.name: lines.of_samples(PRICE_INCREASES, account, [((), count)])}
 

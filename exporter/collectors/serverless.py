@@ -1,8 +1,7 @@
-"""Serverless endpoints, and their workers, which are instances too.
+"""Collect serverless endpoints and their workers, which are instances too.
 
-One reply lists the endpoints; another host is asked for the workers of each. What one reply says is a part of
-its own: where the workers of an endpoint can't be had, what was known of them stays until it is too old, and
-nothing else is touched.
+One reply lists the endpoints. Another host lists the workers of each. Each reply becomes its own part. If a
+request for workers fails, their previous data stays until it is stale, and nothing else is affected.
 """
 
 from __future__ import annotations
@@ -38,25 +37,26 @@ if TYPE_CHECKING:
     from exporter.metrics.snapshot import Snapshot
     from exporter.metrics.values import Number
 
-    #: An endpoint's id, and 0 for what it is itself, 1 for its workers.
+    #: Endpoint id, and 0 for the endpoint itself or 1 for its workers.
     Key = tuple[int, int]
 
 ENDPOINTS = Endpoint("/api/v0/endptjobs/", 3.0)
-#: Its threshold is not documented; 1 s is the least that any endpoint has.
+#: The threshold is undocumented; 1 s is the smallest of any endpoint.
 WORKERS_OF_ONE = Endpoint(
     "/get_endpoint_workers/", 1.0, method="POST", host="run", documented=False, bare_list="workers"
 )
 LISTING = Listing(endpoint=ENDPOINTS, rows="results", key=id_of, params={})
-#: How the API says, as an error, that there is no endpoint.
+#: The API's error message for an account without endpoints.
 NO_ENDPOINTS = re.compile(r"no endpoints", re.IGNORECASE)
-#: After these the next endpoint's workers could not be had either: it is the host, or the key.
+#: Failures of the host or key, after which requests for other endpoints' workers would fail too.
 OF_THE_HOST = (AuthError, NetworkError, RateLimitedError, SlowError)
 
-#: A worker that can take a request. The vendor's client knows idle only, an example of its documents running.
+#: States in which a worker accepts requests. The vendor's client knows only idle, but an example in its
+#: documentation shows running.
 READY = frozenset({"idle", "running"})
-#: States of workers that are documented or known to the vendor's client; each has a series, 0 included.
+#: Worker states that the vendor documents or its client knows; each has a series, including 0.
 STATES = assumptions.WORKER_STATES
-#: A worker of which the API gives no state.
+#: State of a worker for which the API gives none.
 UNKNOWN = "unknown"
 
 IDENTITY = ("account", "endpoint_id")
@@ -119,7 +119,7 @@ INSTANCE = Metric(
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A metric that adds up one field of an endpoint's workers; `ready`: of those that are ready only."""
+    """A metric that sums one field over an endpoint's workers; `ready` restricts it to ready workers."""
 
     metric: Metric
     field: NumberField
@@ -148,7 +148,7 @@ OF_WORKERS = Fields((STATUS, *(each.field for each in SUMS)))
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """What is known of an endpoint's workers: how many are in each state, their ids, and sums by metric."""
+    """An endpoint's workers: number by state, ids, and sums by metric."""
 
     states: Mapping[str, int]
     ids: tuple[int, ...]
@@ -156,9 +156,9 @@ class Workers:
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for all endpoints, and for the workers of each; see `exporter.collectors.base.Collect`.
+    """Request all endpoints and the workers of each; see `exporter.collectors.base.Collect`.
 
-    Endpoints whose workers could not be had come last in the next run, so that none keeps others back.
+    Endpoints whose workers failed come last in the next run, so that they do not delay the others.
     """
     started = run.clock()
     endpoints = _endpoints(run)
@@ -186,12 +186,12 @@ def collect(run: Run) -> Iterator[Progress]:
 
 
 def _order(endpoints: Mapping[int, Record], late: Sequence[int]) -> list[int]:
-    """Return the endpoints in the order in which they are asked for; `late` are those of last time's end."""
+    """Return the endpoints in the order of requests; `late` are those that come last."""
     return [*(each for each in endpoints if each not in late), *(each for each in late if each in endpoints)]
 
 
 def _endpoints(run: Run) -> dict[int, Record]:
-    """Return what the API says of each endpoint, by ascending id."""
+    """Return the API's record of each endpoint, by ascending id."""
     try:
         rows = rows_of(run.client.ask(ENDPOINTS), LISTING)
     except ClientError as error:
@@ -205,10 +205,10 @@ def _endpoints(run: Run) -> dict[int, Record]:
 
 
 def _workers(run: Run, endpoint: int) -> Workers:
-    """Return what the API says of an endpoint's workers; of one that is not ready yet: that there are none.
+    """Return an endpoint's workers; an endpoint that is not ready yet has none.
 
     Raises:
-        ApiError: it says nothing of them.
+        ApiError: the request failed.
 
     """
     reply = run.client.ask(WORKERS_OF_ONE, body={"id": endpoint})
@@ -229,7 +229,7 @@ def _workers(run: Run, endpoint: int) -> Workers:
 
 
 def _keyed(rows: Iterable[object], problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield rows with their ids; those without a usable one, or with one of a row before, are counted."""
+    """Yield rows with their ids; rows without a usable or unique id are counted."""
     seen: set[int] = set()
     for row in rows:
         key = id_of(row) if isinstance(row, dict) else None
@@ -245,14 +245,14 @@ def _state(worker: Record) -> str:
 
 
 def _total(wanted: Sum, workers: Iterable[Record]) -> Number | None:
-    """Return the sum of a field; None where there are workers that count, and none of them has it."""
+    """Return the sum of a field; None if workers count but none of them has the field."""
     counted = [worker for worker in workers if not wanted.ready or _state(worker) in READY]
     values = [value for worker in counted if (value := worker.number(wanted.field)) is not None]
     return sum(values) if values or not counted else None
 
 
 def _parts(run: Run, endpoints: Mapping[int, Record]) -> Iterator[Part[Key, Workers | None]]:
-    """Yield a part for each endpoint, and one for all behind the last; they leave workers as they are."""
+    """Yield a part for each endpoint, and one for all keys after the last; workers' parts stay."""
     now = run.clock()
     after: Key | None = None
     for endpoint, record in endpoints.items():
@@ -285,7 +285,7 @@ def summarise(
     _snapshot: Snapshot[Key, Workers | None],
     _most_labels: int,
 ) -> Mapping[str, bytes]:
-    """Return what there is to say of workers; see `exporter.collectors.base.Summarise`."""
+    """Return the lines about workers; see `exporter.collectors.base.Summarise`."""
     known = {str(key[0]): each for part in parts for key, each in part.items.items() if each is not None}
     states = [((endpoint, state), n) for endpoint, each in known.items() for state, n in each.states.items()]
     instances = [((endpoint, str(number)), 1) for endpoint, each in known.items() for number in each.ids]

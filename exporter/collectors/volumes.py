@@ -1,4 +1,4 @@
-"""Volumes: storage that is paid for whether or not an instance uses it. One reply lists them all."""
+"""Collect volumes: storage that is billed whether or not an instance uses it; one reply lists all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from exporter.vast.pages import Listing, id_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Without a slash at the end, as the vendor's client asks for it.
+#: Without a trailing slash, as in the vendor's client.
 ENDPOINT = Endpoint("/api/v0/volumes", 5.5)
 IDENTITY = ("account", "volume_id")
-#: Texts that describe a volume: the label of the info metric, and the field.
+#: Descriptive texts: label of the info metric, and field.
 DESCRIPTION = {
     "label": text_field("label"),
     "kind": text_field("type"),
@@ -29,7 +29,7 @@ DESCRIPTION = {
 
 
 def _row(suffix: str, meaning: str, field: NumberField, scale: int = 1, notes: str = "") -> Row[Record]:
-    """Return the row of a metric that is one field of the API, times `scale`."""
+    """Return the row of a metric that is one API field times `scale`."""
     return field_row(f"vastai_volume_{suffix}", meaning, field, scale, labels=IDENTITY, notes=notes)
 
 
@@ -86,7 +86,7 @@ OBJECTS = paged.Objects(
 
 
 def collect(run: Run) -> Iterator[Progress]:
-    """Ask for all volumes; see `exporter.collectors.base.Collect`."""
+    """Request all volumes; see `exporter.collectors.base.Collect`."""
     return paged.collect(run, LISTING, OBJECTS)
 
 

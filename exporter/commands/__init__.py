@@ -1,1 +1,1 @@
-"""What each command does, and what ties the program to its host: signals, standard streams, systemd."""
+"""The commands, and the connection to the host: signals, standard streams, systemd."""

@@ -1,4 +1,4 @@
-"""The effective settings of a configuration, as lines for `check-config`."""
+"""Describe the effective settings of a configuration for `check-config`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
-    """Yield a line for each thing that a good configuration says; `file` is where it stands, if in one."""
+    """Yield a line for each part of a valid configuration; `file` is its path, if any."""
     config = loaded.config
     yield f"{file or 'environment'}: valid"
     yield f"api: {config.api.url}"
@@ -30,7 +30,7 @@ def described(loaded: Loaded, file: Path | None) -> Iterator[str]:
 
 
 def _budgets(account: AccountKey) -> str:
-    """Return what a month of an account may cost; "" where nothing is said of that."""
+    """Return the monthly budgets of an account, or "" if it has none."""
     whole = [] if account.budget is None else [f"{account.budget:,.15g}"]
     labels = [f"{label or 'no label'}: {value:,.15g}" for label, value in account.label_budgets.items()]
     told = ", ".join([*whole, *labels])

@@ -1,4 +1,4 @@
-"""The configuration of this program: the models of `exporter.config` with all collectors."""
+"""Load the configuration of this program: the models of `exporter.config` with all collectors."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def load(
     flags: Mapping[str, str | None],
     shard: Shard = loading.ONLY_SHARD,
 ) -> Loaded:
-    """Read and check everything, the web configuration too; see `exporter.config.loading.load`.
+    """Read and check everything, including the web configuration; see `exporter.config.loading.load`.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the configuration is invalid.
 
     """
     loaded = loading.load(CONFIG, path, environ, flags, shard)
     _check_discovery(loaded)
     if loaded.config.web.config_file is not None:
-        read_access(loaded.config.web.config_file)  # so that what is wrong is said before anything changes
+        read_access(loaded.config.web.config_file)  # to report errors before anything changes
     return loaded
 
 
 def with_run_url(loaded: Loaded, url: str) -> Loaded:
-    """Return a configuration in which the workers of serverless endpoints are asked for at `url`."""
+    """Return the configuration with `url` as the host for serverless workers."""
     api = loaded.config.api.model_copy(update={"run_url": url})
     return replace(loaded, config=loaded.config.model_copy(update={"api": api}))
 
 
 def with_discovery(loaded: Loaded) -> Loaded:
-    """Return a configuration in which discovery is switched on.
+    """Return the configuration with discovery enabled.
 
     Raises:
-        ConfigError: what it needs is off.
+        ConfigError: a required collector is disabled.
 
     """
     discovery = loaded.config.discovery.model_copy(update={"enabled": True})
@@ -65,7 +65,7 @@ def _check_discovery(loaded: Loaded) -> None:
 
 
 def with_all_collectors(loaded: Loaded) -> Loaded:
-    """Return a configuration in which every collector is switched on."""
+    """Return the configuration with all collectors enabled."""
     switched_on = {
         name: settings.model_copy(update={"enabled": True}) for name, settings in loaded.config.collectors
     }

@@ -1,8 +1,8 @@
-"""The health check of the image: probes the exporter in the container, whatever address it listens on.
+"""Health check of the image: probe the exporter in the container, whatever address it listens on.
 
-It is run by itself every few seconds, so it takes nothing but the standard library, and of that little: 30 ms
-of CPU, where the command `health`, which reads the whole configuration, takes 250. Addresses are those on
-which the process listens, by /proc; whether it speaks TLS is in the text of its web configuration.
+It runs as a separate process every few seconds, so it uses only a little of the standard library. It takes 30
+ms of CPU; the command `health`, which reads the whole configuration, takes 250. It finds the addresses in
+/proc, and the use of TLS in the text of the web configuration.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import sys
 TIMEOUT = 3.0
 REQUEST = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LISTEN = "0A"
-#: What "every address" is for a client in the same container, in which ::1 need not be there.
+#: Addresses to use for "every address" in the same container, where ::1 may be missing.
 LOOPBACK = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}
 
 
 def main(folders: list[str]) -> int:
-    """Print how the exporter is that is one of these processes, and return 0 if it is healthy, else 1.
+    """Print the health of the exporter among these processes; return 0 if it is healthy, else 1.
 
-    The demo listens twice, as its simulated Vast.ai does too.
+    The demo has two listeners, since its simulated Vast.ai has one too.
     """
     healthy, said = False, "no exporter listens here"
     for folder in folders:
@@ -34,13 +34,13 @@ def main(folders: list[str]) -> int:
 
 
 def processes() -> list[str]:
-    """Return the folders in /proc of the exporters that run as the same user."""
+    """Return the directories in /proc of this user's exporters."""
     folders = (f"/proc/{name}" for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid())
     return [folder for folder in folders if serves(arguments(folder))]
 
 
 def serves(command: list[str]) -> bool:
-    """Return whether a command line is that of an exporter, under whatever interpreter."""
+    """Return whether a command line is an exporter's, with any interpreter."""
     return any(
         word.endswith("/vastai-exporter") or (option == "-m" and word == "exporter")
         for option, word in zip(["", *command], command, strict=False)
@@ -48,7 +48,7 @@ def serves(command: list[str]) -> bool:
 
 
 def arguments(folder: str) -> list[str]:
-    """Return the command line of a process, nothing if it has ended."""
+    """Return the command line of a process, empty if it has ended."""
     return read(f"{folder}/cmdline").split("\0")[:-1]
 
 
@@ -56,7 +56,7 @@ def listening(folder: str) -> list[tuple[str, int]]:
     """Return the addresses on which a process listens."""
     try:
         descriptors = [os.readlink(f"{folder}/fd/{name}") for name in os.listdir(f"{folder}/fd")]
-    except OSError:  # another user's, or ended
+    except OSError:  # another user's process, or it has ended
         return []
     sockets = (re.match(r"socket:\[(\d+)\]", name) for name in descriptors)
     inodes = {each[1] for each in sockets if each}
@@ -71,14 +71,14 @@ def listening(folder: str) -> list[tuple[str, int]]:
 
 
 def hosts_of(family: socket.AddressFamily, text: str) -> tuple[str, ...]:
-    """Return what to ask for an address in /proc/net: words of four bytes in the machine's order."""
+    """Return the hosts to probe for an address in /proc/net, which has four-byte words in native order."""
     words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
     host = socket.inet_ntop(family, b"".join(words))
     return LOOPBACK.get(host, (host,))
 
 
 def web_config(folder: str) -> str:
-    """Return the text of the web configuration that a process was given, nothing without one."""
+    """Return the text of a process's web configuration, empty if it has none."""
     environ = dict(line.split("=", 1) for line in read(f"{folder}/environ").split("\0") if "=" in line)
 
     def given(flag: str, variable: str) -> str:
@@ -97,14 +97,14 @@ def web_config(folder: str) -> str:
 
 
 def ask(address: tuple[str, int], web: str) -> tuple[bool, str]:
-    """Return whether an exporter with that web configuration is healthy, and what it says."""
+    """Return whether an exporter with this web configuration is healthy, and its response."""
     try:
         with socket.create_connection(address, TIMEOUT) as connection:
             if "RequireAndVerifyClientCert" in web:
                 return True, "listening; anything more requires a client certificate"
             if not re.search(r"(?m)^\s*tls_server_config:", web):
                 return verdict(exchange(connection))
-            import ssl  # noqa: PLC0415 - costs more than all the rest
+            import ssl  # noqa: PLC0415 - importing it costs more than everything else
 
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -116,7 +116,7 @@ def ask(address: tuple[str, int], web: str) -> tuple[bool, str]:
 
 
 def exchange(connection: socket.socket) -> bytes:
-    """Return the answer to the question."""
+    """Return the response to the request."""
     connection.sendall(REQUEST)
     parts = []
     while part := connection.recv(65536):
@@ -125,13 +125,13 @@ def exchange(connection: socket.socket) -> bytes:
 
 
 def verdict(answer: bytes) -> tuple[bool, str]:
-    """Return whether an answer is good news, and its text."""
+    """Return whether a response reports health, and its text."""
     head, _, text = answer.partition(b"\r\n\r\n")
     return head.startswith(b"HTTP/1.1 200 "), text.decode("utf-8", "replace").strip()
 
 
 def read(path: str) -> str:
-    """Return the text of a file, nothing if it can't be read."""
+    """Return the text of a file, empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

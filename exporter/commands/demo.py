@@ -1,4 +1,4 @@
-"""A simulated Vast.ai and an exporter that polls it, in one process."""
+"""Run a simulated Vast.ai and an exporter that polls it, in one process."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from exporter.commands.signals import Signals
     from exporter.config.loading import Loaded
 
-#: Every collector runs so often that something happens while one looks; searches are 6.6 s apart, and many.
+#: Short intervals, so that a visitor sees changes; the market is slower, since its many searches are 6.6 s
+#: apart.
 INTERVALS = {collector.name: 15.0 for collector in COLLECTORS} | {market.COLLECTOR.name: 180.0}
-#: Searches of offers in a day: enough for these intervals.
+#: Daily search quota, sufficient for these intervals.
 SEARCH_QUOTA = 20_000
 
 
@@ -37,18 +38,18 @@ def serve_demo(
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
 ) -> int:
-    """Serve the metrics of a simulated fleet until a signal comes, and return the exit code.
+    """Serve the metrics of a simulated fleet until a signal arrives, and return the exit code.
 
     Args:
-        signals: that end it.
-        size: of the fleet, in instances, about.
-        seed: the same one gives the same fleet.
-        speed: simulated seconds in a real one.
-        flags: values by path of a key of the configuration.
-        environ: the environment; nothing of Vast.ai in it counts.
+        signals: signals that stop it.
+        size: approximate number of instances.
+        seed: seed of the random fleet; equal seeds give equal fleets.
+        speed: simulated seconds per real second.
+        flags: values by path of a configuration key.
+        environ: the environment; its Vast.ai variables are ignored.
 
     Raises:
-        ConfigError: a flag says what can't be.
+        ConfigError: a flag has an invalid value.
 
     """
     clock = SimulatedClock(time.time(), speed)

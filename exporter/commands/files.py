@@ -1,4 +1,4 @@
-"""The files that ship with the exporter, for those who have the package but not the repository."""
+"""Write the files that ship with the exporter, for users of the package without the repository."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What there is, by its place in the repository, which is its place in the folder that is written too.
+#: Shipped files by path in the repository, which is also their path in the output directory.
 PATTERNS = (
     "config.example.yaml",
     "deploy/alertmanager/*",
@@ -23,10 +23,10 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 class DifferentError(Exception):
-    """Files that are there already are not what would be written.
+    """Existing files differ from those to write.
 
     Attributes:
-        paths: of the files.
+        paths: paths of the files.
 
     """
 
@@ -36,7 +36,7 @@ class DifferentError(Exception):
 
 
 def shipped() -> dict[Path, bytes]:
-    """Return each file by its path. In a checkout they are those of the checkout."""
+    """Return the shipped files by path; in a checkout, those of the checkout."""
     root = _PACKAGE / "files"
     if not root.exists():
         root = _PACKAGE.parent
@@ -49,11 +49,11 @@ def shipped() -> dict[Path, bytes]:
 
 
 def write_files(files: Mapping[Path, bytes], folder: Path, *, force: bool) -> None:
-    """Write all of `files` below `folder`; `force` replaces what is there and different.
+    """Write all `files` below `folder`; `force` replaces existing files that differ.
 
     Raises:
-        DifferentError: something is there and different; nothing is written.
-        OSError: a file can't be read or written.
+        DifferentError: an existing file differs; nothing is written.
+        OSError: a file cannot be read or written.
 
     """
     different = [folder / path for path, content in files.items() if _differs(folder / path, content)]

@@ -1,4 +1,4 @@
-"""Probes a running exporter for a container's health check, quickly and without an API key."""
+"""Probe a running exporter for a container's health check, quickly and without an API key."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from exporter.config.models import Web
 
 PATH = "/-/healthy"
-#: What "every address" is for a client on this machine.
+#: Address to use for "every address" on this machine.
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def ask(web: Web, *, timeout: float) -> tuple[bool, str]:
-    """Return whether the exporter that serves with the settings `web` is healthy, and what it says.
+    """Return whether the exporter with the settings `web` is healthy, and its response.
 
-    Its certificate isn't checked, as the names in it need not be this machine's. Where it insists on a
-    client's certificate, it is enough that it listens.
+    The certificate is not verified, since it need not name this machine. If the server requires a client
+    certificate, a listening port is enough.
     """
     host, port = split_address(web.listen_address)
     host = LOOPBACK.get(host, host)
@@ -39,7 +39,7 @@ def ask(web: Web, *, timeout: float) -> tuple[bool, str]:
             return True, "listening; anything more requires a client certificate"
         try:
             return _ask(secure)
-        except ssl.SSLError:  # no TLS in it, or no longer: the file may have gone bad since it was read
+        except ssl.SSLError:  # no TLS (any more): the file may have become invalid
             return _ask(plain)
     except (OSError, http.client.HTTPException) as error:
         return False, f"no answer from {web.listen_address}: {str(error) or type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Runs the requests of one collector once and records the replies."""
+"""Send the requests of one collector once and record the replies."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from exporter.vast.endpoints import Endpoint
     from exporter.vast.errors import Reason
 
-#: Answers to one collector that tell all that more of them would: 8 pages are 200 instances.
+#: Maximum number of replies per collector, after which more add nothing: 8 pages are 200 instances.
 MOST_ANSWERS = 8
-#: Stands for the fleet of the account: any other would tell as much of the market.
+#: Stands in for the account's fleet; any fleet would show as much about the market.
 FLEET = tuple(
     Rented(
         account="",
@@ -47,28 +47,28 @@ FLEET = tuple(
     )
     for rental in ("on_demand", "interruptible", "reserved")
 )
-#: Why a run failed where nothing else would be answered either.
+#: Failures after which all further requests would fail too.
 UNREACHABLE: frozenset[Reason] = frozenset({"auth", "network", "timeout"})
 
 
 class Interview:
-    """What one collector asks, and what its assumptions ask beside that.
+    """The requests of one collector, and those of its assumptions.
 
     Attributes:
-        collector: whose it is.
-        answers: to what a run asks.
-        further: to the question of an assumption, by its name.
-        problems: values that were no use to the run.
+        collector: the collector.
+        answers: results of the run's requests.
+        further: result of an assumption's additional request, by its name.
+        problems: unusable values in the run.
         failure: why the run failed, or None.
-        ended: whether it came to its end.
-        headers: of every reply.
+        ended: whether the run was completed.
+        headers: headers of every reply.
 
     Args:
-        job: the collector, and the account.
-        options: of the API's clients.
-        limits: of the number of series, as configured.
-        redact: told of the key before it is used.
-        wait: sleeps, or raises `Stopped` where there is no time for that.
+        job: the collector and the account.
+        options: options of the API clients.
+        limits: configured limits on the number of series.
+        redact: learns the key before its use.
+        wait: sleeps, or raises `Stopped` if there is not enough time.
 
     """
 
@@ -97,7 +97,7 @@ class Interview:
         self._client.record = self._keep
 
     def hold(self) -> None:
-        """Ask."""
+        """Send all requests."""
         self._run()
         for assumption in self.collector.assumptions:
             if assumption.question is not None:
@@ -105,7 +105,7 @@ class Interview:
         self._client.close()
 
     def evidence(self, now: float) -> Evidence:
-        """Return what came."""
+        """Return the results."""
         return Evidence(
             answers=tuple(self.answers),
             problems=self.problems,
@@ -115,7 +115,7 @@ class Interview:
         )
 
     def _run(self) -> None:
-        """Let the collector ask as it always does, for as long as that tells something new."""
+        """Run the collector as usual, until further replies add nothing."""
         run = Run(
             account=self._job.account,
             client=self._client,
@@ -133,12 +133,12 @@ class Interview:
             for _ in self.collector.collect(run):
                 used = True
             self.ended = True
-        except Stopped:  # the rest would tell nothing new, or there is no time for it
+        except Stopped:  # further replies would add nothing, or there is no time for them
             if self._client.full and not used:
                 self.failure = next((each.error.reason for each in self.answers if each.error), "bad_reply")
         except ApiError as error:
             self.failure = error.reason
-        except Exception:  # noqa: BLE001 - one collector's fault must not hide what the others found
+        except Exception:  # noqa: BLE001 - one collector's bug must not hide the results of the others
             self.failure = "internal"
 
     def _keep(self, answer: Answer) -> None:
@@ -147,7 +147,7 @@ class Interview:
             self._client.full = True
 
     def _ask(self, name: str, question: Question) -> None:
-        """Ask the first question of the run again, with what is changed in it."""
+        """Repeat the run's first request with the question's changes."""
         asked = self._client.first
         if asked is None or self.failure in UNREACHABLE:
             return
@@ -155,14 +155,14 @@ class Interview:
         self._client.full = False
         try:
             if question.path:
-                # It may be the same endpoint to the API, so it takes a turn of that too.
+                # The API may treat it as the same endpoint, so it must respect that pace too.
                 self._options.paces.of(self._job.key.read()).turn(asked.endpoint, self._wait)
             endpoint = replace(asked.endpoint, path=question.path or asked.endpoint.path)
             self._client.ask(endpoint, {**asked.params, **question.params}, body=asked.body, **asked.parts)
         except Stopped:
             self.further[name] = Answer(endpoint=asked.endpoint)
         except ApiError as error:
-            if name not in self.further:  # the key's file is gone
+            if name not in self.further:  # the key file is missing
                 self.further[name] = Answer(endpoint=asked.endpoint, error=error)
 
     def _report(self, problems: Problems) -> None:
@@ -177,7 +177,7 @@ class Interview:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """What a run asked first."""
+    """The first request of a run."""
 
     endpoint: Endpoint
     params: Mapping[str, str]
@@ -186,13 +186,13 @@ class First:
 
 
 class RecordingClient(Client):
-    """The API as a collector knows it; what it answers is kept.
+    """An API client that records all results.
 
     Attributes:
-        record: told of each answer.
-        first: what was asked first.
-        codes: the HTTP statuses of the present question.
-        full: whether nothing more is to be asked.
+        record: called with each result.
+        first: the first request.
+        codes: HTTP statuses of the current request.
+        full: whether to refuse further requests.
 
     """
 
@@ -200,7 +200,7 @@ class RecordingClient(Client):
     first: First | None = None
     full = False
 
-    def __init__(self, options: Options, **how: Any) -> None:  # noqa: ANN401 - as the base class has it
+    def __init__(self, options: Options, **how: Any) -> None:  # noqa: ANN401 - as in the base class
         super().__init__(options, **how)
         self.codes: list[str] = []
 
@@ -212,7 +212,7 @@ class RecordingClient(Client):
         body: object = None,
         **parts: object,
     ) -> dict[str, Any]:
-        """Ask; see `exporter.vast.client.Client.ask`."""
+        """Send a request; see `exporter.vast.client.Client.ask`."""
         if self.full:
             raise Stopped
         self.first = self.first or First(endpoint, params or {}, body, parts)

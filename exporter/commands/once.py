@@ -1,4 +1,4 @@
-"""One run of every collector without a server, for node_exporter's textfile collector or a quick look."""
+"""Run every collector once without a server, for node_exporter's textfile collector or interactive use."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FAILED = 1
-#: Begins a terminal's line anew.
+#: Clears the terminal's current line.
 CLEAR = "\r\x1b[K"
 
 
-#: Of a file that was not there before: everybody may read it.
+#: Mode of a new file: readable by everyone.
 NEW_FILE = 0o644
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where what was found is written.
+    """Destinations of the results.
 
     Attributes:
         metrics: a file, or None.
-        targets: a file for file_sd, or None. With neither, the metrics go to standard output.
+        targets: a file for file_sd, or None. If both are None, the metrics go to standard output.
 
     """
 
@@ -60,10 +60,10 @@ class Outputs:
     targets: Path | None = None
 
     def put(self, once: Once) -> None:
-        """Write all that is wanted.
+        """Write all outputs.
 
         Raises:
-            OSError: something can't be written; `strerror` names it.
+            OSError: an output cannot be written; `strerror` names it.
 
         """
         if self.metrics is None and self.targets is None:
@@ -82,7 +82,7 @@ def _put(name: Path | str, action: Callable[[], None]) -> None:
 
 
 def run_once(loaded: Loaded, outputs: Outputs, *, signals: Signals, environ: Mapping[str, str]) -> int:
-    """Collect once, write what was found to `outputs`, and return the exit code."""
+    """Collect once, write the results to `outputs`, and return the exit code."""
     progress = ProgressLine(sys.stderr, clock=time.monotonic, min_interval=loaded.config.api.min_interval)
     redact = Redactor()
     set_up_logs(loaded, redact, progress)
@@ -97,7 +97,7 @@ def run_once(loaded: Loaded, outputs: Outputs, *, signals: Signals, environ: Map
             outputs.put(once)
     except Interrupted:
         once.stop()
-        logging.disable()  # a run may end meanwhile, and what it says is of no use any more
+        logging.disable()  # a run may still end, but its logs no longer matter
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except OSError as error:
@@ -107,14 +107,14 @@ def run_once(loaded: Loaded, outputs: Outputs, *, signals: Signals, environ: Map
 
 
 class Once:
-    """Runs every job of a configuration once, all at the same time.
+    """Runs every job of a configuration once, all concurrently.
 
     Args:
         loaded: the configuration.
-        redact: told of every key before it is used.
+        redact: learns each key before its use.
         ended: called when the last run has ended.
-        progress: told after each reply how far a run is.
-        revision: of the source, for the build info.
+        progress: called with a run's progress after each reply.
+        revision: source revision, for the build info.
 
     """
 
@@ -134,7 +134,7 @@ class Once:
         self._left = len(self._poller.loops)
 
     def start(self) -> None:
-        """Begin; `ended` is called at the end."""
+        """Start all runs; `ended` is called when the last one has ended."""
         lanes = Lanes()
         for loop in self._poller.loops:
             lanes.of(loop.job).submit(
@@ -142,26 +142,26 @@ class Once:
             )
 
     def stop(self) -> None:
-        """Give up."""
+        """Abort all runs."""
         self._poller.stop()
 
     def succeeded(self) -> bool:
-        """Return whether every run did."""
+        """Return whether every run succeeded."""
         return all(loop.runs.success for loop in self._poller.loops)
 
     def text(self) -> bytes:
-        """Return what was found, in the text format; without process_*: node_exporter has its own."""
+        """Return the metrics in the text format, without process_*, which node_exporter has itself."""
         body = self._poller.exposition.body(openmetrics=False, gzip=False, process=False)
         return b"".join(body.pieces)
 
     def targets(self) -> bytes | None:
-        """Return the targets for file_sd; None unless the instances of every account were read."""
+        """Return the targets for file_sd, or None unless the instances of every account were read."""
         found = self._poller.targets
         if found is None:
             return None
         if missing := found.unread():
             fields = {"accounts": ", ".join(missing)}
-            _log.warning("the targets are not written: instances could not be read", extra={"fields": fields})
+            _log.warning("targets not written: instances could not be read", extra={"fields": fields})
             return None
         return found.json()
 
@@ -178,12 +178,12 @@ class Once:
 
 
 class ProgressLine:
-    """A stream that keeps a last line on a terminal: how far the walk of the instances is.
+    """A stream with a status line at the bottom of a terminal: the progress of the walk over the instances.
 
     Args:
-        stream: where it writes; where that is no terminal it only passes text on.
-        clock: monotonic seconds.
-        min_interval: seconds between two requests, or None for the endpoint's usual ones.
+        stream: output stream; if it is not a terminal, text is only passed through.
+        clock: returns monotonic seconds.
+        min_interval: seconds between two requests, or None for the endpoint's default.
 
     """
 
@@ -197,7 +197,7 @@ class ProgressLine:
         self._line = ""
 
     def __call__(self, job: Job, progress: Progress) -> None:
-        """Show `progress` of `job`, or nothing where it is at its end."""
+        """Show the progress of `job`, or nothing if it is complete."""
         pages = progress.total_pages
         if not self._terminal or pages is None:
             return
@@ -211,17 +211,17 @@ class ProgressLine:
         )
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the status line."""
         if self._terminal:
             self._show("")
 
     def write(self, text: str, /) -> None:
-        """Write whole lines above the line."""
+        """Write whole lines above the status line."""
         with self._lock:
             self._stream.write(f"{CLEAR}{text}{self._line}" if self._terminal else text)
 
     def flush(self) -> None:
-        """Pass on what was written."""
+        """Flush the stream."""
         self._stream.flush()
 
     def _show(self, line: str) -> None:
@@ -238,19 +238,19 @@ class ProgressLine:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put `content` into `path`: a file is replaced in one step, anything else is written into.
+    """Write `content` to `path`: a file is replaced atomically, anything else is written to.
 
-    Where `path` is a link, what it leads to is meant. A device or a pipe stays what it is.
+    Symbolic links are followed. A device or a pipe is kept.
 
     Raises:
-        OSError: it can't be written; an old file stands.
+        OSError: it cannot be written; an old file is unchanged.
 
     """
     try:
         before = path.stat()
     except FileNotFoundError:
         before = None
-    target = Path(os.path.realpath(path))  # also of a link that leads to nothing yet
+    target = Path(os.path.realpath(path))  # also resolves a dangling link
     if before is None or (stat.S_ISREG(before.st_mode) and _is(target, before)):
         replace(target, content, before)
         return
@@ -262,7 +262,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _is(path: Path, found: os.stat_result) -> bool:
-    """Return whether `path` is the file that was found; a deleted one may still be open under /dev/fd."""
+    """Return whether `path` is the file that was found; /dev/fd may refer to a deleted one."""
     try:
         return os.path.samestat(path.stat(), found)
     except OSError:
@@ -270,19 +270,20 @@ def _is(path: Path, found: os.stat_result) -> bool:
 
 
 def replace(path: Path, content: bytes, before: os.stat_result | None) -> None:
-    """Put `content` into `path` so that a reader sees the old file or the new one, whole.
+    """Replace `path` with `content`, so that a reader sees either the old or the new file, complete.
 
     Args:
-        path: of the file, not a link.
-        content: for it.
-        before: the file that is there; its mode is kept, and its owner where this user may give files away.
+        path: path of the file, not a link.
+        content: new content.
+        before: the existing file; its mode is kept, and its owner if this user may change it.
 
     Raises:
-        OSError: it can't be written; the old file stands.
+        OSError: it cannot be written; the old file is unchanged.
 
     """
     beside = path.parent / f".{path.name}.{secrets.token_hex(6)}"
-    # Named before it is made: a signal may come at any moment, and must leave nothing behind.
+    # The name is fixed before the file is created: a signal may arrive at any moment and must leave no file
+    # behind.
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

@@ -1,4 +1,4 @@
-"""Checks the assumptions about the API against its replies to the key of one account."""
+"""Check the assumptions about the API against its replies to one account's key."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from exporter.config.loading import Loaded
 
 FAILED = 1
-#: Seconds after which nothing more is asked, and that a request may take then: a minute together.
+#: Seconds after which no request is started, and maximum timeout of a request: together a minute.
 ASKING_SECONDS = 45.0
 LONGEST_TIMEOUT = 15.0
 
 
 def probe_account(loaded: Loaded, account: str | None, *, as_json: bool) -> int:
-    """Ask with the key of an account, or of the first one, print what came, and return the exit code.
+    """Probe with the key of an account, or of the first one, print the report, and return the exit code.
 
     Raises:
-        ConfigError: there is no such account.
+        ConfigError: the account does not exist.
 
     """
     chosen = [each for each in loaded.accounts if account in (None, each.name)][:1]
@@ -56,13 +56,13 @@ def probe_account(loaded: Loaded, account: str | None, *, as_json: bool) -> int:
     redact = logs.Redactor()
     set_up_logs(loaded, redact, sys.stderr)
     logs.log_uncaught()
-    # Without its filters: every row tells something.
+    # Without filters, since every row is evidence.
     alone = replace(loaded, accounts=(replace(chosen[0], select_filters={}),))
     prober = Prober(with_all_collectors(alone), redact=redact)
     sys.stderr.write("probing Vast.ai for up to a minute\n")
     report = prober.run()
     try:
-        # Nothing secret is in it. If it were, this would be the last chance.
+        # The report contains no secrets. If it did, this would be the last safeguard.
         text = redact(probe_report.as_json(report) if as_json else probe_report.as_table(report))
         streams.put_on_standard_output(text.encode())
     except OSError as error:
@@ -72,16 +72,16 @@ def probe_account(loaded: Loaded, account: str | None, *, as_json: bool) -> int:
 
 
 class Prober:
-    """Asks what every collector asks, once, and holds all assumptions against it.
+    """Sends every collector's requests once, and checks all assumptions against the replies.
 
     Args:
-        loaded: of one account, with every collector that is to be asked for switched on.
-        redact: told of the key before it is used.
-        collectors: all that there are.
-        seconds: after which nothing more is asked.
-        clock: monotonic seconds.
-        wall_clock: seconds since the epoch.
-        sleep: waits.
+        loaded: configuration of one account, with all collectors to probe enabled.
+        redact: learns the key before its use.
+        collectors: all collectors.
+        seconds: seconds after which no request is started.
+        clock: returns monotonic seconds.
+        wall_clock: returns seconds since the epoch.
+        sleep: sleeps for the given seconds.
 
     """
 
@@ -115,12 +115,12 @@ class Prober:
         )
 
     def run(self) -> Report:
-        """Ask all collectors' questions, each in a thread of its own, and return what came of it."""
+        """Send the requests of all collectors, each in its own thread, and return the report."""
         interviews = [
             Interview(job, self._options, limits=self._limits, redact=self._redact, wait=self._wait)
             for job in self._jobs
         ]
-        # They end with the program, whatever they wait for.
+        # Daemon threads, so that no wait outlives the program.
         threads = [threading.Thread(target=each.hold, daemon=True) for each in interviews]
         for thread in threads:
             thread.start()
@@ -135,7 +135,7 @@ class Prober:
 
 
 def report_of(interviews: Iterable[Interview], *, now: float) -> Report:
-    """Return what all answers together say."""
+    """Return the report on all results."""
     found = [(each.collector, each, each.evidence(now)) for each in interviews]
     results = [
         result
@@ -156,7 +156,7 @@ def _asked(collector: Collector, interview: Interview) -> Iterable[Asked]:
     for endpoint in collector.endpoints:
         answers = tuple(answer for answer in interview.answers if answer.endpoint == endpoint)
         replied = bool(answers) and all(answer.reply is not None for answer in answers)
-        # A collector may take an error for an answer: that there is none of what it collects.
+        # For some collectors, an error is a valid answer: that there are no objects.
         answered = interview.ended or (replied and interview.failure is None)
         yield Asked(collector=collector.name, endpoint=endpoint, answers=answers, answered=answered)
 
@@ -179,5 +179,5 @@ def _results(
 def _finding(check: Check, evidence: Evidence) -> Finding:
     try:
         return check(evidence)
-    except Exception:  # noqa: BLE001 - one check's fault must not cost what the others found
+    except Exception:  # noqa: BLE001 - one check's bug must not cost the other results
         return untold("the check itself failed: a bug in the exporter")

@@ -1,4 +1,4 @@
-"""The report of a probe as a table and as JSON, safe to publish."""
+"""Format the report of a probe as a table and as JSON, safe to publish."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ALL_WELL = 0
 NOT_ASKED = 1
 DOES_NOT_HOLD = 3
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-#: The heading of what is true of the API as a whole.
+#: Heading for assumptions about the API as a whole.
 EVERYWHERE = "the API as a whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """An endpoint, and what it answered to its collector; `answered` is whether that is all it asked for."""
+    """An endpoint and its results for a collector; `answered` tells whether they were sufficient."""
 
     collector: str
     endpoint: Endpoint
@@ -39,7 +39,7 @@ class Asked:
 
     @property
     def came(self) -> str:
-        """What came, in words that may be shown."""
+        """A summary of the results that is safe to show."""
         replies = sum(answer.reply is not None for answer in self.answers)
         counts = Counter(error_word(answer) for answer in self.answers if answer.error is not None)
         failures = [f"{word}{f' x {count}' * (count > 1)}" for word, count in counts.items()]
@@ -49,7 +49,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """An assumption, and what was found of it; `collector` is "" for what is true of the whole API."""
+    """An assumption and its finding; `collector` is "" for an assumption about the whole API."""
 
     collector: str
     assumption: Assumption
@@ -58,7 +58,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that a probe found, at `now` (epoch)."""
+    """All results of a probe, at `now` (epoch)."""
 
     asked: tuple[Asked, ...]
     results: tuple[Result, ...]
@@ -66,24 +66,24 @@ class Report:
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many assumptions have which verdict."""
+        """Number of assumptions by verdict."""
         return Counter(result.finding.verdict for result in self.results)
 
     @property
     def exit_code(self) -> int:
-        """What the program ends with: what does not hold weighs more than what could not be asked."""
+        """Exit code of the program: a failed assumption takes precedence over an unanswered request."""
         if self.counts["does not hold"]:
             return DOES_NOT_HOLD
         return ALL_WELL if all(each.answered for each in self.asked) else NOT_ASKED
 
     @property
     def day(self) -> str:
-        """When it was, to the day."""
+        """Date of the probe."""
         return time.strftime("%Y-%m-%d", time.gmtime(self.now))
 
 
 def as_table(report: Report) -> str:
-    """Return the report in Markdown, which an issue shows as a table."""
+    """Return the report in Markdown, which an issue renders as a table."""
     lines = [f"vastai-exporter {__version__}, {report.day}", ""]
     lines += _table(
         ("request", "collector", "result"),
@@ -111,7 +111,7 @@ def as_table(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Return the report for machines."""
+    """Return the report as JSON."""
     content: dict[str, Any] = {
         "version": __version__,
         "day": report.day,

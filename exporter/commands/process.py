@@ -1,4 +1,4 @@
-"""Process-wide settings that are made before the exporter serves."""
+"""Set process-wide limits before the exporter serves."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import ctypes
 import resource
 from contextlib import suppress
 
-#: mallopt's name, in glibc, for the most arenas.
+#: glibc's mallopt parameter for the maximum number of arenas.
 _ARENAS = -8
 
 
 def set_up() -> None:
-    """Ask for what many loops need; where the system does not have it, go on without."""
+    """Raise the limits for many loops; continue if the system does not support it."""
     _raise_descriptor_limit()
     _share_one_arena()
 
 
 def _raise_descriptor_limit() -> None:
-    """Allow as many sockets as the system lets us have: most loops keep one, and 1,024 in all are usual."""
+    """Raise the limit on open files to the maximum: most loops keep a socket; the usual limit is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems give less than they name
+    with suppress(ValueError, OSError):  # some systems allow less than they report
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _share_one_arena() -> None:
-    """Let all threads take their memory from the same place.
+    """Let all threads allocate from one arena.
 
-    Each run has a thread of its own. With more arenas, what one walk frees lies idle in that of its thread,
-    while the next walk takes as much in another.
+    Each run has its own thread. With more arenas, memory freed by one walk would lie idle in its thread's
+    arena, while the next walk allocates as much in another.
     """
     with suppress(AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(_ARENAS, 1)

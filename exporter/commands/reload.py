@@ -1,7 +1,7 @@
-"""Reloads whose outcome can be waited for: `systemctl reload` fails when the configuration was refused.
+"""Report the result of a reload: `systemctl reload` fails if the configuration was rejected.
 
-A signal has no answer. So the exporter leaves one in the folder that systemd gives the service
-(RuntimeDirectory=), and the command that sends the signal reads it there.
+A signal has no reply. The exporter therefore writes the result to the directory that systemd gives the
+service (RuntimeDirectory=). The command that sends the signal reads it there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 VARIABLE = "RUNTIME_DIRECTORY"
-#: Seconds between two looks at the answer.
+#: Seconds between checks for the result.
 PERIOD = 0.1
 _NAME = "reload"
 
@@ -24,14 +24,14 @@ _log = logging.getLogger(__name__)
 
 
 class ReloadReport:
-    """Leaves the outcome of each reload in a file; does nothing where systemd gave no folder."""
+    """Writes the result of each reload to a file; does nothing if systemd gave no directory."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._path = _answer_in(environ)
         self._number = 0
 
     def write(self, mistakes: Sequence[str]) -> None:
-        """Say what was wrong with the configuration that was read last, nothing if it is in force."""
+        """Write the mistakes in the last configuration read; none means that it is in force."""
         if self._path is None:
             return
         self._number += 1
@@ -46,13 +46,13 @@ class ReloadReport:
 def reload(
     pid: int, environ: Mapping[str, str], *, wait: Callable[[float], object], patience: float
 ) -> tuple[str, ...]:
-    """Have a running exporter read its configuration again, and return what is wrong with it.
+    """Make a running exporter reload its configuration, and return the mistakes in it.
 
     Args:
-        pid: of the exporter.
-        environ: says in which folder the answer will be.
-        wait: waits for some seconds.
-        patience: seconds in which an answer has to come.
+        pid: process ID of the exporter.
+        environ: the environment, which names the directory of the result.
+        wait: sleeps for the given seconds.
+        patience: seconds to wait for the result.
 
     """
     path = _answer_in(environ)
@@ -72,7 +72,7 @@ def reload(
 
 
 def _answer_in(environ: Mapping[str, str]) -> Path | None:
-    folder = environ.get(VARIABLE, "").partition(":")[0]  # systemd may name several
+    folder = environ.get(VARIABLE, "").partition(":")[0]  # systemd may list several
     return Path(folder, _NAME) if folder else None
 
 

@@ -1,4 +1,4 @@
-"""The exporter as a service: polling and web side wired together, signals, reloads, systemd."""
+"""Run the exporter as a service: polling, web server, signals, reloads and systemd."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """A poller, and the way to give it another configuration; the web side's view of both.
+    """A poller whose configuration can be reloaded; the web server's view of both.
 
     Args:
-        loaded: the configuration to begin with.
-        read: reads the configuration again, from where `loaded` came from.
-        redact: told of every key before it is used.
-        revision: of the source, for the build info.
-        intervals: seconds between runs, by collector, instead of the configured ones.
+        loaded: the initial configuration.
+        read: reads the configuration again from the same sources.
+        redact: learns each key before its use.
+        revision: source revision, for the build info.
+        intervals: seconds between runs by collector, instead of the configured ones.
 
     """
 
@@ -69,21 +69,21 @@ class Service:
 
     @property
     def exposition(self) -> Exposition:
-        """The bytes of /metrics."""
+        """Renders /metrics."""
         return self.poller.exposition
 
     @property
     def targets(self) -> Targets | None:
-        """What discovery answers; None where it is off."""
+        """The discovery targets, or None if discovery is off."""
         return self.poller.targets
 
     @property
     def loops(self) -> Sequence[Loop]:
-        """What runs at present."""
+        """The current loops."""
         return self.poller.loops
 
     def reload(self) -> tuple[str, ...]:
-        """Go on with what the configuration says now; return what is wrong with it, which changes nothing."""
+        """Apply the current configuration; return the mistakes in it, in which case nothing changes."""
         with self._lock:
             try:
                 loaded = self._read()
@@ -91,15 +91,15 @@ class Service:
             except ConfigError as error:
                 self.poller.self_metrics.reload_failed()
                 for line in error.lines:
-                    _log.error("the new configuration is refused", extra={"fields": {"error": line}})
+                    _log.error("new configuration rejected", extra={"fields": {"error": line}})
                 return error.lines
             set_up_logs(loaded, self._redact, sys.stderr)
-        _log.info("the configuration was read again", extra={"fields": {"accounts": len(loaded.accounts)}})
+        _log.info("configuration reloaded", extra={"fields": {"accounts": len(loaded.accounts)}})
         return ()
 
 
 def set_up_logs(loaded: Loaded, redact: logs.Redactor, stream: logs.Sink) -> None:
-    """Log as the configuration says, and say what an operator should be told of it."""
+    """Configure logging, and log the notes on the configuration."""
     logs.set_up(loaded.config.log.level, loaded.config.log.format, redact, stream)
     for note in loaded.notes:
         _log.warning(note)
@@ -116,18 +116,18 @@ def serve(
     environ: Mapping[str, str],
     intervals: Mapping[str, float],
 ) -> int:
-    """Serve until a signal ends it, and return the exit code.
+    """Serve until a signal stops it, and return the exit code.
 
     Args:
-        loaded: the configuration to begin with.
-        read: reads the configuration again, from where `loaded` came from.
-        config_file: is watched, and read again when it changes; None where there is none.
-        signals: end the service, or have the configuration read again.
+        loaded: the initial configuration.
+        read: reads the configuration again from the same sources.
+        config_file: file to watch and to reload when it changes, or None.
+        signals: signals that stop the service or reload the configuration.
         environ: the environment.
-        intervals: seconds between runs, by collector, instead of the configured ones.
+        intervals: seconds between runs by collector, instead of the configured ones.
 
     Raises:
-        ConfigError: the web configuration went bad after `loaded` was read.
+        ConfigError: the web configuration became invalid after `loaded` was read.
 
     """
     redact = logs.Redactor()
@@ -138,10 +138,10 @@ def serve(
     try:
         sock = listen(*split_address(web.listen_address))
     except OSError as error:
-        reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which we have
+        reason = str(error.strerror).partition(" (while")[0]  # Python appends the address
         sys.stderr.write(f"can't listen on {web.listen_address}: {reason}\n")
         return CANNOT_SERVE
-    revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # the image's build puts it there
+    revision = environ.get("VASTAI_EXPORTER_REVISION", "")  # set by the image's build
     watch = ConfigWatch(config_file)
     read = _noting(watch, read)
     service = Service(loaded, read=read, redact=redact, revision=revision, intervals=intervals)
@@ -190,9 +190,9 @@ def _noting(watch: ConfigWatch, read: Callable[[], Loaded]) -> Callable[[], Load
 
 
 class Reloads:
-    """Reads the configuration again when that is asked for, and when its file has changed.
+    """Reloads the configuration on request, and when its file has changed.
 
-    It does so in a thread of its own: a file may hang, and a signal to stop come.
+    It runs in its own thread: reading a file may hang, and a stop signal must still work.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Reloads:
         threading.Thread(target=self._run, name="reload", daemon=True).start()
 
     def request(self) -> None:
-        """Let the configuration be read again, from its beginning if it is being read now."""
+        """Request a reload; if one is in progress, another follows."""
         self._wanted.set()
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Signals, from the program's first instruction to its last."""
+"""Handle signals from the program's first instruction to its last."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What a supervisor or Ctrl-C sends to end the program.
+#: Sent by a supervisor or Ctrl-C to stop the program.
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-#: What lets a command that serves read its configuration again. Any other command has lost its terminal.
+#: Makes a serving command reload its configuration. For any other command, it means that the terminal has
+#: closed.
 RELOAD_SIGNAL = signal.SIGHUP
-#: Commands that have done what they were asked for only when they have come to their end.
+#: Commands that have done their work only if they run to completion.
 ONE_SHOT = frozenset({"once", "probe", "check-config", "health"})
 INTERRUPTED = 1
 #: Written by `end`; no signal has this number.
@@ -23,21 +24,21 @@ _END = 0
 
 
 class Interrupted(BaseException):
-    """A stop signal came while `Signals.raising`; not an `Exception`, which anybody may catch."""
+    """A stop signal arrived during `Signals.raising`; not an `Exception`, which any code may catch."""
 
 
 class Signals:
-    """Signals and the end, in the order in which they come. Only one may exist, and in the main thread.
+    """Signals and the end of the program, in order of arrival; create only one, in the main thread.
 
-    Until `begin` a stop signal ends the program at once. From then on somebody has to `wait`, and what came
-    before to reload is not lost.
+    Until `begin`, a stop signal ends the program at once. After it, the program must call `wait`. A reload
+    signal before `begin` is not lost.
 
-    A wait for a lock or a queue would miss a signal that comes just before the thread sleeps. Python itself
-    writes each signal's number into a pipe, where none is lost; should that be full, a stop signal and the
-    end are noted beside it.
+    A wait for a lock or a queue would miss a signal that arrives just before the thread sleeps. Python itself
+    writes each signal's number to a pipe, so none is lost. If the pipe is full, a stop signal and the end are
+    also stored in attributes.
 
     Args:
-        serves: whether the command serves: then it was asked to run until it is stopped.
+        serves: whether the command serves until it is stopped.
 
     """
 
@@ -50,27 +51,28 @@ class Signals:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._stops: tuple[signal.Signals, ...] = STOP_SIGNALS
         for number in STOP_SIGNALS:
-            # Not sys.exit: raised in the middle of an import, it may be taken for the module's own failure.
+            # Not sys.exit: raised in the middle of an import, it could be mistaken for a failure of the
+            # module.
             signal.signal(number, lambda *_: os._exit(self._early))
         if serves:
             signal.signal(RELOAD_SIGNAL, lambda *_: None)
-        elif signal.getsignal(RELOAD_SIGNAL) is not signal.SIG_IGN:  # which is how nohup starts it
+        elif signal.getsignal(RELOAD_SIGNAL) is not signal.SIG_IGN:  # ignored under nohup
             self._stops = (*STOP_SIGNALS, RELOAD_SIGNAL)
             signal.signal(RELOAD_SIGNAL, lambda *_: os._exit(self._early))
 
     def begin(self) -> None:
-        """Let stop signals be told by `wait` from now on."""
+        """Deliver stop signals to `wait` from now on."""
         for number in self._stops:
             signal.signal(number, self._note)
 
     def end(self) -> None:
-        """Let `wait` return None; safe to call from every thread."""
+        """Make `wait` return None; thread-safe."""
         self._ended = True
-        with suppress(BlockingIOError):  # full of signals, which end a wait as well
+        with suppress(BlockingIOError):  # full of signals, which also end a wait
             os.write(self._write, bytes([_END]))
 
     def wait(self) -> signal.Signals | None:
-        """Return the next signal, or None at the end; a stop signal goes before all else."""
+        """Return the next signal, or None at the end; a stop signal comes first."""
         number = _END if self._stop is not None else os.read(self._read, 1)[0]
         if self._stop is not None or self._ended:
             return self._stop
@@ -78,10 +80,10 @@ class Signals:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """Let the first stop signal, also one that was not waited for, raise `Interrupted` in here.
+        """Raise `Interrupted` in this context on the first stop signal, even one that arrived before.
 
         Raises:
-            Interrupted: there was one.
+            Interrupted: a stop signal arrived.
 
         """
 
@@ -97,7 +99,7 @@ class Signals:
         self.ignore()
 
     def ignore(self) -> None:
-        """Let further signals change nothing: the program is ending already."""
+        """Ignore further signals, since the program is already ending."""
         for number in (*self._stops, RELOAD_SIGNAL):
             signal.signal(number, signal.SIG_IGN)
 
@@ -106,5 +108,5 @@ class Signals:
 
 
 def from_the_start() -> Signals:
-    """Obey signals from now on, for the command that the program was started with."""
+    """Handle signals from now on, for the command given in argv."""
     return Signals(serves=not ONE_SHOT.intersection(sys.argv[1:2]))

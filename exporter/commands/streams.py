@@ -1,7 +1,7 @@
-"""Standard streams that may be slow, full, closed or gone: nobody waits for them, nothing fails by them.
+"""Handle standard streams that may be slow, full, closed or gone, without waiting or failing.
 
-What the program says goes to a thread of each stream, which alone writes. What can't be written is dropped,
-and of standard error counted. Only `once` writes its metrics by itself: who asks for them wants all of them.
+Each stream has a thread that alone writes the program's messages. What cannot be written is dropped, and
+counted for standard error. Only `once` writes its metrics directly, since its caller wants all of them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from typing import TYPE_CHECKING, TextIO, cast
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Bytes that may wait to be written; what comes on top is dropped.
+#: Maximum bytes in the queue; more is dropped.
 MOST_WAITING = 256 * 1024
-#: Seconds that the program's end waits for what is not written yet.
+#: Seconds to wait at exit for pending output.
 LAST_WAIT = 1.0
-#: Seconds that one call waits at most, where a signal may have come just before it.
+#: Maximum seconds of one call, in case a signal arrived just before it.
 LONGEST_CALL = 0.2
 
 
 class Writer:
-    """Writes texts to a file descriptor, each of them whole or not at all, in a thread of its own.
+    """Writes texts to a file descriptor in its own thread, each one completely or not at all.
 
     Args:
-        descriptor: of the stream; None for one that is closed.
+        descriptor: file descriptor, or None if closed.
 
     Attributes:
-        dropped: lines that could not be written.
+        dropped: number of lines that could not be written.
 
     """
 
@@ -47,11 +47,11 @@ class Writer:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._thread: threading.Thread | None = None
-        #: The rest of a text of which a part is out; it goes first, so that no line begins within another.
+        #: Rest of a partly written text; it comes first, so that no line starts within another.
         self._rest = b""
 
     def write(self, text: bytes) -> None:
-        """Let `text` be written, or drop it; returns at once."""
+        """Queue `text`, or drop it; returns at once."""
         with self._news:
             if self._descriptor is None or self._size + len(text) > MOST_WAITING or not self._starts():
                 self.dropped += text.count(b"\n")
@@ -61,17 +61,17 @@ class Writer:
             self._news.notify_all()
 
     def drain(self, patience: float = LAST_WAIT) -> None:
-        """Wait until all is written, for at most `patience` seconds."""
+        """Wait until everything is written, for at most `patience` seconds."""
         with self._news:
             self._news.wait_for(lambda: not self._size, patience)
 
     def _starts(self) -> bool:
-        """Return whether there is a thread; before it is needed there is none."""
+        """Return whether the thread runs; it is started on first use."""
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="stream", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the system gives no more threads, or the program is at its end
+            except RuntimeError:  # the system cannot start another thread, or the program is exiting
                 return False
             self._thread = thread
         return True
@@ -88,7 +88,7 @@ class Writer:
                 self._news.notify_all()
 
     def _put(self, text: bytes) -> bool:
-        """Write `text`; return whether it is out, or its rest waits for the next one."""
+        """Write `text`; return whether it is written, or its rest will come before the next text."""
         try:
             self._rest = self._written(self._rest)
             if self._rest:
@@ -99,17 +99,17 @@ class Writer:
         return True
 
     def _written(self, text: bytes) -> bytes:
-        """Write what can be written of `text`, and return the rest.
+        """Write as much of `text` as possible, and return the rest.
 
         Raises:
-            OSError: nothing of it can be.
+            OSError: nothing can be written.
 
         """
         descriptor, begun = self._descriptor or 0, len(text)
         while text:
             try:
                 text = text[os.write(descriptor, text) :]
-            except BlockingIOError:  # somebody else, who has the same terminal or pipe, has set it so
+            except BlockingIOError:  # another user of the same terminal or pipe has made it non-blocking
                 wait_for(descriptor)
             except OSError:
                 if len(text) == begun:
@@ -119,14 +119,14 @@ class Writer:
 
 
 class Stream(io.TextIOBase):
-    """A standard stream for what the program says: it takes everything at once and never fails.
+    """A standard stream for the program's messages that accepts everything at once and never fails.
 
     Args:
-        descriptor: of the stream.
-        usual: as Python has opened it; None where it is closed.
+        descriptor: file descriptor.
+        usual: the stream as Python opened it; None if it is closed.
 
     Attributes:
-        closed_from_the_start: whether the program was started without it.
+        closed_from_the_start: whether the stream was closed when the program started.
 
     """
 
@@ -139,21 +139,21 @@ class Stream(io.TextIOBase):
 
     @property
     def dropped(self) -> int:
-        """Lines that could not be written."""
+        """Number of lines that could not be written."""
         return self._writer.dropped
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of what is written; what it does not know is written as an escape."""
+        """Encoding of the output; unsupported characters are written as escapes."""
         return self._encoding
 
     @property
     def errors(self) -> str:  # type: ignore[override]
-        """How that is called."""
+        """Name of that error handling."""
         return "backslashreplace"
 
     def write(self, text: str, /) -> int:
-        """Take `text`, which is written whole or not at all."""
+        """Queue `text`, which is written completely or not at all."""
         if not isinstance(text, str):
             raise TypeError("text is expected")
         if text:
@@ -161,7 +161,7 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def drain(self, patience: float = LAST_WAIT) -> None:
-        """Wait a little for what is not written yet."""
+        """Wait briefly for pending output."""
         self._writer.drain(patience)
 
     def fileno(self) -> int:
@@ -173,15 +173,15 @@ class Stream(io.TextIOBase):
         return not self.closed_from_the_start and os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Return that it takes text."""
+        """Return that it is writable."""
         return True
 
 
 def guard() -> None:
-    """Let standard output and standard error be such streams, until the program ends.
+    """Replace standard output and standard error with such streams until the program ends.
 
-    A descriptor that is closed is opened on nothing: the next file or socket would get its number, and what
-    is meant for the stream.
+    A closed descriptor is opened on /dev/null. Otherwise the next file or socket would get its number, and
+    with it the stream's output.
     """
     usual = (sys.stdin, sys.stdout, sys.stderr)
     for number, stream in enumerate(usual):
@@ -194,11 +194,11 @@ def guard() -> None:
 
 
 def fill(number: int) -> None:
-    """Open a file descriptor that is closed on nothing."""
+    """Open a closed file descriptor on /dev/null."""
     with suppress(OSError):
         os.fstat(number)
         return
-    with suppress(OSError):  # no /dev at all
+    with suppress(OSError):  # /dev is missing
         opened = os.open(os.devnull, os.O_RDWR)
         if opened != number:
             os.dup2(opened, number)
@@ -206,21 +206,21 @@ def fill(number: int) -> None:
 
 
 def dropped() -> int:
-    """Return the lines that could not be written to standard error."""
+    """Return the number of lines that could not be written to standard error."""
     return sys.stderr.dropped if isinstance(sys.stderr, Stream) else 0
 
 
 def put_all(content: bytes, descriptor: int) -> None:
-    """Write all of `content`, however long that takes.
+    """Write all of `content`, however long it takes.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it cannot be written.
 
     """
     view = memoryview(content)
     while view:
         wait_for(descriptor)
-        with suppress(BlockingIOError):  # somebody else has filled it meanwhile
+        with suppress(BlockingIOError):  # another process has filled it in the meantime
             view = view[os.write(descriptor, view[: select.PIPE_BUF]) :]
 
 
@@ -228,7 +228,7 @@ def put_on_standard_output(content: bytes) -> None:
     """Write all of `content` to standard output.
 
     Raises:
-        OSError: it can't be written.
+        OSError: it cannot be written.
 
     """
     if isinstance(sys.stdout, Stream) and sys.stdout.closed_from_the_start:
@@ -237,10 +237,10 @@ def put_on_standard_output(content: bytes) -> None:
 
 
 def open_for_writing(path: Path) -> int:
-    """Open what is no regular file, and return its descriptor; a pipe when it has a reader.
+    """Open a non-regular file and return its descriptor; for a pipe, wait for a reader.
 
     Raises:
-        OSError: it can't be opened.
+        OSError: it cannot be opened.
 
     """
     while True:
@@ -249,14 +249,14 @@ def open_for_writing(path: Path) -> int:
         except OSError as error:
             if error.errno != errno.ENXIO or not path.is_fifo():
                 raise
-        time.sleep(LONGEST_CALL)  # and not in the call, as in `wait_for`
+        time.sleep(LONGEST_CALL)  # not in the call itself, for the same reason as in `wait_for`
 
 
 def wait_for(descriptor: int) -> None:
-    """Wait until something can be written to a file descriptor: `select.PIPE_BUF` bytes, if it is a pipe.
+    """Wait until a file descriptor is writable: for a pipe, by `select.PIPE_BUF` bytes.
 
-    A signal that comes just before a call that waits does not end it, and Python's handler has no turn until
-    it returns. So no call waits for long.
+    A signal that arrives just before a blocking call does not interrupt it, and Python's handler only runs
+    when the call returns. So no call blocks for long.
     """
     waits = select.poll()
     waits.register(descriptor, select.POLLOUT)

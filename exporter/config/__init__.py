@@ -1,1 +1,1 @@
-"""config.yaml and the web configuration: models, loading, and every mistake in words."""
+"""config.yaml and the web configuration: models, loading and error messages."""

@@ -1,10 +1,10 @@
-"""Durations as Prometheus writes them: 500ms, 90s, 5m, 1h30m, 0s."""
+"""Parse and format durations as Prometheus writes them: 500ms, 90s, 5m, 1h30m, 0s."""
 
 from __future__ import annotations
 
 import re
 
-#: In milliseconds: whole numbers, so that nothing is rounded on the way.
+#: In milliseconds, as integers, to avoid rounding.
 _UNITS = {
     "y": 365 * 86_400_000,
     "w": 7 * 86_400_000,
@@ -37,7 +37,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return `seconds` as `parse_duration` reads it, to the millisecond.
+    """Return `seconds` in the format of `parse_duration`, to the millisecond.
 
     >>> format_duration(5400.0)
     '1h30m'

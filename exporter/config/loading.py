@@ -1,4 +1,4 @@
-"""From file, environment and flags to one valid configuration, or to a line for each mistake."""
+"""Load one valid configuration from file, environment and flags, or report all mistakes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.config.mistakes import Location
     from exporter.config.models import Account, Config
 
-#: What can be set by a flag: the key's path in the file, and the flag.
+#: Settings that have a flag: path of the key in the file, and the flag.
 FLAGS = {
     "web.listen_address": "--web.listen-address",
     "web.telemetry_path": "--web.telemetry-path",
@@ -29,11 +29,11 @@ FLAGS = {
     "log.level": "--log.level",
     "log.format": "--log.format",
 }
-#: Columns whose values the API writes with blanks, and the vendor's client with underscores.
+#: Columns whose values the API writes with spaces and the vendor's client with underscores.
 SPELT_WITH_BLANKS = frozenset({"gpu_name", "cpu_name"})
-#: What an account has beside its key.
+#: Fields of an account that do not contain its key.
 NO_KEYS = frozenset({("name",), ("select_filters",), ("budget",), ("label_budgets",)})
-#: The account that the environment or the vendor's key file gives.
+#: Name of the account whose key comes from the environment or the vendor's key file.
 DEFAULT_ACCOUNT = "default"
 
 
@@ -43,13 +43,13 @@ def _may_be_a_key(location: Location) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which part of the accounts is ours: shard `index` of `total`."""
+    """The shard of this exporter: shard `index` of `total`."""
 
     index: int = 0
     total: int = 1
 
     def holds(self, account: str) -> bool:
-        """Return whether an account is ours."""
+        """Return whether an account belongs to this shard."""
         return owner(account, self.total) == self.index
 
 
@@ -58,11 +58,11 @@ ONLY_SHARD = Shard()
 
 @dataclass(frozen=True, slots=True)
 class AccountKey:
-    """An account: its label, its key, which of its instances are asked for, and what a month may cost.
+    """An account with its key, instance filters and budgets.
 
     Attributes:
-        budget: dollars a month, or None.
-        label_budgets: dollars a month by user label.
+        budget: dollars per month, or None.
+        label_budgets: dollars per month by user label.
 
     """
 
@@ -78,11 +78,11 @@ class Loaded:
     """A valid configuration.
 
     Attributes:
-        config: with all defaults filled in.
-        accounts: all that are ours.
-        notes: what an operator should be told, a sentence each.
-        without_key: a line for each account whose key can't be read now, where others have one. It fails
-            alone until its key is there.
+        config: the configuration with all defaults filled in.
+        accounts: all accounts of this shard.
+        notes: hints for the operator, one sentence each.
+        without_key: a line for each account whose key cannot be read now, while another account has one. Such
+            an account fails alone until its key is available.
 
     """
 
@@ -99,17 +99,17 @@ def load(
     flags: Mapping[str, str | None],
     shard: Shard = ONLY_SHARD,
 ) -> Loaded:
-    """Read and check everything. Flags win over the environment, which wins over the file.
+    """Read and check everything; flags override the environment, which overrides the file.
 
     Args:
-        model: of the configuration, with its collectors.
-        path: config.yaml, or None to do without.
+        model: model of the configuration, including its collectors.
+        path: config.yaml, or None for no file.
         environ: the environment.
-        flags: values by path of a key (`FLAGS`); None is a flag that was not given.
-        shard: whose accounts are wanted; keys of others are not read.
+        flags: values by path of a key (`FLAGS`); None for a flag that was not given.
+        shard: the shard whose accounts to load; keys of other accounts are not read.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the configuration is invalid.
 
     """
     config = load_config(model, path, environ, flags)
@@ -159,10 +159,10 @@ def _put(settings: dict[str, Any], key: str, value: str) -> None:
 def _accounts(
     accounts: Iterable[Account], source: Path | None, environ: Mapping[str, str], shard: Shard
 ) -> tuple[tuple[AccountKey, ...], tuple[str, ...]]:
-    """Return the accounts that are ours, and a line for each whose key is elsewhere and not there now.
+    """Return the accounts of this shard, and a line for each whose external key is missing now.
 
     Raises:
-        ConfigError: none of them has a key, or one that stands in the configuration can't be one.
+        ConfigError: no account has a key, or a key in the configuration is malformed.
 
     """
     found: list[AccountKey] = []
@@ -187,7 +187,7 @@ def _accounts(
 
 
 def _odd_filters(accounts: Iterable[Account], source: Path | None, shard: Shard) -> Iterator[str]:
-    """Yield a hint for each value of a filter that looks as the vendor's client spells it: RTX_4090."""
+    """Yield a hint for each filter value in the spelling of the vendor's client: RTX_4090."""
     for index, account in enumerate(accounts):
         if not shard.holds(account.name):
             continue
@@ -200,7 +200,7 @@ def _odd_filters(accounts: Iterable[Account], source: Path | None, shard: Shard)
 
 
 def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[str, Key]:
-    """Return the field that says where an account's key is, and the key."""
+    """Return the field that specifies an account's key, and the key."""
     if account.api_key is not None:
         return "api_key", Key(value=account.api_key.get_secret_value())
     if account.api_key_file is not None:
@@ -210,7 +210,7 @@ def _key(account: Account, folder: Path, environ: Mapping[str, str]) -> tuple[st
 
 
 def _default_account(path: Path | None, environ: Mapping[str, str]) -> AccountKey:
-    """Return the account of a configuration without accounts, as the vendor's own client finds it."""
+    """Return the account of a configuration without accounts, found like the vendor's client does."""
     value, file = environ.get("VAST_API_KEY"), environ.get("VAST_API_KEY_FILE")
     if value and file:
         raise ConfigError(["VAST_API_KEY and VAST_API_KEY_FILE: both are set; only one is allowed"])
@@ -221,7 +221,7 @@ def _default_account(path: Path | None, environ: Mapping[str, str]) -> AccountKe
         origin, key = "VAST_API_KEY", Key(value=value)
     elif file:
         origin, key = "VAST_API_KEY_FILE", Key(path=Path(file))
-    elif os.access(vendor, os.F_OK):  # Path.exists raises where the home is another user's
+    elif os.access(vendor, os.F_OK):  # Path.exists raises in another user's home
         origin, key = str(vendor), Key(path=vendor)
     else:
         missing = f"no account: expected accounts in a file, VAST_API_KEY, VAST_API_KEY_FILE or {vendor}"

@@ -1,4 +1,4 @@
-"""Errors in a configuration file, as lines that say what is wrong, where, and what is allowed."""
+"""Describe errors in a configuration file: what is wrong, where, and what is allowed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _LONGEST_GIVEN = 80
 _LARGEST_GIVEN = 10**20
-#: Vast.ai's keys and bcrypt's hashes look like this; even in a wrong place they are not for the terminal.
+#: Form of Vast.ai's keys and bcrypt's hashes; even misplaced ones must not be printed.
 _LIKE_A_SECRET = re.compile(r"[0-9a-fA-F]{32,}|\$2[a-z]\$[0-9]{2}\$[./A-Za-z0-9]*")
-#: What a misspelt key beside secrets may look like; anything else may be one.
+#: Form of a misspelt key next to secrets; anything else may be a secret.
 _LIKE_A_NAME = re.compile(r"[A-Za-z_-]{1,30}")
-#: What pydantic calls it, and what the reader of an error should.
+#: Expected values in plain words, by pydantic's error type.
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "keys and values",
@@ -34,7 +34,7 @@ _EXPECTED = {
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used: one line for each mistake, none with a secret."""
+    """An invalid configuration: one line per mistake, none with a secret."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = tuple(
@@ -45,11 +45,11 @@ class ConfigError(Exception):
 
 
 class Mistakes:
-    """Puts into words what pydantic finds wrong with the settings of `model`.
+    """Describes pydantic's validation errors for `model`.
 
     Args:
-        model: the whole of the settings.
-        secret: whether what stands at a location may be a secret, and is not shown.
+        model: model of all settings.
+        secret: returns whether the value at a location may be a secret that must not be shown.
 
     """
 
@@ -58,13 +58,13 @@ class Mistakes:
         self._secret = secret
 
     def lines(self, error: ValidationError, place: Callable[[str], str]) -> list[str]:
-        """Return a line for each mistake; `place` says where a location such as `accounts[0].name` is."""
+        """Return a line for each mistake; `place` describes a location such as `accounts[0].name`."""
         return [
             f"{place(self._dotted(detail['loc']))}: {self._complaint(detail)}" for detail in error.errors()
         ]
 
     def keys_at(self, location: Sequence[int | str]) -> list[str]:
-        """Return the keys that are allowed at a location; none where no model stands."""
+        """Return the keys allowed at a location; none if there is no model."""
         model: type[BaseModel] | None = self._model
         for step in location:
             if isinstance(step, str):
@@ -90,7 +90,7 @@ class Mistakes:
         message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         message = _EXPECTED.get(kind, message)
         if kind == "value_error" and self.keys_at(location):
-            return message  # a check of several keys together says itself what was given
+            return message  # a check of several keys includes the values itself
         if kind == "model_type":
             message = f"keys and values: {', '.join(self.keys_at(location))}"
         if kind == "tuple_type" and not self.keys_at(location):
@@ -101,7 +101,7 @@ class Mistakes:
 
 def _given(value: object) -> str:
     if isinstance(value, str) and len(value) <= _LONGEST_GIVEN and "@" not in value:
-        return f"{value!r}: "  # no URL with a password, and no name that ran into the key below it
+        return f"{value!r}: "  # no URL with a password, and no name that swallowed the key below it
     if value is None or (isinstance(value, int | float) and abs(value) < _LARGEST_GIVEN):
         return f"{json.dumps(value)}: "
     return ""

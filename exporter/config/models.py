@@ -1,6 +1,6 @@
-"""The models of config.yaml: every key with its type, default, unit and meaning.
+"""Define the models of config.yaml: every key with its type, default, unit and meaning.
 
-config.example.yaml and docs/configuration.md are generated from here.
+config.example.yaml and docs/configuration.md are generated from them.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from exporter.config.durations import format_duration, parse_duration
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: The port of ours; the range registered for exporters is full.
+#: Default port; the port range registered for exporters is full.
 PORT = 10622
-#: Paths that the web side has for itself.
+#: Paths used by the web server itself.
 RESERVED_PATHS = ("/", "/-/healthy", "/-/ready", "/-/reload", "/healthz", "/readyz", "/sd/instances")
 
-#: What the API can compare with in select_filters.
+#: Operators that the API accepts in select_filters.
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "in", "notin")
-#: Seconds; no wait of this program is meant to be longer, and Python's own can't be.
+#: Maximum duration in seconds: above any sensible wait, below Python's limit.
 LONGEST_DURATION = 365 * 86400.0
-#: Whole numbers in select_filters; JSON readers differ on larger ones.
+#: Maximum integer in select_filters; JSON parsers differ above it.
 LARGEST_NUMBER = 2**53
 
-#: Dollars a month that no budget exceeds.
+#: Maximum budget in dollars per month.
 MOST_DOLLARS = 1_000_000_000
-#: Bytes of a user label in UTF-8: where metrics cut it (`exporter.metrics.values.LONGEST_TEXT`).
+#: Maximum bytes of a user label in UTF-8, where metrics truncate it (`exporter.metrics.values.LONGEST_TEXT`).
 LONGEST_LABEL = 500
 
 _NAME = "[A-Za-z0-9_-]{1,63}"
@@ -93,7 +93,7 @@ def _listen_address(value: str) -> str:
 
 
 def _telemetry_path(value: str) -> str:
-    # Clients resolve "." and ".." before they ask, and then ask for another path.
+    # Clients resolve "." and ".." before a request, so they would request another path.
     dots = {".", ".."} & set(value.split("/"))
     if dots or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or value in RESERVED_PATHS:
         raise ValueError(f"a path such as /metrics, other than {', '.join(RESERVED_PATHS)}")
@@ -117,7 +117,7 @@ def _filters(value: dict[str, Any]) -> dict[str, Any]:
 
 def _is_scalar(value: object) -> bool:
     if isinstance(value, int | float):
-        return abs(value) <= LARGEST_NUMBER  # which NaN is not
+        return abs(value) <= LARGEST_NUMBER  # false for NaN
     return value is None or isinstance(value, str)
 
 
@@ -159,7 +159,7 @@ def split_address(address: str) -> tuple[str, int]:
     """Return host and port of an address such as `:10622`, `127.0.0.1:10622` or `[::1]:10622`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an address.
 
     """
     found = _ADDRESS.fullmatch(address)
@@ -177,11 +177,11 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _written(pattern: str) -> WithJsonSchema:
-    """Return how a value is written in the file; the chart's schema is made of it."""
+    """Return how a value is written in the file, for the chart's schema."""
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
-#: By this a number of seconds is known to be written as a duration.
+#: Marks a number of seconds that is written as a duration.
 DURATION = BeforeValidator(_duration)
 Duration = Annotated[float, DURATION, _written("^(0|([0-9]+(ms|s|m|h|d|w|y))+)$")]
 Interval = Annotated[
@@ -207,7 +207,7 @@ Variable = Annotated[str, AfterValidator(_variable)]
 
 
 class Model(BaseModel):
-    """What every part of the configuration has in common: nothing unknown, nothing converted."""
+    """Base of all configuration models: rejects unknown keys and converts no types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -291,10 +291,10 @@ class Account(Model):
 class CollectorSettings(Model):
     """When a collector runs, and how long its data is exposed.
 
-    A collector says what is usual for it (`config_model`), and may have further settings of its own.
+    A collector declares its defaults (`config_model`) and may have further settings.
     """
 
-    #: What says when it is asked for and what is shown, and nothing of what is asked.
+    #: Settings that change only the schedule or the exposition, not the requests.
     CHANGE_NO_REQUEST: ClassVar[frozenset[str]] = frozenset({"interval", "stale_after"})
 
     enabled: bool = Field(default=False, description="whether the collector runs")
@@ -315,13 +315,13 @@ class CollectorSettings(Model):
             )
         return self
 
-    def shows(self, group: str) -> bool:  # noqa: ARG002 - for those that have several
-        """Return whether a group of its metrics is wanted."""
+    def shows(self, group: str) -> bool:  # noqa: ARG002 - for subclasses with groups
+        """Return whether a group of its metrics is enabled."""
         return True
 
 
 class GroupedSettings(CollectorSettings):
-    """Those of a collector whose metrics are of several groups; its declaration says which."""
+    """Settings of a collector whose metrics form several groups, according to its declaration."""
 
     CHANGE_NO_REQUEST: ClassVar[frozenset[str]] = CollectorSettings.CHANGE_NO_REQUEST | {"groups"}
 
@@ -332,7 +332,7 @@ class GroupedSettings(CollectorSettings):
     )
 
     def shows(self, group: str) -> bool:
-        """Return whether a group of its metrics is wanted; without any that is named, all are."""
+        """Return whether a group of its metrics is enabled; without a list, all groups are."""
         return not self.groups or group in self.groups
 
 
@@ -354,11 +354,11 @@ class Collectors(Model):
 
 
 class DeclaredCollector(Protocol):
-    """What the configuration takes from a collector's declaration; see `exporter.collectors.base`."""
+    """The part of a collector's declaration that the configuration uses; see `exporter.collectors.base`."""
 
     @property
     def name(self) -> str:
-        """Its key."""
+        """Its key in the configuration."""
 
     @property
     def about(self) -> str:
@@ -366,27 +366,27 @@ class DeclaredCollector(Protocol):
 
     @property
     def enabled(self) -> bool:
-        """Whether it is on unless configured otherwise."""
+        """Whether it is on by default."""
 
     @property
     def interval(self) -> float:
-        """Seconds, unless configured otherwise."""
+        """Default interval in seconds."""
 
     @property
     def stale_after(self) -> float:
-        """Seconds, unless configured otherwise."""
+        """Default stale_after in seconds."""
 
     @property
     def settings(self) -> type[CollectorSettings]:
-        """What can be configured."""
+        """Model of its settings."""
 
     @property
     def groups(self) -> Mapping[str, str]:
-        """What its metrics are about, by group, where they are more than one."""
+        """Subject of each group, if its metrics have more than one."""
 
 
 def config_model(declared: Iterable[DeclaredCollector]) -> type[Config]:
-    """Return the model of a configuration in which these collectors can be set."""
+    """Return the model of a configuration with these collectors."""
     fields: dict[str, Any] = {}
     for collector in declared:
         model = _settings_model(collector)
@@ -413,7 +413,7 @@ def _settings_model(collector: DeclaredCollector) -> type[CollectorSettings]:
 
 
 def _some_of(names: tuple[str, ...], description: str | None) -> tuple[Any, Any]:
-    """Return the field of a list of one at least of some names; all of them unless configured otherwise."""
+    """Return a field for a non-empty list of the names, which defaults to all of them."""
     literal: Any = Literal
 
     def one_at_least(given: tuple[str, ...]) -> tuple[str, ...]:
@@ -482,7 +482,7 @@ class Log(Model):
 
 
 class Config(Model):
-    """The whole configuration; `config_model` adds the collectors that there are."""
+    """The whole configuration; `config_model` adds the collectors."""
 
     api: Api = Field(default_factory=Api)
     accounts: tuple[Account, ...] = Field(

@@ -1,4 +1,4 @@
-"""Assigns each account to one of several exporters."""
+"""Assign each account to one of several exporters."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from hashlib import sha256
 
 
 def owner(account: str, total: int) -> int:
-    """Return the shard, 0 to `total` - 1, that an account belongs to.
+    """Return the shard of an account, from 0 to `total` - 1.
 
-    Rendezvous hashing: of all shards the one wins whose hash together with the name is the largest. One more
-    shard takes over about its share of the accounts, and no account moves between those that were there.
+    It uses rendezvous hashing: the shard with the largest hash of its number and the name wins. A new shard
+    takes over about its share of the accounts. No account moves between existing shards.
 
     >>> owner("research", 1)
     0

@@ -1,7 +1,7 @@
-"""The web configuration: TLS, users and headers, in the format of Prometheus' exporter-toolkit.
+"""Define the web configuration: TLS, users and headers, in the format of Prometheus's exporter-toolkit.
 
-https://prometheus.io/docs/prometheus/latest/configuration/https/ describes the format. What is not supported
-here is an error: whoever wrote it relies on it. Paths are relative to the file's own folder.
+https://prometheus.io/docs/prometheus/latest/configuration/https/ describes the format. An unsupported setting
+is an error, since its author relies on it. Paths are relative to the file's directory.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from exporter.config.mistakes import Location
 
-#: A higher cost than 14 takes seconds to check, and scrapes and stopping have to wait for it.
+#: A bcrypt cost above 14 takes seconds to check, and delays scrapes and shutdown.
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
 _ONE_LINE = re.compile(r"[\x20-\x7e]*")
-#: Headers that can be set, and their values where only some are allowed.
+#: Supported headers, and their allowed values if restricted.
 HEADERS: dict[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
     "Strict-Transport-Security": (),
@@ -71,7 +71,7 @@ Hash = Annotated[SecretStr, AfterValidator(_hash)]
 
 
 class TlsServerConfig(Model):
-    """The server's certificate, and whose certificates it asks of clients."""
+    """The server's certificate, and the verification of client certificates."""
 
     cert_file: FilePath = Field(description="certificate, followed by its chain, in PEM")
     key_file: FilePath = Field(description="private key of the certificate, in PEM, not encrypted")
@@ -105,7 +105,7 @@ class TlsServerConfig(Model):
 
 
 class HttpServerConfig(Model):
-    """HTTP itself."""
+    """HTTP settings."""
 
     http2: Annotated[bool, AfterValidator(_http_1)] = Field(
         default=False, description="must be false: the exporter speaks HTTP/1.1"
@@ -116,7 +116,7 @@ class HttpServerConfig(Model):
 
 
 class WebConfig(Model):
-    """The whole web configuration."""
+    """The complete web configuration."""
 
     tls_server_config: TlsServerConfig | None = Field(
         None, description="without this section, the exporter serves plain HTTP"
@@ -128,7 +128,7 @@ class WebConfig(Model):
 
     @property
     def asks_of_clients(self) -> bool:
-        """Whether there is anything that a client has to show."""
+        """Whether clients must present a certificate or a password."""
         tls = self.tls_server_config
         certificate = tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert"
         return certificate or bool(self.basic_auth_users)
@@ -142,10 +142,10 @@ _MISTAKES = Mistakes(WebConfig, secret=_may_be_a_secret)
 
 
 def read_web_config(path: Path) -> WebConfig:
-    """Return what a web configuration file says.
+    """Return the settings in a web configuration file.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the file is invalid.
 
     """
     settings = read_yaml(path, WebConfig.model_fields, texts=("http_server_config", "headers"))

@@ -1,4 +1,4 @@
-"""Files of settings in YAML, read strictly: nothing twice, nothing guessed, and every error says where."""
+"""Read YAML settings strictly: no duplicate keys, no guessing, and errors with their position."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-#: Levels of lists and mappings; no setting needs more than five.
+#: Maximum nesting of lists and mappings; no setting needs more than five levels.
 DEEPEST = 32
 _TEXT = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
 _KEY_TAGS = (_TEXT, "tag:yaml.org,2002:merge")
-#: What a key may look like and is not: every key of ours is text, so `yes` and `1` are what was written.
+#: Tags that YAML gives to some plain keys. Every key here is text, so `yes` and `1` mean what is written.
 _LOOKS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "timestamp"))
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose keys are texts, each there once (PyYAML takes the last), and whose errors say where."""
+    """YAML loader with unique text keys (PyYAML takes the last duplicate), and with positions in errors."""
 
     _depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as there
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
         self._depth += 1
-        if self._depth > DEEPEST:  # long before Python's own limit, near which anything may fail
+        if self._depth > DEEPEST:  # well below Python's recursion limit, near which anything may fail
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "nested too deep", mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as the base class
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as in the base class
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
@@ -53,12 +53,12 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, LookupError, AttributeError, TypeError):
-            # What PyYAML lets out for a date such as 2020-13-45, for "!!bool maybe", and the like.
+            # PyYAML lets these through for a date such as 2020-13-45, for "!!bool maybe", and the like.
             problem = "not a valid number, date or tagged value; quotes make it text"
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
 
-def _loaded(text: str, texts: Sequence[str]) -> Any:  # noqa: ANN401 - whatever the file holds
+def _loaded(text: str, texts: Sequence[str]) -> Any:  # noqa: ANN401 - anything that the file contains
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
@@ -83,15 +83,15 @@ def _take_as_written(node: yaml.Node, way: Sequence[str]) -> None:
 
 
 def read_yaml(path: Path, keys: Iterable[str], texts: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the settings of a file; an empty one has none.
+    """Return the settings in a file; an empty file has none.
 
     Args:
-        path: of the file.
-        keys: what may stand at its top, for the error.
-        texts: the way to keys and values that are all text, taken as written, whatever else they look like.
+        path: path of the file.
+        keys: allowed top-level keys, for the error message.
+        texts: path to a mapping whose keys and values are all taken as text, as written.
 
     Raises:
-        ConfigError: it can't be read, or holds something else than keys and values.
+        ConfigError: the file cannot be read, or is not a mapping.
 
     """
     try:

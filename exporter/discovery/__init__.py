@@ -1,1 +1,1 @@
-"""Where running instances can be reached, for Prometheus's service discovery."""
+"""Prometheus service discovery of running instances."""

@@ -1,4 +1,4 @@
-"""One instance becomes target groups, as Prometheus reads them by http_sd and file_sd."""
+"""Convert an instance to target groups, in the format of Prometheus's http_sd and file_sd."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from exporter.collectors.fleet import Member
     from exporter.config.models import Discovery
 
-#: Before the name of every label; Prometheus drops what relabeling leaves of them.
+#: Prefix of every label; Prometheus drops labels with it after relabelling.
 PREFIX = "__meta_vastai_"
 
 
 class TargetGroup(TypedDict):
-    """Targets that have their labels in common; the names of the keys are Prometheus's."""
+    """Targets with common labels; the key names are Prometheus's."""
 
     targets: list[str]
     labels: dict[str, str]
 
 
 def target_groups(account: str, instance: int, member: Member, choice: Discovery) -> Iterator[TargetGroup]:
-    """Yield a group for each TCP port that an instance exposes, as far as `choice` wants it."""
+    """Yield a group for each exposed TCP port of an instance that `choice` selects."""
     target = member.target
     if target is None or (choice.labels and member.label not in choice.labels):
         return

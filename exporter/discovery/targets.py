@@ -1,4 +1,4 @@
-"""The targets of all accounts as JSON, or which accounts have not been read yet."""
+"""Return the targets of all accounts as JSON, or the accounts not yet collected."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """The instances of one account, and how the walks over them are doing.
+    """The instances of one account, and the state of its walks.
 
     Attributes:
-        account: its name.
-        store: what is known of its instances.
-        stale_after: seconds for which what was found may be shown.
-        asked_since: since when addresses are asked for, in monotonic seconds.
-        runs: how the walks went.
+        account: account name.
+        store: data of its instances.
+        stale_after: seconds after which the data is stale.
+        asked_since: since when addresses have been requested, in monotonic seconds.
+        runs: state of its walks.
 
     """
 
@@ -41,29 +41,30 @@ class Fleet:
 
     @property
     def read(self) -> bool:
-        """Whether a whole walk has asked for its addresses."""
+        """Whether a complete walk has requested its addresses."""
         snapshot: Snapshot[int, Member] = self.store.snapshot
         return bool(snapshot.parts) and all(
             member.target is not None for part in snapshot.parts for member in part.items.values()
         )
 
     def awaited(self, now: float) -> bool:
-        """Return whether its targets are not known, but may soon be.
+        """Return whether its targets are unknown but may soon be known.
 
-        A Prometheus may still have them from before the exporter started. So nothing is answered for as
-        long as they would have been shown without that start: until the first whole walk, and at most for
-        `stale_after`, or until the first walk of all has ended where that takes longer.
+        A Prometheus server may still have targets from before the exporter's start. Discovery therefore does
+        not respond for as long as these would have stayed valid without the start. That is until the first
+        complete walk, but at most for `stale_after`, or until the very first walk has ended if that takes
+        longer.
         """
         return not self.read and (not self.runs.ended or now < self.asked_since + self.stale_after)
 
 
 class Targets:
-    """The targets of all accounts, as Prometheus's http_sd and file_sd read them.
+    """The targets of all accounts, in the format of Prometheus's http_sd and file_sd.
 
     Args:
-        fleets: of each account.
-        choice: which ports and which instances.
-        clock: monotonic seconds.
+        fleets: the fleet of each account.
+        choice: selected ports and labels.
+        clock: returns monotonic seconds.
 
     """
 
@@ -77,16 +78,16 @@ class Targets:
         self._until = float("-inf")
 
     def unread(self) -> list[str]:
-        """Return the names of accounts whose targets are not known."""
+        """Return the accounts whose targets are unknown."""
         return [fleet.account for fleet in self._fleets if not fleet.read]
 
     def awaited(self) -> list[str]:
-        """Return the names of accounts whose targets are not known, but may soon be."""
+        """Return the accounts whose targets are unknown but may soon be known."""
         now = self._clock()
         return [fleet.account for fleet in self._fleets if fleet.awaited(now)]
 
     def json(self) -> bytes:
-        """Return the groups of all that is known and not stale; who asks together shares one rendering."""
+        """Return the target groups of all fresh data; concurrent requests share one rendering."""
         with self._lock:
             snapshots = [fleet.store.snapshot for fleet in self._fleets]
             if not self._is_current(snapshots):
@@ -101,7 +102,7 @@ class Targets:
     def _render(self, snapshots: Sequence[Snapshot[int, Member]]) -> None:
         now = self._clock()
         self._until = float("inf")
-        # A part at a time: the JSON of all would be one step, in which no other thread could answer a scrape.
+        # Part by part: encoding everything in one step would block other threads from answering scrapes.
         texts: list[str] = []
         for fleet, snapshot in zip(self._fleets, snapshots, strict=True):
             for part in snapshot.fresh(now, fleet.stale_after):

@@ -1,1 +1,1 @@
-"""The whole table of metrics, the bytes of /metrics, and the exporter's own metrics."""
+"""The complete table of metrics, the body of /metrics, and the exporter's own metrics."""

@@ -1,11 +1,11 @@
-"""Renders the metric table and the snapshots as the body of /metrics.
+"""Render the metric table and the snapshots as the body of /metrics.
 
-What the API said stands in parts as lines that are ready (exporter.metrics.snapshot). Here they are put in
-the table's order and compressed, once for each change, when a scrape asks for it. Neighbours in the table
-that are of one group make a segment, so whatever groups a scrape asks for, their segments are there. Gauges
-are written alike in both formats; the headers of counters are not, so these have segments for each format.
-The exporter's own metrics follow, new for each scrape. In the compressed body each segment is a block of the
-same gzip stream.
+Parts contain the API's data as finished lines (exporter.metrics.snapshot). This module puts them in the
+table's order and compresses them. It does so once per change, when a scrape asks for it. Adjacent metrics of
+one group form a segment, so the response for any set of groups consists of finished segments. Gauges have the
+same text in both formats. Counters have different headers, so they have segments for each format. The
+exporter's own metrics follow, rendered anew for each scrape. In the compressed body, each segment is a block
+of one gzip stream.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from exporter.metrics.rows import Metric
     from exporter.metrics.snapshot import Snapshot
 
-#: Bytes that are compressed, or handed to the network, at a time; a slow reader holds one in its buffer.
+#: Bytes to compress or to send at a time; a slow client buffers at most one piece.
 PIECE = 32 * 1024
-#: ISA-L's: a seventh of zlib level 1's time, and a smaller result (bench/README.md).
+#: ISA-L level: takes a seventh of zlib level 1's time, with a smaller result (bench/README.md).
 LEVEL = 1
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
@@ -46,7 +46,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One collector of one account: where its snapshot is, and the seconds for which it may be shown."""
+    """One collector of one account: its snapshot, and the seconds after which it is stale."""
 
     account: str
     collector: Collector
@@ -56,24 +56,24 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A response body: its pieces, to be taken once, and its length in bytes."""
+    """A response body: its pieces, to be consumed once, and its length in bytes."""
 
     pieces: Iterable[bytes]
     length: int
 
 
 class Segment:
-    """A piece of the text, compressed so that another can follow: that takes a fifteenth of the text.
+    """A piece of the text, compressed so that another can follow; compression shrinks it to a fifteenth.
 
     Args:
         chunks: the text.
-        group: of its metrics.
+        group: group of its metrics.
 
     Attributes:
         group: as given.
-        length: bytes of the text.
+        length: length of the text in bytes.
         checksum: CRC-32 of the text.
-        deflated: the compressed text; ends on a byte, and nothing behind it refers back.
+        deflated: the compressed text; ends at a byte boundary, and later data cannot refer back to it.
 
     """
 
@@ -98,7 +98,7 @@ class Segment:
         came = b""
         for piece in self.deflated:
             waiting = piece
-            # A piece that came full may not have been all: ISA-L keeps some when nothing is left to go in.
+            # A full piece may not be the end: ISA-L keeps some output even when no input is left.
             while waiting or len(came) == PIECE:
                 yield (came := decompressor.decompress(waiting, PIECE))
                 waiting = decompressor.unconsumed_tail
@@ -109,12 +109,12 @@ class Rendering:
 
     Args:
         metrics: the table.
-        chunks: lines by the metric's name.
-        snapshots: what they come from.
-        until: monotonic seconds at which some of it becomes too old to be shown.
+        chunks: lines by metric name.
+        snapshots: the snapshots that the lines come from.
+        until: monotonic seconds at which some of the data becomes stale.
 
     Attributes:
-        snapshots: weak, so that the text of an old one is not kept for a comparison.
+        snapshots: weak references, so that a comparison does not keep the text of an old snapshot.
         until: as given.
 
     """
@@ -135,13 +135,13 @@ class Rendering:
         self._counters = {form: _segments(counters, chunks, openmetrics=form) for form in (False, True)}
 
     def plain(self, tail: bytes, *, openmetrics: bool, groups: Collection[str] | None = None) -> Body:
-        """Return the lines, and `tail` after them."""
+        """Return the lines, followed by `tail`."""
         segments = self._of(groups, openmetrics=openmetrics)
         text = chain(*(segment.text() for segment in segments), [tail])
         return Body(_packed(text), sum(segment.length for segment in segments) + len(tail))
 
     def gzip(self, tail: bytes, *, openmetrics: bool, groups: Collection[str] | None = None) -> Body:
-        """Return the lines, and `tail` after them, as one gzip stream."""
+        """Return the lines, followed by `tail`, as one gzip stream."""
         segments = self._of(groups, openmetrics=openmetrics)
         length = checksum = 0
         for segment in segments:
@@ -154,25 +154,26 @@ class Rendering:
         return Body(_packed(body), sum(map(len, body)))
 
     def _of(self, groups: Collection[str] | None, *, openmetrics: bool) -> Sequence[Segment]:
-        """Return the segments of some groups in their order, or all."""
+        """Return the segments of some groups in order, or all segments."""
         segments = (*self._gauges, *self._counters[openmetrics])
         return segments if groups is None else [each for each in segments if each.group in groups]
 
 
 class Exposition:
-    """The bytes of /metrics.
+    """Renders /metrics.
 
     Args:
-        sources: what is served, asked anew each time.
+        sources: returns the sources; called each time.
         self_metrics: the exporter's own metrics.
-        clock: monotonic seconds.
-        most_labels: user labels that have a series of their own, for each account.
-        metrics: the table, but for the exporter's own.
-        constant: lines that no collector makes, by metric.
-        left_out: groups that are not wanted.
+        clock: returns monotonic seconds.
+        most_labels: maximum number of user labels with their own series per account.
+        metrics: the table without the exporter's own metrics.
+        constant: lines that come from no collector, by metric.
+        left_out: disabled groups.
 
     Attributes:
-        groups: what can be asked for, wanted or not: a job that asks for one too many loses nothing else.
+        groups: groups that a scrape may request, including disabled ones: requesting a disabled group is not
+            an error.
 
     """
 
@@ -200,13 +201,13 @@ class Exposition:
     def body(
         self, *, openmetrics: bool, gzip: bool, process: bool = True, groups: Collection[str] | None = None
     ) -> Body:
-        """Return what a scrape gets; scrapes that come together share one rendering, whatever they ask for.
+        """Return the response to a scrape; concurrent scrapes share one rendering, whatever they request.
 
         Args:
-            openmetrics: whether in this format.
-            gzip: whether compressed.
-            process: whether with process_* and python_info.
-            groups: of metrics; None for all.
+            openmetrics: whether to use OpenMetrics.
+            gzip: whether to compress.
+            process: whether to include process_* and python_info.
+            groups: groups to include; None for all.
 
         """
         sources = self._sources()
@@ -223,7 +224,7 @@ class Exposition:
         return made(tail, openmetrics=openmetrics, groups=groups)
 
     def overviews(self) -> tuple[Overview, ...]:
-        """Return what each account is doing, at a glance."""
+        """Return a summary of each account."""
         return tuple(overviews(self._sources(), self._clock()))
 
     def _is_current(self, sources: Sequence[Source]) -> bool:
@@ -286,7 +287,7 @@ def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _packed(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same bytes, small neighbours together where that makes no more than `PIECE`."""
+    """Yield the same bytes, joining adjacent small pieces up to `PIECE`."""
     waiting = b""
     for piece in pieces:
         if len(waiting) + len(piece) <= PIECE:

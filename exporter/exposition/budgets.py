@@ -1,4 +1,4 @@
-"""Configured monthly budgets: exposed from the start, independent of the API."""
+"""Expose configured monthly budgets, from the start and independently of the API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUDGETS = (ACCOUNT_BUDGET, LABEL_BUDGET)
 
 
 class Budget(NamedTuple):
-    """What a month of an account may cost, and of its user labels, in dollars."""
+    """Monthly budgets of an account and of its user labels, in dollars."""
 
     account: str
     dollars: float | None

@@ -1,7 +1,7 @@
-"""The exporter's own numbers: requests, runs of collectors, unreadable values, the configuration.
+"""Count and expose the exporter's own metrics: requests, collector runs, unreadable values, configuration.
 
-Counters are plain numbers behind one lock and are written as lines like everything else; process_* and
-python_info come from prometheus_client.
+Counters are plain numbers behind one lock and are formatted like all other metrics. process_* and python_info
+come from prometheus_client.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from exporter.vast.client import Attempt
 
 REASONS: tuple[str, ...] = get_args(Reason)
-#: Why a TLS handshake of a client of ours failed.
+#: Why a TLS handshake with one of our clients failed.
 HandshakeFailure = Literal[
     "no_certificate", "bad_certificate", "old_version", "plain_http", "refused_by_client", "other"
 ]
 HANDSHAKE_FAILURES: tuple[str, ...] = get_args(HandshakeFailure)
-#: Why a connection of a client of ours was cut.
+#: Why the connection of one of our clients was closed.
 ConnectionCut = Literal[
     "slow_request", "slow_reader", "too_large", "too_many_requests", "too_many_connections"
 ]
 CONNECTION_CUTS: tuple[str, ...] = get_args(ConnectionCut)
-#: Seconds.
+#: In seconds.
 BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 GROUP = "exporter"
@@ -199,23 +199,23 @@ SELF_METRICS = tuple(
 
 @dataclass(slots=True, kw_only=True)
 class Runs:
-    """How one collector of one account is doing. Written by its own loop only.
+    """State of one collector of one account, written only by its own loop.
 
     Attributes:
-        interval: seconds, as configured.
+        interval: configured interval in seconds.
         success: whether the last run succeeded.
-        wall: makes epoch seconds of monotonic ones.
-        succeeded_at: monotonic seconds of the end of the last successful run, None before it.
-        duration: seconds of the last successful run.
-        pages: of the last successful run.
-        objects: of the last successful run.
-        ended_runs: all that have ended.
-        overruns: runs that took longer than the interval.
-        failures: failed runs by reason.
-        failing: failed runs in a row.
-        refused: whether the last run failed because the key was not accepted.
-        error: why the last run failed, in words; "" if it did not.
-        absence: what the API said, in words, if it does not have what was asked for; "" otherwise.
+        wall: converts monotonic seconds to epoch seconds.
+        succeeded_at: end of the last successful run in monotonic seconds, or None before it.
+        duration: duration of the last successful run in seconds.
+        pages: number of pages in the last successful run.
+        objects: number of objects in the last successful run.
+        ended_runs: number of runs that have ended.
+        overruns: number of runs that took longer than the interval.
+        failures: number of failed runs by reason.
+        failing: number of consecutive failed runs.
+        refused: whether the last run failed because the key was rejected.
+        error: error message of the last run; "" if it succeeded.
+        absence: the API's message if it does not have the resource; "" otherwise.
 
     """
 
@@ -241,11 +241,11 @@ class Runs:
 
     @property
     def last_success(self) -> float:
-        """Epoch seconds of the end of the last successful run, 0 before it."""
+        """End of the last successful run in epoch seconds, 0 before it."""
         return 0.0 if self.succeeded_at is None else self.wall(self.succeeded_at)
 
     def succeeded(self, *, at: float, duration: float, pages: int, objects: int) -> None:
-        """Note a successful run that ended at `at` (monotonic)."""
+        """Record a successful run that ended at `at` (monotonic)."""
         self.success, self.error, self.failing, self.refused = True, "", 0, False
         self.absence = ""
         self.succeeded_at, self.duration, self.pages, self.objects = at, duration, pages, objects
@@ -253,12 +253,12 @@ class Runs:
         self.ended_runs += 1
 
     def told_of_absence(self, *, at: float, duration: float, absence: str) -> None:
-        """Note a run that ended at `at` (monotonic) with the API having nothing of the kind."""
+        """Record a run that ended at `at` (monotonic) because the API does not have the resource."""
         self.succeeded(at=at, duration=duration, pages=0, objects=0)
         self.absence = absence
 
     def failed(self, reason: Reason, error: str) -> None:
-        """Note a failed run."""
+        """Record a failed run."""
         self.success, self.error, self.refused = False, error, reason == "auth"
         self.absence = ""
         self.failing += 1
@@ -269,14 +269,14 @@ class Runs:
 class _Counts:
     """A counter of one collector of one account, by the value of a further label.
 
-    Its lines are kept until it counts something. With 200 accounts and ten collectors there are some 50,000,
+    Its lines are cached until it changes. With 200 accounts and ten collectors there are about 50,000 lines,
     and nearly all of them stay 0.
 
     Args:
         metric: the counter.
-        labels: account and collector, as they stand between the braces.
-        values: those of the further label that are there from the start.
-        counts: by value.
+        labels: account and collector, as written between the braces.
+        values: values of the further label that have a series from the start.
+        counts: counts by value.
 
     """
 
@@ -290,7 +290,7 @@ class _Counts:
     def lines(self) -> str:
         """Return a line for each value."""
         total = self.counts.total()
-        if total != self._total:  # it never falls
+        if total != self._total:  # the total never decreases
             self._total = total
             self._text = "".join(
                 f'{self._before}"{lines.escape(value)}"}} {count}\n'
@@ -314,21 +314,21 @@ class _Series:
         self.asks_for(collector)
 
     def asks_for(self, collector: Collector) -> None:
-        """Have a series for each field of a collector, beside those that have counted something."""
+        """Have a series for each of the collector's fields, and keep those that are not 0."""
         self.unreadable = _Counts(UNREADABLE, self.labels, collector.fields, self._unreadable)
 
 
 class SelfMetrics:
-    """Counts what happens; safe to use from every thread.
+    """The exporter's own counters; thread-safe.
 
     Args:
-        version: of this program.
-        revision: of its source.
-        python_version: what it runs on.
+        version: version of this program.
+        revision: source revision.
+        python_version: version of Python.
 
     Attributes:
-        lines_dropped: tells how many lines of the log could not be written so far.
-        wall: makes epoch seconds of monotonic ones; what is shown of them follows when the clock is set.
+        lines_dropped: returns the number of log lines that could not be written so far.
+        wall: converts monotonic seconds to epoch seconds, by the current setting of the clock.
 
     """
 
@@ -344,7 +344,7 @@ class SelfMetrics:
         self._lock = threading.Lock()
         self._build = (version, revision, python_version)
         self._series: dict[tuple[str, str], _Series] = {}
-        #: The collectors that ask a path, by account and path: its series end with the last of them.
+        #: Collectors that request a path, by account and path; its series end with the last of them.
         self._asking: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._requests: Counter[tuple[str, ...]] = Counter()
         self._durations: dict[str, _Histogram] = {}
@@ -357,7 +357,7 @@ class SelfMetrics:
         PlatformCollector(registry=self._process)
 
     def add(self, account: str, collector: Collector, interval: float) -> Runs:
-        """Begin the series of one collector of one account; all that are known stand there as 0."""
+        """Create the series of one collector of one account; all known ones start at 0."""
         series = _Series(account, collector, interval, self.wall)
         with self._lock:
             self._series[account, collector.name] = series
@@ -368,12 +368,12 @@ class SelfMetrics:
         return series.runs
 
     def update(self, account: str, collector: Collector) -> None:
-        """Go on with a collector that asks for other fields than before; what was counted stays."""
+        """Continue with a collector that requests other fields; its counts stay."""
         with self._lock:
             self._series[account, collector.name].asks_for(collector)
 
     def remove(self, account: str, collector: Collector) -> None:
-        """End the series of one collector of one account."""
+        """Remove the series of one collector of one account."""
         with self._lock:
             del self._series[account, collector.name]
             for endpoint in collector.endpoints:
@@ -390,42 +390,42 @@ class SelfMetrics:
         path = attempt.endpoint.path
         with self._lock:
             if (account, path) not in self._asking:
-                return  # a request that was under way when its collector was removed
+                return  # the request was in progress when its collector was removed
             self._requests[account, path, attempt.code] += 1
             self._durations[path].observe(attempt.seconds)
 
     def problems(self, account: str, collector: str, problems: Problems) -> None:
-        """Count values that were no use."""
+        """Count unusable values."""
         with self._lock:
             series = self._series.get((account, collector))
-            if series is not None:  # as it is when it was just removed
+            if series is not None:  # None if the collector was just removed
                 series.unreadable.counts.update(problems.unreadable)
                 series.out_of_range.counts.update(problems.out_of_range)
 
     def tls_handshake_failed(self, reason: HandshakeFailure) -> None:
-        """Count one TLS handshake that failed."""
+        """Count one failed TLS handshake."""
         with self._lock:
             self._tls_failures[reason] += 1
 
     def connection_cut(self, reason: ConnectionCut) -> None:
-        """Count one connection of a client that was cut."""
+        """Count one closed client connection."""
         with self._lock:
             self._connections_cut[reason] += 1
 
     def reloaded(self, *, at: float) -> None:
-        """Note that a configuration was accepted at `at` (monotonic)."""
+        """Record that a configuration was accepted at `at` (monotonic)."""
         self._reload = (True, at)
 
     def reload_failed(self) -> None:
-        """Note that a configuration was refused; the one before stays in force."""
+        """Record that a configuration was rejected; the previous one stays in force."""
         self._reload = (False, self._reload[1])
 
-    def web_config_read(self, good: bool) -> None:  # noqa: FBT001 - the one thing that it is told
-        """Note whether the web configuration was accepted when it was last read; see `RELOAD_SUCCESSFUL`."""
+    def web_config_read(self, good: bool) -> None:  # noqa: FBT001 - its only argument
+        """Record whether the web configuration was valid when last read; see `RELOAD_SUCCESSFUL`."""
         self._web_config_is_good = good
 
     def lines(self, *, openmetrics: bool, process: bool = True) -> bytes:
-        """Return the whole of the exporter's own metrics; `process` adds process_* and python_info."""
+        """Return all of the exporter's own metrics; `process` adds process_* and python_info."""
         with self._lock:
             samples = {name: "".join(found) for name, found in self._samples().items()}
         own = b"".join(
@@ -486,13 +486,13 @@ class SelfMetrics:
 
 
 def _drop(counter: Counter[tuple[str, ...]], *first: str) -> None:
-    """Forget all series whose labels begin with these values."""
+    """Remove all series whose labels start with these values."""
     for key in [key for key in counter if key[: len(first)] == first]:
         del counter[key]
 
 
 class _Histogram:
-    """Seconds in `BUCKETS`."""
+    """A histogram of seconds with the bounds in `BUCKETS`."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BUCKETS) + 1)

@@ -1,4 +1,4 @@
-"""The one table of metrics, which everything iterates: what is served, documented, drawn and alerted on."""
+"""Define the table of metrics, the only source for exposition, documentation, dashboards and alerts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METRICS: tuple[Metric, ...] = (
     *budgets.BUDGETS,
     *self_metrics.SELF_METRICS,
 )
-#: What each group of metrics is about, in the table's order.
+#: Subject of each group of metrics, in the table's order.
 GROUPS: Mapping[str, str] = {
     **{
         group: about

@@ -1,1 +1,1 @@
-"""What a metric is, how the API's values are read, how samples are written, and what is known at a moment."""
+"""Metrics: their definitions, how API values are read and samples written, and the current snapshot."""

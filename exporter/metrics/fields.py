@@ -1,7 +1,8 @@
-"""Fields of the API's objects: which are read, how, and what of their values means nothing.
+"""Declare the API's fields: how each is read, and which values are unknown or invalid.
 
-A field is declared once and named by every row that reads it. null and missing give no value. What the API
-sends for "unknown" (a sentinel) gives none either. What can't be read, and what can't be true, is counted.
+A field is declared once and shared by all rows that read it. null, a missing field and a value that the API
+sends for "unknown" (a sentinel) give no value. Unreadable and out-of-range values give none either, and are
+counted.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 
-#: What lies between it and its negative is a number by itself, without a second look.
+#: A number within ± this limit is used as it is, without further checks.
 PLAIN = nextafter(LARGEST, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sentinel:
-    """Values by which the API says that it does not know: all below `known_from`."""
+    """Values that the API sends for "unknown": all below `known_from`."""
 
     words: str
     known_from: float
@@ -35,14 +36,14 @@ NOT_POSITIVE = Sentinel("0 or below means unknown", nextafter(0.0, inf))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberField:
-    """A field that holds a number.
+    """A numeric field.
 
     Attributes:
-        name: as the API has it.
-        read: makes a number of what the API sent, or raises `UnreadableError`.
+        name: name in the API.
+        read: converts the API's value to a number, or raises `UnreadableError`.
         unknown: values that mean "unknown".
-        least: in the API's unit; what is below can't be true.
-        most: in the API's unit; what is above can't be true.
+        least: smallest plausible value, in the API's unit.
+        most: largest plausible value, in the API's unit.
 
     """
 
@@ -54,19 +55,19 @@ class NumberField:
 
     @property
     def has_range(self) -> bool:
-        """Whether some of what can be read can't be true."""
+        """Whether some readable values are implausible."""
         return (self.least, self.most) != (-inf, inf)
 
     @property
     def plain(self) -> tuple[float, float]:
-        """The range in which a number of the JSON is the value as it stands; (inf, -inf) where none is."""
+        """The range in which a JSON number is used as it is; (inf, -inf) if there is none."""
         if self.read is not number:
             return inf, -inf
         known_from = -inf if self.unknown is None else self.unknown.known_from
         return max(self.least, known_from, -PLAIN), min(self.most, PLAIN)
 
     def value(self, sent: object, problems: Problems) -> Number | None:
-        """Return the number that the API sent, or None where it is of no use: that is counted."""
+        """Return the number, or None if there is no usable one; unusable values are counted."""
         try:
             value = self.read(sent)
         except UnreadableError:
@@ -82,13 +83,13 @@ class NumberField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextField:
-    """A field that holds text; `read` makes text of what the API sent, None where that is as good as null."""
+    """A text field; `read` converts the API's value to text, or to None if it is equivalent to null."""
 
     name: str
     read: Callable[[object], str | None] = text
 
     def value(self, sent: object, problems: Problems) -> str | None:
-        """Return the text that the API sent, or None where it is of no use: what can't be read is counted."""
+        """Return the text, or None if there is no usable one; unreadable values are counted."""
         try:
             return self.read(sent)
         except UnreadableError:
@@ -102,12 +103,12 @@ Field = NumberField | TextField
 def number_field(
     name: str, *, unknown: Sentinel | None = None, least: float = -inf, most: float = inf
 ) -> NumberField:
-    """Return the field `name`, which holds a number; see `NumberField`."""
+    """Return the numeric field `name`; see `NumberField`."""
     return NumberField(name=name, unknown=unknown, least=least, most=most)
 
 
 def flag_field(name: str) -> NumberField:
-    """Return the field `name`, which holds true or false: 1 or 0."""
+    """Return the boolean field `name`, read as 1 or 0."""
     return NumberField(name=name, read=flag)
 
 
@@ -117,13 +118,13 @@ def inner_field(name: str, inner: str) -> NumberField:
 
 
 def text_field(name: str) -> TextField:
-    """Return the field `name`, which holds text."""
+    """Return the text field `name`."""
     return TextField(name=name)
 
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """How many values of each field were no use: not readable, or outside of what can be true."""
+    """Number of unusable values per field: unreadable, or out of range."""
 
     unreadable: Counter[str] = field(default_factory=Counter)
     out_of_range: Counter[str] = field(default_factory=Counter)
@@ -131,7 +132,7 @@ class Problems:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one object of the API said: its numbers and texts by field; what it did not say is not there."""
+    """Values of one API object: numbers and texts by field; unknown fields are absent."""
 
     numbers: Mapping[str, Number]
     texts: Mapping[str, str]
@@ -146,17 +147,17 @@ class Record:
 
 
 class Fields:
-    """A set of fields, in order and each of them once.
+    """An ordered set of fields.
 
     Attributes:
-        names: of all.
-        ranged: names of those of which not all that can be read can be true.
+        names: names of all fields.
+        ranged: names of the fields with a plausible range.
 
     Args:
-        fields: may name one more than once, if it is the same.
+        fields: fields; identical duplicates are allowed.
 
     Raises:
-        ValueError: two fields have the same name and are not read alike.
+        ValueError: two fields have the same name but differ.
 
     """
 
@@ -173,12 +174,12 @@ class Fields:
         self._texts = tuple((each.name, SHORT if each.read is text else -1, each) for each in texts)
 
     def read(self, row: Mapping[str, object], problems: Problems) -> Record:
-        """Return what `row` says; what is no use is counted in `problems`."""
+        """Return the values in `row`; unusable values are counted in `problems`."""
         return Record(self._read_numbers(row, problems), self._read_texts(row, problems))
 
     def _read_numbers(self, row: Mapping[str, object], problems: Problems) -> dict[str, Number]:
         found: dict[str, Number] = {}
-        for name, low, high, each in self._numbers:  # for every value of every row: nearly all are plain
+        for name, low, high, each in self._numbers:  # runs for every value of every row; nearly all are plain
             sent = row.get(name)
             if (type(sent) is float or type(sent) is int) and low <= sent <= high:
                 found[name] = sent

@@ -1,4 +1,4 @@
-"""The text of samples: the same in the text format 0.0.4 and in OpenMetrics 1.0."""
+"""Format samples, identically for the text format 0.0.4 and OpenMetrics 1.0."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def escape(value: str) -> str:
 
 
 def labels(names: Iterable[str], values: Iterable[str]) -> str:
-    """Return label names and values as they stand between the braces."""
+    """Return label names and values as written between the braces."""
     return ",".join([f'{name}="{escape(value)}"' for name, value in zip(names, values, strict=True)])
 
 
 def sample(name: str, label_text: str, value: Number) -> str:
-    """Return one line."""
+    """Return the line of one sample."""
     return f"{name}{{{label_text}}} {value!r}\n" if label_text else f"{name} {value!r}\n"
 
 
@@ -41,16 +41,16 @@ def header(metric: Metric, *, openmetrics: bool = False) -> bytes:
 
 
 def of_objects(rows: Sequence[Row[R]], objects: Sequence[tuple[str, R]]) -> Lines:
-    """Return the lines of some objects.
+    """Return the lines of the objects.
 
     Args:
-        rows: of the table.
-        objects: the text of the labels that identify an object, and what the API said of it.
+        rows: rows of the metric table.
+        objects: pairs of an object's identifying labels, as text, and its record.
 
     """
     text: dict[str, bytes] = {}
     counts: dict[str, bytes] = {}
-    patterns: dict[bytes, bytes] = {}  # most metrics are absent for the same objects
+    patterns: dict[bytes, bytes] = {}  # shared, since most metrics are absent for the same objects
     records = [record for _, record in objects]
     plain = [f"{ids}}} " for ids, _ in objects]
     for row in rows:
@@ -70,7 +70,7 @@ def of_objects(rows: Sequence[Row[R]], objects: Sequence[tuple[str, R]]) -> Line
 def _extended(
     row: Row[R], label_values: Callable[[R], tuple[str, ...]], objects: Sequence[tuple[str, R]]
 ) -> list[str]:
-    """Return the labels of each object up to the value, with those of `row` behind the object's own."""
+    """Return each object's labels up to the value, with the labels of `row` after its own."""
     further = [label_values(record) for _, record in objects]
     names = row.labels[-len(further[0]) :] if further else ()
     template = "".join([f',{name}="%s"' for name in names])
@@ -87,12 +87,12 @@ def _escaped(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def of_samples(metric: Metric, account: str, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
-    """Return the lines of a metric of an account; a sample is its further labels' values, and its own."""
+    """Return the lines of an account's metric; each sample has its further label values and its value."""
     return of_labelled(metric, (((account, *values), value) for values, value in samples))
 
 
 def of_labelled(metric: Metric, samples: Iterable[tuple[tuple[str, ...], Number]]) -> bytes:
-    """Return the lines of a metric; a sample is the values of all its labels, and its own."""
+    """Return the lines of a metric; each sample has all its label values and its value."""
     return encode(
         "".join(
             sample(metric.name, labels(metric.labels, values), value) for values, value in sorted(samples)
@@ -101,5 +101,5 @@ def of_labelled(metric: Metric, samples: Iterable[tuple[tuple[str, ...], Number]
 
 
 def encode(text: str) -> bytes:
-    """Return `text` as UTF-8; half a surrogate pair, which JSON may hold and UTF-8 may not, becomes "?"."""
+    """Return `text` as UTF-8; a lone surrogate, which JSON allows and UTF-8 does not, becomes "?"."""
     return text.encode("utf-8", "replace")

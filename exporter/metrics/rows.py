@@ -1,4 +1,4 @@
-"""What a row of the metric table is: a metric's name, meaning, labels, source and how it is read, once."""
+"""Define a row of the metric table: name, meaning, labels, source and reading of a metric."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GIB = 2**30
 KILOBYTE = 10**3
 MEGABYTE = 10**6
 GIGABYTE = 10**9
-#: Bytes a second in one Mbit/s.
+#: Bytes per second in one Mbit/s.
 MEGABIT = 125_000
 
 BYTES_PER_SECOND = "bytes_per_second"
@@ -35,12 +35,12 @@ class Metric:
     """A metric.
 
     Attributes:
-        name: with prefix and unit.
-        help: one sentence; no quotes and no backslashes, so that it is the same in both formats.
-        type: as Prometheus calls it.
-        labels: its label names, in the order in which they are written.
-        notes: for docs/metrics.md, how the value comes about where the help does not say it.
-        group: what it is asked for and left out together with; "" for its collector's name.
+        name: name with prefix and unit.
+        help: one sentence without quotes and backslashes, so that it is the same in both formats.
+        type: Prometheus type.
+        labels: label names, in the order of the exposition.
+        notes: for docs/metrics.md, how the value is derived if the help does not say it.
+        group: group that is requested or omitted as a whole; "" for the collector's name.
 
     """
 
@@ -54,12 +54,12 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(Metric, Generic[R_contra]):
-    """A metric with at most one sample for each object that the API tells of.
+    """A metric with at most one sample per API object.
 
     Attributes:
-        fields: the API's fields that it comes from.
-        value: the sample's value, or None for no sample.
-        label_values: the values of the labels behind those that identify the object.
+        fields: source fields in the API.
+        value: returns the sample's value, or None for no sample.
+        label_values: returns the values of the labels that follow the identifying ones.
 
     """
 
@@ -70,7 +70,7 @@ class Row(Metric, Generic[R_contra]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition(Generic[R_contra]):
-    """When a value holds: in words for the docs, as a test of the record, and the fields that it looks at."""
+    """Condition for a sample: its wording in the docs, its test of a record, and the fields that it reads."""
 
     words: str
     holds: Callable[[R_contra], bool]
@@ -88,17 +88,17 @@ def field_row(
     when: Condition[R] | None = None,
     notes: str = "",
 ) -> Row[R]:
-    """Return the row of a metric that is one field of the API, times `scale`.
+    """Return the row of a metric that is one API field times `scale`.
 
     Args:
-        name: the metric's.
-        meaning: the help, without the field and the full stop.
-        field: where the value comes from.
-        scale: from the API's unit to the base unit.
-        labels: what identifies the object.
-        type: the metric's.
-        when: no sample where it does not hold.
-        notes: what else there is to say.
+        name: metric name.
+        meaning: help text, without the field and the full stop.
+        field: source field.
+        scale: factor from the API's unit to the base unit.
+        labels: identifying labels.
+        type: metric type.
+        when: condition without which there is no sample.
+        notes: further notes.
 
     """
     return Row(
@@ -115,7 +115,7 @@ def field_row(
 def scaled(
     field: NumberField, scale: Fraction | int = 1, *, when: Callable[[R], bool] | None = None
 ) -> Callable[[R], Number | None]:
-    """Return a function that takes the number in `field` of a record, times `scale`, where `when` holds."""
+    """Return a function that returns the number in `field` times `scale`, provided that `when` holds."""
     name, times, over = field.name, scale.numerator, scale.denominator
     if when is None and scale == 1:
         return lambda record: record.numbers.get(name)

@@ -1,7 +1,7 @@
-"""What is known now: immutable, dated, swapped whole.
+"""Hold the current state as immutable, dated snapshots that are replaced as a whole.
 
-A part holds what one reply said of a range of keys, as lines that are ready to be served; a snapshot is all
-parts of one collector of one account. A new part replaces just the range that it speaks for.
+A part contains the result of one reply for a range of keys, as lines ready to be served. A snapshot contains
+all parts of one collector of one account. A new part replaces exactly the range that it covers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Orderable(Protocol):
-    """What has an order, as numbers and texts do."""
+    """A type with an order, such as numbers and strings."""
 
-    def __lt__(self, other: Any, /) -> bool: ...  # noqa: ANN401 - whatever is of its kind
-    def __le__(self, other: Any, /) -> bool: ...  # noqa: ANN401 - whatever is of its kind
+    def __lt__(self, other: Any, /) -> bool: ...  # noqa: ANN401 - anything of its type
+    def __le__(self, other: Any, /) -> bool: ...  # noqa: ANN401 - anything of its type
 
 
-#: What identifies an object, and orders all of its kind.
+#: Identifies an object and sorts all objects of its kind.
 Key = TypeVar("Key", bound=Orderable)
 Item = TypeVar("Item")
 
@@ -32,9 +32,9 @@ class Lines:
     """Samples of some objects, as text.
 
     Attributes:
-        text: the lines of each metric that has any, by its name; the objects in their order.
-        counts: how many lines each object has, a byte each in the objects' order, for the metrics in which it
-            is not one each.
+        text: lines by metric name, in the order of the objects; metrics without samples are absent.
+        counts: number of lines per object, one byte each in the order of the objects, for metrics that do not
+            have exactly one line per object.
 
     """
 
@@ -42,7 +42,7 @@ class Lines:
     counts: Mapping[str, bytes] = field(default_factory=dict)
 
     def of(self, first: int, last: int) -> Lines:
-        """Return the lines of the objects from number `first` up to, and without, number `last`."""
+        """Return the lines of the objects with index `first` to `last`, excluding `last`."""
         text: dict[str, bytes] = {}
         counts: dict[str, bytes] = {}
         for name, chunk in self.text.items():
@@ -51,7 +51,7 @@ class Lines:
                 before, behind = sum(each[:first]), sum(each[:last])
                 counts[name] = each[first:last]
             if before < behind:
-                # Split at the line's end only: a label's value may hold whatever else ends a line.
+                # Only split at \n: a label value may contain other line separators.
                 text[name] = b"".join(line + b"\n" for line in chunk.split(b"\n")[before:behind])
         return Lines(text=text, counts={name: each for name, each in counts.items() if name in text})
 
@@ -61,15 +61,15 @@ NO_LINES = Lines(text={})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part(Generic[Key, Item]):
-    """What one reply said of the objects with after < key <= upto.
+    """The result of one reply: the objects with after < key <= upto.
 
     Attributes:
-        confirmed: when the reply came, in monotonic seconds.
-        lines: the samples of its objects, in the order of `items`.
-        items: what has to be known of each object beside its lines, by key, ascending.
-        after: where the range begins, the key itself not in it; None for the beginning of all keys.
-        upto: where it ends, the key itself in it; None for the end of all keys.
-        set_by: seconds by which the wall clock had been set when the reply came.
+        confirmed: when the reply arrived, in monotonic seconds.
+        lines: samples of its objects, in the order of `items`.
+        items: data kept of each object besides its lines, by ascending key.
+        after: start of the range, excluded; None for the start of all keys.
+        upto: end of the range, included; None for the end of all keys.
+        set_by: seconds by which the wall clock had been set when the reply arrived.
 
     """
 
@@ -81,13 +81,13 @@ class Part(Generic[Key, Item]):
     set_by: float = 0.0
 
     def before(self, key: Key | None) -> Part[Key, Item] | None:
-        """Return what this part says up to `key`, or None where it says nothing of that."""
+        """Return this part up to `key`, or None if it covers nothing there."""
         if key is None or (self.after is not None and key <= self.after):
             return None
         return self if self.upto is not None and self.upto <= key else self._cut(self.after, key)
 
     def behind(self, key: Key | None) -> Part[Key, Item] | None:
-        """Return what this part says behind `key`, or None where it says nothing of that."""
+        """Return this part after `key`, or None if it covers nothing there."""
         if key is None or (self.upto is not None and self.upto <= key):
             return None
         return self if self.after is not None and key <= self.after else self._cut(key, self.upto)
@@ -107,13 +107,13 @@ class Part(Generic[Key, Item]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Snapshot(Generic[Key, Item]):
-    """All that one collector of one account knows.
+    """Current state of one collector of one account.
 
     Attributes:
-        parts: by ascending range, without overlap.
-        total: how many objects the API says there are, or None.
-        seconds: how long the last whole walk took.
-        memory: what the collector keeps from run to run, counters above all; immutable, its own matter.
+        parts: parts in ascending order, without overlap.
+        total: number of objects according to the API, or None.
+        seconds: duration of the last complete walk.
+        memory: immutable data that the collector keeps between runs, mostly counters.
 
     """
 
@@ -123,7 +123,7 @@ class Snapshot(Generic[Key, Item]):
     memory: Any = None
 
     def replacing(self, new: Iterable[Part[Key, Item]]) -> Snapshot[Key, Item]:
-        """Return a snapshot in which the ranges of `new` parts are theirs alone."""
+        """Return a snapshot in which the `new` parts replace the ranges that they cover."""
         parts = self.parts
         for part in new:
             first, last = _meeting(parts, part.after, part.upto)
@@ -134,28 +134,28 @@ class Snapshot(Generic[Key, Item]):
         return replace(self, parts=parts)
 
     def with_total(self, total: int | None) -> Snapshot[Key, Item]:
-        """Return this snapshot with what the API says of the number of objects; None changes nothing."""
+        """Return this snapshot with the API's number of objects; None leaves it unchanged."""
         return self if total is None else replace(self, total=total)
 
     def with_memory(self, memory: object) -> Snapshot[Key, Item]:
-        """Return this snapshot with what its collector keeps from run to run."""
+        """Return this snapshot with the data that its collector keeps between runs."""
         return replace(self, memory=memory)
 
     def with_seconds(self, seconds: float) -> Snapshot[Key, Item]:
-        """Return this snapshot with the duration of a whole walk."""
+        """Return this snapshot with the duration of a complete walk."""
         return replace(self, seconds=seconds)
 
     def meeting(self, after: Key | None, upto: Key | None) -> tuple[Part[Key, Item], ...]:
-        """Return the parts that speak for any of a range."""
+        """Return the parts that overlap a range."""
         first, last = _meeting(self.parts, after, upto)
         return self.parts[first:last]
 
     def limit(self, stale_after: float) -> float:
-        """Return the seconds for which a part may be shown: `stale_after`, or more where a walk is longer."""
+        """Return the maximum age of a part in seconds: `stale_after`, or more if a walk takes longer."""
         return stale_after if self.seconds <= stale_after else 2 * self.seconds
 
     def fresh(self, now: float, stale_after: float) -> tuple[Part[Key, Item], ...]:
-        """Return the parts that were confirmed lately enough to be shown."""
+        """Return the parts that are not stale."""
         oldest = now - self.limit(stale_after)
         return tuple(part for part in self.parts if part.confirmed >= oldest)
 
@@ -165,9 +165,9 @@ _upto: Callable[[Part[Any, Any]], Any] = attrgetter("upto")
 
 
 def _meeting(parts: Sequence[Part[Key, Any]], after: Key | None, upto: Key | None) -> tuple[int, int]:
-    """Return the numbers of the first part that speaks for any of a range, and of the one behind the last.
+    """Return the index of the first part that overlaps a range, and the index after the last.
 
-    They are looked for by halves: each page asks, and one by one a walk would take the square of its pages.
+    It uses a binary search. Each page calls it, and a linear search would make a walk quadratic.
     """
     first, last = 0, len(parts)
     if after is not None:

@@ -1,7 +1,7 @@
-"""How values of the API's JSON become numbers and texts, and what of them can't be read.
+"""Convert JSON values from the API to numbers and text, and detect unreadable ones.
 
-null and missing are absent: no sample, and nothing to count. A number written as text is a number. Anything
-else that is not what the field should hold is unreadable: no sample, and counted by field.
+null and a missing field are absent: they give no sample and are not counted. A number written as text is a
+number. Any other value of a wrong type is unreadable: it gives no sample and is counted by field.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 Number = int | float
 
-#: No quantity of the API comes near it; it keeps a scaled value finite.
+#: Above any quantity in the API; keeps scaled values finite.
 LARGEST = 1e100
-#: Bytes of a text in UTF-8: so Prometheus counts for `label_value_length_limit`, beyond which one value would
-#: cost the whole scrape.
+#: Maximum bytes of a text in UTF-8. Prometheus applies `label_value_length_limit` to bytes, and one longer
+#: value would fail the whole scrape.
 LONGEST_TEXT = 500
-#: Characters that fit whatever they are: none has more than 4 bytes.
+#: Characters that always fit, since none takes more than 4 bytes.
 SHORT = LONGEST_TEXT // 4
-#: Stands at the end of a text that was longer.
+#: Appended to truncated text.
 CUT = "\N{HORIZONTAL ELLIPSIS}"
-#: Half a surrogate pair: JSON may hold it, UTF-8 may not.
+#: A lone surrogate, which JSON allows and UTF-8 does not.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBER = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*", re.ASCII)
 
 
 class UnreadableError(ValueError):
-    """A value that is not what its field should hold."""
+    """A value of the wrong type or form for its field."""
 
 
 def number(value: object) -> Number:
-    """Return a finite number; text that is a number is read, true and false are not numbers."""
+    """Return a finite number, also from numeric text; true and false are not numbers."""
     if isinstance(value, str):
         if len(value) > 400 or not _NUMBER.fullmatch(value):  # noqa: PLR2004 - longer than any float
             raise UnreadableError
         value = float(value)
-    # By type and not by isinstance, for which true is a 1; this runs for every value of every page.
+    # Compares types, because isinstance treats true as 1. This runs for every value of every page.
     if (type(value) is float or type(value) is int) and -LARGEST < value < LARGEST:
         return value
     raise UnreadableError
 
 
 def flag(value: object) -> Number:
-    """Return 1 or 0 for true and false, which may be written as numbers."""
+    """Return 1 or 0 for a boolean, which may be written as a number."""
     if isinstance(value, bool):
         return int(value)
     read = number(value)
@@ -55,9 +55,9 @@ def flag(value: object) -> Number:
 
 
 def text(value: object) -> str:
-    """Return text as it can be written in UTF-8, cut where it is too long, and a number as its digits."""
+    """Return text that is valid in UTF-8 and truncated if too long; a number becomes its digits."""
     if isinstance(value, str):
-        # Here and not where it is written: two texts that are written alike have to be counted as one.
+        # Replaced here and not on output: texts with the same output must count as one.
         if not value.isascii():
             value = _SURROGATE.sub("\ufffd", value)
         return _cut(value) if len(value) > SHORT else value
@@ -66,7 +66,7 @@ def text(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    """Return `text`, or as much of it as fits with a mark behind it."""
+    """Return `text`, truncated with a mark if it is too long."""
     whole = text[: LONGEST_TEXT + 1].encode()
     if len(whole) <= LONGEST_TEXT:
         return text
@@ -75,12 +75,12 @@ def _cut(text: str) -> str:
 
 
 def status(value: object) -> str | None:
-    """Return a status; any text is one, but for blanks around it; a blank one is absent."""
+    """Return any non-blank text as the status, without surrounding whitespace, else None."""
     return text(value).strip() or None
 
 
 def inner_number(name: str) -> Callable[[object], Number | None]:
-    """Return a reader for the number `name` inside of an object."""
+    """Return a reader for the number `name` inside an object."""
 
     def read(value: object) -> Number | None:
         if not isinstance(value, dict):

@@ -1,1 +1,1 @@
-"""When each collector of each account runs, and what a reload changes."""
+"""Scheduling of collector runs, and the effects of a reload."""

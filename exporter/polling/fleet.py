@@ -1,4 +1,4 @@
-"""The instances of all accounts together, for what runs once for all of them."""
+"""Combine the instances of all accounts, for collectors that run once for all of them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
     from exporter.polling.loop import Loop
 
-#: Seconds between two looks at whether the first runs have ended.
+#: Seconds between checks whether the first runs have ended.
 LOOK = 1.0
 
 
 def whole_fleet(
     loops: Callable[[], Sequence[Loop]], clock: Callable[[], float], wait: Callable[[float], None]
 ) -> Iterator[Rented]:
-    """Yield what the collector of instances knows of each account and may show.
+    """Yield the fresh instances of each account.
 
     Args:
-        loops: what runs at present, asked anew each time.
-        clock: monotonic seconds.
-        wait: sleeps until the first run of each account has ended, in success or in failure.
+        loops: returns the current loops; called each time.
+        clock: returns monotonic seconds.
+        wait: sleeps until the first run of each account has ended, successful or not.
 
     Raises:
-        Stopped: from `wait`.
+        Stopped: the wait was interrupted.
 
     """
     while any(not loop.runs.ended for loop in _walks(loops())):

@@ -1,4 +1,4 @@
-"""What a loop has to do: one collector of one account, as configured."""
+"""Define the job of a loop: one collector of one account, as configured."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from exporter.vast.endpoints import Host
     from exporter.vast.keys import Key
 
-#: The account of what belongs to none: the market.
+#: Account name for the market, which belongs to no account.
 NO_ACCOUNT = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a loop has to do.
+    """One collector of one account, as configured.
 
     Attributes:
-        account: the account's name; `NO_ACCOUNT` for the market.
-        key: where its key comes from.
-        filters: `select_filters` of the account.
-        urls: base URL of each of the API's hosts that it asks.
-        collector: what is collected.
-        settings: of the collector.
+        account: account name; `NO_ACCOUNT` for the market.
+        key: source of the API key.
+        filters: the account's `select_filters`.
+        urls: base URL of each API host.
+        collector: the collector.
+        settings: the collector's configuration.
 
     """
 
@@ -41,13 +41,14 @@ class Job:
 
     @property
     def id(self) -> tuple[str, str]:
-        """What identifies it among the jobs of a configuration: account and collector."""
+        """Unique id within a configuration: account and collector."""
         return self.account, self.collector.name
 
     def asks_the_same(self, other: Job) -> bool:
-        """Return whether what is known stays true for `other`.
+        """Return whether existing data stays valid for `other`.
 
-        It may differ in when it asks, in whether it asks for addresses too, and in which groups it shows.
+        The jobs may differ in their schedule, in whether they request addresses, and in the groups that they
+        show.
         """
         ours = {name: getattr(self.settings, name) for name in self.settings.CHANGE_NO_REQUEST}
         same_name = other.collector.name == self.collector.name
@@ -56,21 +57,22 @@ class Job:
 
 
 def urls_of(api: Api) -> dict[Host, str]:
-    """Return the base URL of each of the API's hosts.
+    """Return the base URL of each API host.
 
-    As in the vendor's client, a host of one's own is the only one: the key goes to no other unless told to.
+    As in the vendor's client, a custom host serves everything: the key goes to no other host unless
+    configured.
     """
     own = api.url != type(api).model_fields["url"].default and "run_url" not in api.model_fields_set
     return {"api": api.url, "run": api.url if own else api.run_url}
 
 
 def jobs(loaded: Loaded, collectors: Iterable[Collector], intervals: Mapping[str, float]) -> tuple[Job, ...]:
-    """Return what has to be collected, account by account, and then the market.
+    """Return all jobs: account by account, then the market.
 
     Args:
         loaded: the configuration.
-        collectors: all that there are.
-        intervals: seconds between runs, by collector, instead of the configured ones.
+        collectors: all collectors.
+        intervals: seconds between runs by collector, instead of the configured ones.
 
     """
     found: list[Job] = []

@@ -1,7 +1,7 @@
-"""Threads for runs: as many as isolation needs, and only while something runs.
+"""Run tasks in threads: as many as isolation needs, and only while there is work.
 
-A thread for each collector of each account would be 2,000 for 200 accounts with ten collectors. Nearly all of
-them would only wait.
+A thread for each collector of each account would make 2,000 for 200 accounts with ten collectors, nearly all
+of them idle.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from exporter.polling.job import Job
 
-#: Runs at the same time of those collectors of one account that are not on by default. With 200 accounts this
-#: makes at most 800 threads: one each for instances and credit, and these.
+#: Maximum number of concurrent runs per account of the collectors that are off by default. With 200 accounts,
+#: this limits the number of threads to 800: one each for instances and account, and these two.
 SHARED_THREADS = 2
 
 
 class Lane:
-    """Runs tasks in at most `threads` threads, each of which ends when there is nothing more to run."""
+    """Runs tasks in at most `threads` threads; a thread ends when no task is left."""
 
     def __init__(self, threads: int) -> None:
         self._lock = threading.Lock()
@@ -30,10 +30,10 @@ class Lane:
         self._waiting: deque[Callable[[], None]] = deque()
 
     def submit(self, task: Callable[[], None], name: str) -> None:
-        """Run `task` in a thread, called `name`, as soon as one is free.
+        """Run `task` in a thread called `name`, as soon as one is free.
 
         Raises:
-            RuntimeError: the system gives no more threads.
+            RuntimeError: the system cannot start another thread.
 
         """
         with self._lock:
@@ -53,7 +53,7 @@ class Lane:
         while following is not None:
             try:
                 following()
-            except BaseException as error:  # noqa: BLE001 - what waits behind it has to run
+            except BaseException as error:  # noqa: BLE001 - the tasks behind it must run
                 trace = (type(error), error, error.__traceback__, threading.current_thread())
                 threading.excepthook(threading.ExceptHookArgs(trace))
             with self._lock:
@@ -62,14 +62,14 @@ class Lane:
 
 
 class Lanes:
-    """The lane of each job: one of its own for what is on by default, one for the rest of an account."""
+    """Assigns each job a lane: its own if it is on by default, else one shared per account."""
 
     def __init__(self) -> None:
-        #: An idle lane is like a new one: it goes as soon as none of its threads runs.
+        #: An idle lane is equivalent to a new one, so it may go as soon as none of its threads runs.
         self._lanes: WeakValueDictionary[tuple[str, str], Lane] = WeakValueDictionary()
 
     def of(self, job: Job) -> Lane:
-        """Return the lane in which the runs of `job` go."""
+        """Return the lane for the runs of `job`."""
         own = job.collector.enabled
         key = (job.account, job.collector.name if own else "")
         return self._lanes.setdefault(key, Lane(1 if own else SHARED_THREADS))

@@ -1,4 +1,4 @@
-"""One collector of one account: when its next run is due, what a run does, and how it went."""
+"""Run one collector of one account: when its next run is due, what the run does, and its result."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from exporter.polling.job import Job
     from exporter.vast.client import Attempt, Options
 
-#: In intervals: the pause after the first failed run; doubled with each further one.
+#: Pause after the first failed run, in intervals; doubles with each further failure.
 FIRST_PAUSE = 0.25
-#: In intervals: the longest pause after a failed run, and the one after the key was refused.
+#: Maximum pause after a failed run, in intervals; also the pause after the key was rejected.
 LONGEST_PAUSE = 4.0
-#: Seconds between two looks at the key while runs fail.
+#: Seconds between checks of the key while runs fail.
 KEY_LOOK = 1.0
-#: Seconds beyond what it is known to wait for, after which a loop that gives no sign is taken for hung.
+#: Seconds beyond its known waits after which a loop without a sign of life counts as stalled.
 HUNG_AFTER = 60.0
-#: Seconds for which a server may be expected to keep an idle connection. Where the next run comes later, its
-#: connection is closed: with 200 accounts and ten collectors they would be 2,000.
+#: Seconds for which a server can be expected to keep an idle connection. If the next run is later, the
+#: connection is closed: with 200 accounts and ten collectors there would be 2,000.
 KEEP_CONNECTION = 75.0
 
 _log = logging.getLogger(__name__)
@@ -43,18 +43,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What all loops share.
+    """State shared by all loops.
 
     Attributes:
-        options: of the API's clients; clocks and random numbers among them.
-        self_metrics: where runs, requests and useless values are counted.
-        redact: told of each key before it is used; takes it out of the errors that are shown.
-        progress: told after each reply how far a run is.
-        limits: of the number of series.
-        event: makes what a run waits on until it is stopped.
-        exposed: key files that were warned of because others can read them.
-        set_by: seconds by which the wall clock was set since the start.
-        fleet: the instances of all accounts, waited for with the given function.
+        options: options of the API clients, including clocks and random numbers.
+        self_metrics: counts runs, requests and unusable values.
+        redact: learns each key before its use, and removes it from errors.
+        progress: called with a run's progress after each reply.
+        limits: limits on the number of series.
+        event: creates the event that ends a run's waits.
+        exposed: key files that have been reported as readable by others.
+        set_by: returns the seconds by which the wall clock has been set since the start.
+        fleet: returns the instances of all accounts, waiting with the given function.
 
     """
 
@@ -70,15 +70,15 @@ class Context:
 
 
 class Loop:
-    """One job, run again and again when it is due; the scheduler's threads call `step`.
+    """One job, run whenever it is due; the scheduler's threads call `step`.
 
     Attributes:
-        job: what it does.
-        context: what it shares with others.
-        runs: how it is doing.
-        store: what it has found.
-        due: when `step` has something to do next, in monotonic seconds.
-        asks_since: since when it asks for what it asks for now, in monotonic seconds.
+        job: the job.
+        context: state shared with other loops.
+        runs: state of its runs.
+        store: its data.
+        due: when `step` next has something to do, in monotonic seconds.
+        asks_since: since when it has requested the current fields, in monotonic seconds.
 
     """
 
@@ -94,7 +94,7 @@ class Loop:
         self._client = Client(context.options, key=key, wait=self._wait, observe=self._observe)
         self._last_start: float | None = None
         self._matches = True
-        self._watch: KeyWatch | None = None  # while runs fail
+        self._watch: KeyWatch | None = None  # set while runs fail
         self._next_run = self.due = self.asks_since = self._clock()
         self._queued = self._running = False
         self._sign_until = 0.0
@@ -102,21 +102,21 @@ class Loop:
 
     @property
     def name(self) -> str:
-        """What its threads are called."""
+        """Name of its threads."""
         return f"{self.job.collector.name} {self.job.account}".strip()
 
     @property
     def stopped(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether it has been told to stop."""
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """End a run at its next wait, and begin no other; a request that is under way is not waited for."""
+        """End the current run at its next wait and start no other; a request in progress is not awaited."""
         self._stop.set()
         self.due = self._clock()  # to close the connection
 
     def update(self, job: Job, context: Context) -> bool:
-        """Go on with a job that asks the same, and what is known; return whether anything is new."""
+        """Continue with a compatible job, keeping the data; return whether anything has changed."""
         if job == self.job and (context.options, context.limits) == (
             self.context.options,
             self.context.limits,
@@ -129,14 +129,14 @@ class Loop:
         self.runs.interval = job.settings.interval
         self._client.options = context.options
         if self._watch is not None:
-            self._next_run = self._clock()  # what failed may work by now
+            self._next_run = self._clock()  # the failure may be fixed by now
         elif self._last_start is not None and not self._running:
             self._next_run = self._last_start + job.settings.interval
         self.due = self._next_run
         return True
 
     def warn_of_exposed_key(self) -> None:
-        """Say once of each key file that every user of this machine can read it."""
+        """Warn once per key file that every user of this machine can read it."""
         path = self.job.key.path
         if path is not None and path not in self.context.exposed and self.job.key.exposed():
             self.context.exposed.add(path)
@@ -144,18 +144,18 @@ class Loop:
             _log.warning("every user of this machine can read the key file", extra={"fields": fields})
 
     def trouble(self) -> str:
-        """Return what is wrong with the loop itself, not with what it asks; "" if nothing is."""
+        """Return what is wrong with the loop itself, as opposed to the API; "" if nothing is."""
         if self._queued:
-            return ""  # those that it waits for tell of themselves
+            return ""  # the loops ahead of it report for themselves
         late = self._clock() - (self._sign_until if self._running else self.due + HUNG_AFTER)
         return f"stalled, {late:.0f} s overdue" if late > 0 else ""
 
     def queue(self) -> None:
-        """Note that a thread will soon call `step`, or later, where all that it may have are busy."""
+        """Record that a thread will call `step`, as soon as one is free."""
         self._queued = True
 
     def step(self) -> None:
-        """Run the job if its time has come, or its key has changed; then set when the next step is due."""
+        """Run the job if it is due or its key has changed; then set when the next step is due."""
         if self.stopped:
             self._client.close()
             return
@@ -164,7 +164,7 @@ class Loop:
             if self._watch is None or not self._watch.changed():
                 self.due = self._next_look()
                 return
-            _log.info("the key has changed, trying again", extra={"fields": self._fields()})
+            _log.info("API key changed, retrying", extra={"fields": self._fields()})
         self._running = True
         try:
             self._step()
@@ -174,13 +174,13 @@ class Loop:
             self._running = False
 
     def fail(self, error: str) -> None:
-        """Note a run that could not even begin, as `internal`."""
+        """Record a run that could not start, with the reason `internal`."""
         self._queued = False
         self._failed(self._clock(), None, "internal", error)
         self._next_run = self.due = self._clock() + self._failure_pause()
 
     def run_once(self) -> bool:
-        """Run the job once, count and log how it went, and return whether it succeeded.
+        """Run the job once, count and log the result, and return whether it succeeded.
 
         Raises:
             Stopped: the loop was stopped.
@@ -200,7 +200,7 @@ class Loop:
             return False
         except Stopped:
             raise
-        except Exception as error:  # noqa: BLE001 - the last guard: whatever it is, the loop goes on
+        except Exception as error:  # noqa: BLE001 - last resort: the loop must go on
             _log.exception("unexpected error", extra={"fields": self._fields()})
             self._failed(started, last, "internal", f"unexpected {type(error).__name__}, see the log")
             return False
@@ -209,21 +209,21 @@ class Loop:
 
     def _step(self) -> None:
         self._last_start = self._clock()
-        self._next_run = self.due = self._last_start + self.job.settings.interval  # whatever happens now
+        self._next_run = self.due = self._last_start + self.job.settings.interval  # even if the run fails
         self._alive(0)
-        watch = KeyWatch(self.job.key)  # before the run, as the key may change while that fails
+        watch = KeyWatch(self.job.key)  # created before the run, since the key may change while the run fails
         if self.run_once():
             self._watch = None
             self.due = self._next_run = self._last_start + self.job.settings.interval
         else:
             self._watch = watch
             self._next_run = self._clock() + self._failure_pause()
-            self.due = self._clock()  # for a first look at the key: it may have changed meanwhile
+            self.due = self._clock()  # for a first check of the key, which may have changed during the run
         if self.job.settings.interval > KEEP_CONNECTION or self.stopped:
             self._client.close()
 
     def _next_look(self) -> float:
-        """Return when to look at the key again, or to run."""
+        """Return when to check the key again or to run."""
         return self._next_run if self._watch is None else min(self._next_run, self._clock() + KEY_LOOK)
 
     def _failure_pause(self) -> float:
@@ -273,11 +273,11 @@ class Loop:
         if seconds > self.job.settings.interval:
             fields = self._fields() | {"seconds": seconds, "interval": self.job.settings.interval}
             _log.warning(
-                "the run took longer than its interval, the next follows at once", extra={"fields": fields}
+                "run took longer than its interval; the next one starts at once", extra={"fields": fields}
             )
 
     def _told_of_absence(self, started: float, error: str) -> None:
-        """Note that the API does not have what was asked for; that is a warning once, while it lasts."""
+        """Record that the API does not have the resource; warn only the first time."""
         seconds = self._clock() - started
         error = self.context.redact(error)
         level = logging.INFO if self.runs.absence else logging.WARNING
@@ -286,7 +286,7 @@ class Loop:
         _log.log(level, "run finished", extra={"fields": fields})
 
     def _tell_of_filters(self, objects: int) -> None:
-        """Say once, while it lasts, that nothing is found where something is looked for."""
+        """Warn once if the filters match no instance, until they match again."""
         matches = objects > 0 or not self.job.filters or not self.job.collector.filtered
         if self._matches and not matches:
             fields = self._fields() | {"select_filters": dict(self.job.filters)}
@@ -298,7 +298,7 @@ class Loop:
 
     def _failed(self, started: float, last: Progress | None, reason: Reason, error: str) -> None:
         seconds = self._clock() - started
-        # The API may say back another account's key.
+        # The API may echo another account's key.
         error = self.context.redact(error)
         self.runs.failed(reason, error)
         fields = self._outcome("failure", seconds, last)

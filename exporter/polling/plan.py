@@ -1,4 +1,4 @@
-"""Which jobs a new configuration starts, changes and stops: a pure comparison."""
+"""Compare two configurations: which jobs to start, keep and stop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to come from some jobs to others.
+    """The steps from the current jobs to the wanted ones.
 
     Attributes:
-        stop: no longer wanted, or now asking something else: their data and series go.
-        keep: asking the same as before, perhaps at other times: they keep their data; as they are now.
-        start: new, or asking something else.
+        stop: removed jobs, and jobs that now request something else; their data and series go.
+        keep: jobs that request the same, perhaps on another schedule, in their new form; their data stays.
+        start: new jobs, and jobs that now request something else.
 
     """
 
@@ -28,7 +28,7 @@ class Plan:
 
 
 def plan(before: Iterable[Job], wanted: Iterable[Job]) -> Plan:
-    """Return what has to be done so that just the `wanted` jobs run."""
+    """Return the steps after which exactly the `wanted` jobs run."""
     running = {job.id: job for job in before}
     keep, start = [], []
     for job in wanted:

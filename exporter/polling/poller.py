@@ -1,4 +1,4 @@
-"""Runs the loops of the current configuration and serves their data to the web side."""
+"""Run the loops of the current configuration and serve their data to the web server."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ USER_AGENT = f"vastai-exporter/{__version__}"
 
 
 class Poller:
-    """Loops, self metrics and exposition of one configuration, and of those that replace it.
+    """Loops, self metrics and exposition of the current configuration.
 
     Args:
-        loaded: the configuration to begin with.
-        redact: told of every key before it is used.
-        revision: of the source, for the build info.
-        progress: told after each reply how far a run is.
-        intervals: seconds between runs, by collector, instead of the configured ones.
-        clock: monotonic seconds, by which runs are scheduled and data age.
-        wall_clock: seconds since the epoch.
-        collectors: all that there are.
+        loaded: the initial configuration.
+        redact: learns each key before its use.
+        revision: source revision, for the build info.
+        progress: called with a run's progress after each reply.
+        intervals: seconds between runs by collector, instead of the configured ones.
+        clock: returns monotonic seconds, used for schedules and the age of data.
+        wall_clock: returns seconds since the epoch.
+        collectors: all collectors.
 
     """
 
@@ -82,27 +82,27 @@ class Poller:
 
     @property
     def loops(self) -> Sequence[Loop]:
-        """What runs at present, in the order of the configuration."""
+        """The current loops, in the order of the configuration."""
         return tuple(self._loops.values())
 
     def start(self) -> None:
-        """Begin with the first runs at once."""
+        """Start the first runs at once."""
         self._started = True
         for loop in self.loops:
             loop.warn_of_exposed_key()
         self._scheduler.start()
 
     def stop(self) -> None:
-        """End all loops; requests that are under way are not waited for."""
+        """Stop all loops; requests in progress are not awaited."""
         self._scheduler.stop()
         for loop in self.loops:
             loop.stop()
 
     def apply(self, loaded: Loaded) -> None:
-        """Go on with another configuration; what did not change keeps its data and its schedule.
+        """Apply another configuration; unchanged jobs keep their data and schedule.
 
         Raises:
-            ConfigError: it needs a restart; nothing has changed.
+            ConfigError: a change needs a restart; nothing has changed.
 
         """
         before, after = self._loaded.config.web, loaded.config.web
@@ -117,7 +117,7 @@ class Poller:
         wanted = jobs(loaded, self._collectors, self._intervals)
         todo = plan([loop.job for loop in self.loops], wanted)
         context = self._context(loaded)
-        loops = dict(self._loops)  # the web side may be looking at the old ones
+        loops = dict(self._loops)  # copied, since the web server may be reading the old one
         for job in todo.stop:
             loop = loops.pop(job.id)
             loop.stop()
@@ -189,7 +189,7 @@ class Poller:
         )
 
     def _targets(self, loaded: Loaded) -> Targets | None:
-        """Return what discovery answers, or None where it is off."""
+        """Return the discovery targets, or None if discovery is off."""
         if not loaded.config.discovery.enabled:
             return None
         fleets = [

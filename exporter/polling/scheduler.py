@@ -1,4 +1,4 @@
-"""Gives each loop a thread when its run is due."""
+"""Give each loop a thread when its run is due."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Scheduler:
-    """Waits, in one thread, for the loop that is due next, and lets its step run in a lane.
+    """Waits in one thread for the next due loop, and runs its step in a lane.
 
     Args:
-        clock: monotonic seconds.
+        clock: returns monotonic seconds.
 
     """
 
@@ -30,24 +30,24 @@ class Scheduler:
         self._news = threading.Condition()
         self._numbers = count()
         self._entries: list[tuple[float, int, Loop]] = []
-        #: The number of the one entry of each loop that counts; those before it are passed over.
+        #: Number of the valid entry of each loop; older entries are skipped.
         self._valid: dict[Loop, int] = {}
         self._busy: set[Loop] = set()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the scheduler."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Begin no further step."""
+        """Start no further step."""
         with self._news:
             self._stopped = True
             self._news.notify()
 
     def add(self, loop: Loop) -> None:
-        """Step `loop` when it is due, and again and again until it is stopped; a new `due` counts at once."""
+        """Run `loop` whenever it is due until it is stopped; a new `due` takes effect at once."""
         with self._news:
             if loop in self._busy:
                 return  # it is added again when its step has ended
@@ -57,7 +57,7 @@ class Scheduler:
             self._news.notify()
 
     def begin_due(self) -> None:
-        """Begin the steps of all loops that are due."""
+        """Start the steps of all due loops."""
         with self._news:
             due: list[Loop] = []
             while self._seconds_left() <= 0:
@@ -90,7 +90,7 @@ class Scheduler:
             self.add(loop)
 
     def _seconds_left(self) -> float:
-        """Return the seconds until the next entry is due: 0 or less if it is, infinity if there is none."""
+        """Return the seconds until the next entry is due: 0 or less if due, infinity if there is none."""
         return self._entries[0][0] - self._clock() if self._entries else inf
 
     def _run(self) -> None:

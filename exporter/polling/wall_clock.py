@@ -1,4 +1,4 @@
-"""The time of day of what has happened: right even if the machine's clock is set afterwards."""
+"""Tell the time of day of past events, correctly even if the system clock is set later."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds by which both clocks may drift apart before that counts as a clock that was set. Following each
-#: microsecond would give every scrape other timestamps.
+#: Seconds by which the clocks may drift apart before that counts as a clock change. Following every
+#: microsecond would change the timestamps with each scrape.
 TOLERANCE = 1.0
 
 
 class WallClock:
-    """Tells the time of day, now and at moments of the monotonic clock; follows when the clock is set.
+    """Converts moments of the monotonic clock to the time of day, and follows when the clock is set.
 
-    A machine that has just started often thinks that it is years ago, until the network tells it better. What
-    is kept is the monotonic moment, which no correction makes wrong.
+    A freshly booted machine is often years behind until it syncs with the network. The exporter therefore
+    stores the monotonic moment, which no correction invalidates.
 
     Args:
-        clock: monotonic seconds.
-        wall_clock: seconds since the epoch, as the system says at present.
+        clock: returns monotonic seconds.
+        wall_clock: returns the system's current seconds since the epoch.
 
     """
 
@@ -38,13 +38,13 @@ class WallClock:
         return moment + self._now()
 
     def set_by(self) -> float:
-        """Return the seconds by which the clock was set forwards since the beginning."""
+        """Return the seconds by which the clock has been set forward since the start."""
         return self._now() - self._first
 
     def _now(self) -> float:
         before = self._clock()
         offset = self._wall_clock() - before
-        # Where the thread had to wait between both clocks, they say nothing of each other.
+        # If the thread was suspended between reading the two clocks, the readings do not match.
         if self._clock() - before < TOLERANCE / 2 and abs(offset - self._offset) > TOLERANCE:
             self._offset = offset
         return self._offset

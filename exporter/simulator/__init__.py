@@ -1,4 +1,4 @@
-"""A living simulated Vast.ai, for the demo, the tests and the benchmarks.
+"""A simulated Vast.ai with changing data, for the demo, the tests and the benchmarks.
 
 with SimulatedVast(size=60) as vast:
     requests.get(vast.url + INSTANCES, headers={"Authorization": f"Bearer {vast.key}"})

@@ -1,4 +1,4 @@
-"""`python -m exporter.simulator`: serve a simulated Vast.ai until a signal ends it."""
+"""Serve a simulated Vast.ai until a signal stops it: `python -m exporter.simulator`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One user of the simulated Vast.ai."""
+"""Define an account of the simulated Vast.ai."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter.simulator.fleet.fleet import Fleet
 
-#: The account that is there from the start.
+#: The account that exists from the start.
 DEFAULT_ACCOUNT = "default"
 
 
 @dataclass(slots=True)
 class Account:
-    """A name, a fleet, and the key that opens it (None: every key was revoked)."""
+    """An account with its name, its fleet and its key (None if all keys were revoked)."""
 
     name: str
     fleet: Fleet
     key: str | None
-    #: Searches of offers that are allowed on one day (UTC), and how many there were, by day.
+    #: Daily quota of offer searches (UTC), and the number of searches by day.
     search_quota: int = 2_000
     searches: Counter[int] = field(default_factory=Counter)

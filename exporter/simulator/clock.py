@@ -1,4 +1,4 @@
-"""Simulated time: one clock that follows real time at a chosen speed, one that a test moves by hand."""
+"""Provide simulated time: a clock that follows real time at a chosen speed, and a manual one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Where a clock that is moved by hand begins: 2026-01-15 12:00:00 UTC.
+#: Start of a manual clock: 2026-01-15 12:00:00 UTC.
 DEFAULT_START = 1_768_478_400.0
 
 
 class SimulatedClock:
-    """Seconds since the epoch in simulated time; call it to read it.
+    """Returns simulated seconds since the epoch when called.
 
     Args:
-        start: the simulated time at which it begins.
-        speed: simulated seconds in a real one; 0 stands still.
+        start: simulated time at the start.
+        speed: simulated seconds per real second; 0 stops the clock.
         monotonic: the real clock that it follows.
 
     """
@@ -31,20 +31,20 @@ class SimulatedClock:
         self._origin = monotonic()
 
     def __call__(self) -> float:
-        """The simulated time."""
+        """Return the simulated time."""
         return self._start + (self._monotonic() - self._origin) * self._speed
 
 
 class ManualClock:
-    """A clock that stands still until `advance` is called; call it to read it."""
+    """Returns simulated time when called; it changes only with `advance`."""
 
     def __init__(self, start: float = DEFAULT_START) -> None:
         self.time = start
 
     def __call__(self) -> float:
-        """The simulated time."""
+        """Return the simulated time."""
         return self.time
 
     def advance(self, seconds: float) -> None:
-        """Move it on by `seconds`."""
+        """Advance the clock by `seconds`."""
         self.time += seconds

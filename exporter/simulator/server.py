@@ -1,4 +1,4 @@
-"""A simulated Vast.ai: accounts with their fleets, the API, and a port on this machine."""
+"""Serve a simulated Vast.ai: accounts with fleets, the API, and a port on this machine."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from exporter.simulator.api.request_log import LoggedRequest
     from exporter.simulator.fleet.incident_types import Incident, IncidentType
 
-#: Opens the default account; nobody can take it for a real one.
+#: Key of the default account, recognisable as fake.
 DEMO_KEY = "demo-key-of-the-simulator-which-opens-nothing"
 HOST = "127.0.0.1"
-#: How many requests the log keeps.
+#: Maximum number of requests in the log.
 LOG_SIZE = 50_000
 
 
 class SimulatedVast:
-    """Serves while it is entered (`with SimulatedVast() as vast: vast.url`); `app` can be served by others.
+    """Serves as a context manager (`with SimulatedVast() as vast: vast.url`); others may serve `app`.
 
     Args:
-        size: about how many instances the default account has.
-        seed: what its fleet follows from.
-        key: opens the default account.
-        clock: the simulated time, seconds since the epoch; real time if not given.
-        monotonic: the clock that requests are held apart by.
-        thresholds: whether they are held apart at all.
-        incidents: whether something goes wrong by itself now and then.
-        port: where to serve; 0 for a free one.
+        size: approximate number of instances of the default account.
+        seed: seed of its fleet.
+        key: key of the default account.
+        clock: returns simulated seconds since the epoch; by default, real time.
+        monotonic: clock for the rate limits.
+        thresholds: whether to enforce the rate limits.
+        incidents: whether incidents also happen spontaneously.
+        port: port to serve on; 0 for a free one.
 
     """
 
@@ -75,23 +75,23 @@ class SimulatedVast:
 
     @property
     def fleet(self) -> Fleet:
-        """The default account's fleet, at the present time."""
+        """The default account's fleet at the current time."""
         return self.fleet_of(DEFAULT_ACCOUNT)
 
     @property
     def url(self) -> str:
-        """Where it is served; RuntimeError when it isn't."""
+        """Base URL; raises RuntimeError while it is not served."""
         if self._server is None:
             raise RuntimeError("the simulator is not being served")
         return self._server.url
 
     @property
     def run_url(self) -> str:
-        """Where the host is served that answers for the workers of serverless endpoints."""
+        """Base URL of the host for serverless workers."""
         return self.url.replace(HOST, RUN_HOST, 1)
 
     def fleet_of(self, name: str) -> Fleet:
-        """An account's fleet, at the present time."""
+        """Return an account's fleet at the current time."""
         fleet = self.accounts[name].fleet
         fleet.advance(self.clock())
         return fleet
@@ -99,11 +99,11 @@ class SimulatedVast:
     def inject(
         self, incident_type: IncidentType, instance_id: int | None = None, duration: float = 900.0
     ) -> Incident:
-        """Let something go wrong in the default account's fleet now; see `Fleet.inject`."""
+        """Start an incident in the default account's fleet now; see `Fleet.inject`."""
         return self.fleet.inject(incident_type, instance_id, duration)
 
     def add_account(self, name: str, key: str, *, size: int = 60, seed: int = 1) -> Account:
-        """One more account with a fleet of its own."""
+        """Add an account with its own fleet."""
         if name in self.accounts or key in self._by_key:
             raise ValueError(f"account {name}: its name or its key is taken")
         fleet = Fleet(seed, size, self.clock(), incidents=self._incidents)
@@ -113,18 +113,18 @@ class SimulatedVast:
         return account
 
     def account_of(self, key: str | None) -> Account | None:
-        """The account that a key opens."""
+        """Return the account of a key."""
         return None if key is None else self._by_key.get(key)
 
     def revoke(self, name: str = DEFAULT_ACCOUNT) -> None:
-        """From now on no key opens the account."""
+        """Revoke all keys of the account."""
         account = self.accounts[name]
         if account.key is not None:
             del self._by_key[account.key]
             account.key = None
 
     def rotate(self, key: str, name: str = DEFAULT_ACCOUNT) -> None:
-        """From now on only this key opens the account."""
+        """Replace the account's key."""
         self.revoke(name)
         self.accounts[name].key = key
         self._by_key[key] = self.accounts[name]

@@ -1,1 +1,1 @@
-"""The client of the Vast.ai API; nothing here depends on Prometheus."""
+"""Vast.ai API client, independent of Prometheus."""

@@ -1,4 +1,4 @@
-"""One request to the API: key, pace, retries, limits of time and size."""
+"""Send one API request with key, pacing, retries, and limits on time and size."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from exporter.vast.network import Network
     from exporter.vast.pace import Paces
 
-#: How often one request is tried in all, where a further try may help.
+#: Maximum attempts for a request whose failure may be transient.
 ATTEMPTS = 3
-#: Seconds before the second try; doubled for each one after it.
+#: Seconds before the second attempt; doubles after each further one.
 FIRST_BACKOFF = 1.0
-#: Bytes of a decoded reply. A page of 25 rows has some 100 KB.
+#: Maximum size of a decoded reply in bytes. A page of 25 rows has about 100 KB.
 LARGEST_REPLY = 8 * 2**20
-#: Redirects followed on the same host.
+#: Maximum number of redirects to follow, all on the same host.
 REDIRECTS = 3
 CHUNK = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP request that was made.
+    """One HTTP request that was sent.
 
     Attributes:
-        endpoint: what was asked.
-        code: the status of the reply, or "error" where there was none.
-        seconds: that it took.
-        headers: of the reply; names in whatever letters are the same.
+        endpoint: the endpoint.
+        code: HTTP status code, or "error" if there was no reply.
+        seconds: duration in seconds.
+        headers: reply headers, with case-insensitive names.
 
     """
 
@@ -53,17 +53,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What every client of one configuration shares.
+    """Options shared by all clients of one configuration.
 
     Attributes:
-        urls: base URL of each of the API's hosts, without a slash at the end; the key goes nowhere else.
+        urls: base URL of each API host, without a trailing slash; the key is sent nowhere else.
         timeout: seconds for one request, from its start to the last byte of the reply.
         user_agent: name and version of this program.
-        network: how hosts are reached.
+        network: proxies, certificates and addresses.
         paces: the pace of every key in use.
-        clock: monotonic seconds.
-        wall_clock: seconds since the epoch, for a Retry-After that is a date.
-        jitter: a number in [0, 1), new at each call.
+        clock: returns monotonic seconds.
+        wall_clock: returns seconds since the epoch, for a Retry-After that is a date.
+        jitter: returns a new random number in [0, 1).
 
     """
 
@@ -78,16 +78,17 @@ class Options:
 
 
 class Client:
-    """The API with one account's key, for one thread.
+    """API client with one account's key, for use by one thread.
 
     Attributes:
-        options: what all clients share; may be replaced by others for the same hosts.
+        options: options shared by all clients; may be replaced by options for the same hosts.
 
     Args:
-        options: what all clients share.
-        key: reads the account's key; asked before each request, so that a rotated key is used at once.
-        wait: sleeps for some seconds, or raises `Stopped`.
-        observe: told of each request that was made.
+        options: options shared by all clients.
+        key: returns the account's key; called before each request, so that a rotated key takes effect at
+            once.
+        wait: sleeps for the given seconds, or raises `Stopped`.
+        observe: called after each request.
 
     """
 
@@ -110,7 +111,7 @@ class Client:
         self._request.prepare_headers({"User-Agent": options.user_agent, **accepted})
 
     def close(self) -> None:
-        """Close the connection; the next request makes another one."""
+        """Close the connection; the next request opens a new one."""
         if self._adapter is not None:
             self._adapter.close()
             self._adapter = None
@@ -123,17 +124,17 @@ class Client:
         body: object = None,
         **parts: object,
     ) -> dict[str, Any]:
-        """Return the JSON object that `endpoint` answers, trying again what may pass.
+        """Return the JSON object from `endpoint`, retrying after transient failures.
 
         Args:
-            endpoint: what is asked.
-            params: of the query.
-            body: what is sent as JSON, where the endpoint wants it.
-            parts: what varies in the endpoint's path, by name.
+            endpoint: the endpoint.
+            params: query parameters.
+            body: JSON request body, if the endpoint needs one.
+            parts: values for the placeholders in the endpoint's path, by name.
 
         Raises:
-            ApiError: the last try's.
-            Stopped: from a wait.
+            ApiError: the last attempt failed.
+            Stopped: the wait was interrupted.
 
         """
         query = f"?{urlencode(params)}" if params else ""
@@ -150,7 +151,7 @@ class Client:
             tries += 1
 
     def _ask(self, endpoint: Endpoint, url: str, content: bytes | None) -> dict[str, Any]:
-        """Ask once, which is more than one request where the API redirects it."""
+        """Make one attempt, which takes several requests if the API redirects."""
         for _ in range(REDIRECTS + 1):
             key = self._key()
             reply = self._reply(endpoint, url, content, key)
@@ -169,7 +170,7 @@ class Client:
             raise
 
     def _reply(self, endpoint: Endpoint, url: str, content: bytes | None, key: str) -> Reply:
-        """Make one HTTP request when its turn comes."""
+        """Send one HTTP request as soon as the pace allows it."""
         pace = self.options.paces.of(key)
         pace.turn(endpoint, self._wait)
         started = self.options.clock()
@@ -184,8 +185,8 @@ class Client:
         return reply
 
     def _prepare(self, endpoint: Endpoint, url: str, content: bytes | None, key: str) -> None:
-        # By hand: `requests` would read the environment anew for each page, ~/.netrc included, and quote
-        # again, twice and slowly, what is quoted already.
+        # Prepared by hand: `requests` would read the environment and ~/.netrc again for each page, and would
+        # quote the quoted URL again, twice and slowly.
         request = self._request
         request.method, request.url, request.body = endpoint.method, url, content
         request.headers["Authorization"] = f"Bearer {key}"

@@ -1,4 +1,4 @@
-"""What can be asked of the API: a method, a path and the pace that its vendor documents."""
+"""Describe an API endpoint: method, path and minimum interval between requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-#: `api` is the console's host; `run` that of serverless workers.
+#: `api` is the console's host; `run` is the host for serverless workers.
 Host = Literal["api", "run"]
 
 
@@ -15,12 +15,13 @@ class Endpoint:
     """One endpoint of the API.
 
     Attributes:
-        path: as the API documents it, with a name in braces for each part that varies; the label `path`.
-        threshold: least seconds between two requests with one key.
-        method: of HTTP.
-        host: which of the API's hosts answers.
-        documented: whether the threshold is the vendor's; if not, it is assumed.
-        bare_list: the name under which a reply that is just a list is given; "" where that is no reply.
+        path: path as documented, with a placeholder in braces for each variable part; the label `path`.
+        threshold: minimum seconds between two requests with one key.
+        method: HTTP method.
+        host: the API host that serves it.
+        documented: whether the vendor documents the threshold; if not, it is an assumption.
+        bare_list: field name under which to return a reply that is a bare list; "" if a bare list is an
+            error.
 
     """
 
@@ -32,5 +33,5 @@ class Endpoint:
     bare_list: str = ""
 
     def filled(self, **parts: object) -> str:
-        """Return the path with `parts` in the place of their names."""
+        """Return the path with its placeholders replaced by `parts`."""
         return self.path.format(**{name: quote(str(part), safe="") for name, part in parts.items()})

@@ -1,17 +1,17 @@
-"""What can go wrong with one request to the API, as one small tree.
+"""Define the errors of an API request as one small tree.
 
     ApiError
-    |-- AuthError          the key is missing, unknown, revoked or may not do this
+    |-- AuthError          the key is missing, unknown, revoked or lacks a permission
     |-- RateLimitedError   HTTP 429
-    |   `-- QuotaError     what may be asked in a day is used up
-    |-- ClientError        any other HTTP 4xx, a refused page token included
+    |   `-- QuotaError     the daily quota is used up
+    |-- ClientError        any other HTTP 4xx, including a refused page token
     |-- ServerError        HTTP 5xx
-    |-- SlowError          no whole reply in time
-    |-- NetworkError       no connection, or one cut off in mid-reply
-    |-- BadReplyError      a reply that is not what the API documents
-    `-- IncompleteError    pages that lead to no end
+    |-- SlowError          no complete reply in time
+    |-- NetworkError       no connection, or a connection lost mid-reply
+    |-- BadReplyError      a reply that the API does not document
+    `-- IncompleteError    pagination without an end
 
-`Stopped` stands beside the tree: the exporter is going down, nothing went wrong.
+`Stopped` is not part of the tree: it means that the exporter is shutting down, not that a request failed.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ Reason = Literal[
 ]
 
 
-#: By these the API says that it does not have what was asked for, now or any more.
+#: Statuses that mean that a resource does not exist, or no longer exists.
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 
 
 class Stopped(Exception):  # noqa: N818 - a request to end, not an error
-    """Raised out of a wait when the loop that waits has to end."""
+    """Raised from a wait when the waiting loop must end."""
 
 
 class ApiError(Exception):
-    """A request that did not give what was asked for.
+    """A failed API request.
 
-    The message is in words for an operator; it never holds a key, a URL's query or a row of a reply.
+    The message is for an operator. It never contains a key, a URL's query or a row of a reply.
 
     Attributes:
-        reason: the value of the label `reason` of `vastai_collector_failures_total`.
-        passing: whether the same request may well succeed a moment later.
-        status: the HTTP status of the reply, or None where there was none.
-        error: the word that the API's reply has for it (its field `error`), or "".
+        reason: value of the label `reason` of `vastai_collector_failures_total`.
+        passing: whether the failure may be transient, so that a retry may succeed.
+        status: HTTP status of the reply, or None if there was none.
+        error: error code from the reply's field `error`, or "".
 
     """
 
@@ -63,15 +63,15 @@ class ApiError(Exception):
 
     @property
     def absent(self) -> bool:
-        """Whether the API says that it does not have what was asked for, or not for this key."""
+        """Whether the API reports that the resource does not exist or is not available to this key."""
         return False
 
 
 class AuthError(ApiError):
-    """The API does not accept the key, and says so; the status may be 401, 403 and (an unknown key) 404.
+    """The API rejected the key; the status may be 401, 403 or, for an unknown key, 404.
 
     Attributes:
-        permission: whether it may know the key, and only miss a permission.
+        permission: whether the key may be valid and only lack a permission.
 
     """
 
@@ -86,7 +86,7 @@ class AuthError(ApiError):
 
     @property
     def absent(self) -> bool:
-        """Whether the key is good, as far as the reply tells, and only this is not for it."""
+        """Whether the key appears valid and lacks only the permission for this resource."""
         return self.permission
 
 
@@ -94,8 +94,8 @@ class RateLimitedError(ApiError):
     """HTTP 429.
 
     Attributes:
-        threshold: seconds between requests that the reply names, or None.
-        retry_after: seconds of the Retry-After header, or None.
+        threshold: minimum seconds between requests according to the reply, or None.
+        retry_after: seconds from the Retry-After header, or None.
 
     """
 
@@ -115,10 +115,10 @@ class RateLimitedError(ApiError):
 
 
 class QuotaError(RateLimitedError):
-    """HTTP 429 because a quota of the day is used up: asking again before its end is in vain.
+    """HTTP 429 because the daily quota is used up; retries fail until it resets.
 
     Attributes:
-        until: when there is a new one, in epoch seconds.
+        until: when the quota resets, in epoch seconds.
 
     """
 
@@ -130,7 +130,7 @@ class QuotaError(RateLimitedError):
 
 
 class ClientError(ApiError):
-    """An HTTP 4xx that is neither about the key nor about the pace: asking again mostly changes nothing."""
+    """HTTP 4xx unrelated to the key or the pace; a retry rarely helps."""
 
     reason = "client_error"
 
@@ -142,7 +142,7 @@ class ClientError(ApiError):
 
     @property
     def absent(self) -> bool:
-        """Whether the API does not have what was asked for."""
+        """Whether the API reports that the resource does not exist."""
         return self.status in _ABSENT
 
 
@@ -153,25 +153,25 @@ class ServerError(ApiError):
 
 
 class SlowError(ApiError):
-    """The reply was not there, to its last byte, within the configured timeout."""
+    """No complete reply within the configured timeout."""
 
     reason = "timeout"
 
 
 class NetworkError(ApiError):
-    """No connection (name, route, refusal, TLS), or a reply that broke off."""
+    """No connection (name, route, refusal, TLS), or a connection lost mid-reply."""
 
     reason = "network"
 
 
 class BadReplyError(ApiError):
-    """A reply that is no JSON object, says `success: false`, is too large or redirects to another host."""
+    """A reply that is not a JSON object, says `success: false`, is too large or redirects to another host."""
 
     reason = "bad_reply"
 
 
 class IncompleteError(ApiError):
-    """Pages that lead to no end: a repeated token, an empty page with a token, a page that is too long."""
+    """Endless pagination: a repeated token, an empty page with a token, or a page with too many rows."""
 
     reason = "incomplete"
     passing = False

@@ -1,4 +1,4 @@
-"""Why there was no reply, in words for an operator: never a URL, which is what `requests` would say."""
+"""Describe a failed connection for an operator, without the URL that `requests` would include."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ENDED = (*_BROKE_OFF, RemoteDisconnected)
 
 
 def failure(error: Exception, *, timeout: float) -> ApiError:
-    """Return the error that an exception of the connection means.
+    """Return the `ApiError` for an exception from the connection.
 
     Args:
-        error: what was raised.
-        timeout: seconds that a request may take.
+        error: the exception.
+        timeout: the request's timeout in seconds.
 
     """
     causes = list(_causes(error))
@@ -41,7 +41,7 @@ def failure(error: Exception, *, timeout: float) -> ApiError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what it was made of, down to the first that was raised."""
+    """Yield an exception and its causes, down to the original one."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -62,11 +62,11 @@ def _words(error: BaseException) -> str:
     if isinstance(error, InvalidSchema):
         return "a SOCKS proxy needs the Python package PySocks"
     if isinstance(error, OSError):
-        # What a proxy says to CONNECT has no strerror, but it is a status and a phrase.
+        # A proxy's answer to CONNECT has no strerror, but a status and a reason phrase.
         return error.strerror or plain(str(error))
     return type(error).__name__
 
 
 def plain(text: str) -> str:
-    """Return text from outside as one short line."""
+    """Return external text as one short line."""
     return re.sub(r"[^\x20-\x7e]+", " ", text).strip()[:200]

@@ -1,4 +1,4 @@
-"""Where an account's API key comes from; read anew each time, so that a rotated key needs no restart."""
+"""Read an account's API key, again for each request, so that a rotated key needs no restart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/=:-]+")
-#: No key is longer; a wrong file may be.
+#: No key is longer, but a wrong file may be.
 _LONGEST = 4096
 
 
@@ -24,9 +24,9 @@ class Key:
     """One account's key.
 
     Attributes:
-        path: the file that holds it, or None where the key was given as it is.
-        value: the key itself, where there is no file; never part of a representation.
-        origin: what an error calls the place that `value` came from.
+        path: file with the key, or None if the key was given directly.
+        value: the key if there is no file; never part of the repr.
+        origin: name of the source of `value` in error messages.
 
     """
 
@@ -38,7 +38,7 @@ class Key:
         """Return the key.
 
         Raises:
-            AuthError: there is none, or what is there can't be a key; the message doesn't show it.
+            AuthError: the key is missing or malformed; the message does not contain it.
 
         """
         if self.path is None:
@@ -55,30 +55,30 @@ class Key:
         return _checked(text.decode("ascii", "replace"), f"the key file {self.path}")
 
     def exposed(self) -> bool:
-        """Return whether every user of this machine may read the key's file.
+        """Return whether every user of this machine can read the key file.
 
-        A group may: that is how systemd and Kubernetes give a secret to one service. So may everybody in a
-        container into which Kubernetes has mounted the file, by links of its own and open to all by default:
-        nobody else is there, and `chmod` would not help.
+        Group access is fine: systemd and Kubernetes use it to give a secret to one service. A file that
+        Kubernetes mounts into a container is world-readable by default. That is fine too: the container has
+        no other users, and `chmod` would not help.
         """
         if self.path is None:
             return False
         try:
             mounted = self.path.is_symlink() and "..data" in self.path.readlink().parts
             return not mounted and bool(self.path.stat().st_mode & stat.S_IROTH)
-        except (OSError, ValueError):  # whoever reads the key says what is wrong
+        except (OSError, ValueError):  # reported when the key is read
             return False
 
 
 class KeyWatch:
-    """Tells whether a key is another one than at the last look; being unreadable is a state like any."""
+    """Detects changes of a key; unreadable counts as a state."""
 
     def __init__(self, key: Key) -> None:
         self._key = key
         self._last = self._state()
 
     def changed(self) -> bool:
-        """Return whether the key has changed since it was asked last."""
+        """Return whether the key has changed since the last call."""
         before, self._last = self._last, self._state()
         return self._last != before
 
@@ -90,7 +90,7 @@ class KeyWatch:
 
 
 def reader(key: Key, learn: Callable[[str], None]) -> Callable[[], str]:
-    """Return a function that reads `key` and tells `learn` of it first, so that logs can leave it out."""
+    """Return a function that reads `key` and passes it to `learn` first, so that logs can redact it."""
 
     def read() -> str:
         value = key.read()
@@ -101,7 +101,7 @@ def reader(key: Key, learn: Callable[[str], None]) -> Callable[[], str]:
 
 
 def _checked(text: str, what: str) -> str:
-    key = text.strip(string.whitespace)  # of ASCII: Python strips more
+    key = text.strip(string.whitespace)  # ASCII whitespace only; Python strips more by default
     if not key:
         raise AuthError(f"{what} is empty")
     if len(key) > _LONGEST or not _KEY.fullmatch(key):

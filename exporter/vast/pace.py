@@ -1,4 +1,4 @@
-"""When a request may start: the API's minimum interval for each endpoint and key."""
+"""Decide when a request may start, by the API's minimum interval for each endpoint and key."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
     from exporter.vast.endpoints import Endpoint
 
-#: What is kept above a documented threshold, so that jitter on the way never brings two requests too close.
+#: Margin above the documented threshold, so that network jitter never brings two requests too close.
 MARGIN = 1.1
-#: Seconds for which nobody asked with a key, after which nothing is known of it any more: keys are rotated.
+#: Seconds after the last use of a key before its pace is dropped, since keys are rotated.
 FORGOTTEN_AFTER = 86_400.0
-#: Seconds; neither Retry-After nor a threshold named in a 429 makes us wait longer at a time.
+#: Maximum seconds of one wait, whatever a 429 asks for.
 LONGEST_WAIT = 60.0
 
 
 class Pace:
-    """The pace of one key; shared by every account that uses it, and safe to share between threads."""
+    """Pace of one key, shared by all accounts that use it; thread-safe."""
 
     def __init__(self, *, clock: Callable[[], float], min_interval: float | None = None) -> None:
         self.min_interval = min_interval
@@ -31,15 +31,15 @@ class Pace:
         self._shut_until: dict[Endpoint, float] = {}
 
     def interval(self, endpoint: Endpoint) -> float:
-        """Return the seconds between two requests to `endpoint`."""
+        """Return the minimum seconds between two requests to `endpoint`."""
         usual = endpoint.threshold * MARGIN if self.min_interval is None else self.min_interval
         return max(usual, self._raised.get(endpoint, 0.0))
 
     def turn(self, endpoint: Endpoint, wait: Callable[[float], None]) -> None:
-        """Return when a request to `endpoint` may start, and count it as started.
+        """Wait until a request to `endpoint` may start, and record its start.
 
         Raises:
-            Stopped: from `wait`.
+            Stopped: the wait was interrupted.
 
         """
         while True:
@@ -52,17 +52,17 @@ class Pace:
             wait(delay)
 
     def leaving(self, endpoint: Endpoint) -> None:
-        """Note that a request leaves now: later than its turn, where a connection had to be made first."""
+        """Record that a request is sent now: later than its turn if a connection was opened first."""
         with self._lock:
             self._last[endpoint] = self._clock()
 
     def refused(self, endpoint: Endpoint, *, threshold: float | None, retry_after: float | None) -> None:
-        """Heed a 429, for all that use the key.
+        """Slow down after a 429, for all users of the key.
 
         Args:
-            endpoint: what was asked.
-            threshold: seconds between requests that the reply names, kept from now on.
-            retry_after: seconds that it asks to wait for.
+            endpoint: the endpoint.
+            threshold: minimum seconds between requests according to the reply, kept from now on.
+            retry_after: seconds to wait according to the reply.
 
         """
         with self._lock:
@@ -80,13 +80,13 @@ class Pace:
 
 
 class Paces:
-    """One `Pace` a key, found by the key's hash: two accounts with the same key share it."""
+    """One `Pace` per key, found by the key's hash; accounts with the same key share it."""
 
     def __init__(self, *, clock: Callable[[], float], min_interval: float | None = None) -> None:
         self._clock = clock
         self._min_interval = min_interval
         self._lock = threading.Lock()
-        #: By hash, with when they were asked for; the latest last.
+        #: Pace and time of last use by key hash, least recently used first.
         self._paces: dict[bytes, tuple[Pace, float]] = {}
 
     def of(self, key: str) -> Pace:
@@ -102,7 +102,7 @@ class Paces:
             return pace
 
     def set_min_interval(self, seconds: float | None) -> None:
-        """Replace what is configured as the least interval; what the past asks for stays in force."""
+        """Set the configured minimum interval; limits from past replies stay in force."""
         with self._lock:
             self._min_interval = seconds
             for pace, _ in self._paces.values():

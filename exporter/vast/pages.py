@@ -1,7 +1,7 @@
-"""Every page of a list, and what each page speaks for.
+"""Walk the pages of a list and determine the key range that each page covers.
 
-A page of a list that is sorted by key says all there is behind the page before it, up to its own last row:
-that range, and no other, can be replaced by it.
+In a list sorted by key, a page lists all rows after the previous page, up to its own last row. It can replace
+exactly that range.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
     from exporter.vast.endpoints import Endpoint
 
-#: What identifies a row, and orders the rows of a list.
+#: Identifies a row and sorts the rows of a list.
 Key = TypeVar("Key", int, str)
 Row = Mapping[str, Any]
 
-#: Above every id of the API.
+#: Larger than every id in the API.
 LARGEST_ID = 2**63 - 1
-#: Pages after which a list is taken for endless, where the API does not promise more rows itself.
+#: Pages after which a list counts as endless, unless the API reports more rows.
 USUAL_PAGES = 1_000
-#: Pages after which it is in any case.
+#: Pages after which a list counts as endless in any case.
 MOST_PAGES = 10_000
 
 
@@ -35,13 +35,13 @@ class Listing(Generic[Key]):
     """How the API lists one kind of object.
 
     Attributes:
-        endpoint: what is asked.
-        rows: the reply's field that holds the rows.
-        key: returns what identifies a row, or None where it has nothing usable.
-        params: of every request for it.
-        limit: rows a page, the most that the API gives; None where one reply holds them all.
-        total: the reply's field that says how many rows there are in all, or "" where it has none.
-        none: words of the API (its field `error`) by which it says that there are no rows.
+        endpoint: the endpoint.
+        rows: reply field that contains the rows.
+        key: returns a row's key, or None if the row has no usable one.
+        params: query parameters of every request.
+        limit: rows per page, the API's maximum; None if one reply contains all rows.
+        total: reply field with the total number of rows, or "" if there is none.
+        none: values of the API's field `error` that mean that there are no rows.
 
     """
 
@@ -56,17 +56,17 @@ class Listing(Generic[Key]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[Key]):
-    """What one page says: these are all the rows with after < key <= upto.
+    """One page: all rows with after < key <= upto.
 
     Attributes:
-        number: 1 for the first page.
+        number: page number, from 1.
         last: whether it is the last page.
-        after: the key that the page begins behind; None for the beginning of the list.
-        upto: the last key that it speaks for, or None for the end of the list; it is `after` where the page
-            speaks for nothing.
-        rows: usable rows by ascending key.
-        left_out: rows without a usable key, given twice, or outside the page's range.
-        total: how many rows there are in all, as the API sent it.
+        after: key after which the page starts; None for the start of the list.
+        upto: last key that the page covers, or None for the end of the list; equals `after` if the page
+            covers nothing.
+        rows: usable rows in ascending key order.
+        left_out: number of rows without a usable key, duplicated, or outside the page's range.
+        total: total number of rows, as the API sent it.
 
     """
 
@@ -80,28 +80,28 @@ class Page(Generic[Key]):
 
     @property
     def speaks(self) -> bool:
-        """Whether it says anything of any range: one in mid-list without a usable row does not."""
+        """Whether the page covers any range; a page before the last one without usable rows does not."""
         return self.last or bool(self.rows)
 
 
 class Asks(Protocol):
-    """What a walk needs of a client."""
+    """Client interface that a walk needs."""
 
     def ask(self, endpoint: Endpoint, params: Mapping[str, str], /) -> Row:
-        """Return the object that `endpoint` answers."""
+        """Return the JSON object from `endpoint`."""
 
 
 def walk(client: Asks, listing: Listing[Key], params: Mapping[str, str] | None = None) -> Iterator[Page[Key]]:
-    """Yield the pages of a list that is sorted by ascending key, or the one page of an unsorted list.
+    """Yield the pages of a list sorted by ascending key, or the only page of an unsorted list.
 
     Args:
-        client: the API.
-        listing: what is listed.
-        params: of this walk, beside those of the listing.
+        client: API client.
+        listing: the list.
+        params: query parameters of this walk, in addition to the listing's.
 
     Raises:
-        ApiError: a page could not be had, or the pages lead to no end.
-        Stopped: from a wait.
+        ApiError: a page failed, or the pagination does not end.
+        Stopped: a wait was interrupted.
 
     """
     after: Key | None = None
@@ -114,7 +114,7 @@ def walk(client: Asks, listing: Listing[Key], params: Mapping[str, str] | None =
 def replies(
     client: Asks, listing: Listing[Any], params: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Row, bool]]:
-    """Yield the replies of a list in whatever order it has, each with whether it is the last; as `walk`."""
+    """Yield the replies of a list in any order, each with whether it is the last; raises like `walk`."""
     asked = {**listing.params, **(params or {})}
     seen: set[str] = set()
     number, token = 0, None
@@ -139,7 +139,7 @@ def _reply(client: Asks, listing: Listing[Any], params: Mapping[str, str]) -> Ro
 
 
 def id_of(row: Row) -> int | None:
-    """Return a row's `id`, a whole number above 0 (as text too), or None."""
+    """Return a row's `id` if it is a positive integer, or one written as text, else None."""
     value = row.get("id")
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:  # noqa: PLR2004
         value = int(value)
@@ -151,7 +151,7 @@ def id_of(row: Row) -> int | None:
 
 
 def compact_json(value: object) -> str:
-    """Return JSON without blanks: each would be three more characters of every request's URL."""
+    """Return JSON without spaces: each would take three characters in every request's URL."""
     return json.dumps(value, separators=(",", ":"))
 
 
@@ -159,12 +159,12 @@ def rows_of(reply: Row, listing: Listing[Any]) -> list[object]:
     """Return the rows of a reply.
 
     Raises:
-        BadReplyError: it has none, not even an empty list.
+        BadReplyError: the reply has no list of rows, not even an empty one.
 
     """
     rows = reply.get(listing.rows)
     if rows is None and listing.rows in reply and (not listing.total or reply.get(listing.total) == 0):
-        return []  # how the API may write an empty list; with rows promised, null is a fault
+        return []  # the API may write an empty list as null; if it reports rows, null is an error
     if not isinstance(rows, list):
         raise BadReplyError(f"the reply has no list of {listing.rows}")
     return rows
@@ -174,7 +174,7 @@ def _token(reply: Row) -> str | None:
     token = reply.get("next_token")
     if token is None or token == "":
         return None
-    if not isinstance(token, str) or not token.isprintable():  # half a surrogate pair fits in no URL
+    if not isinstance(token, str) or not token.isprintable():  # a lone surrogate cannot be part of a URL
         raise BadReplyError("next_token is not a string")
     return token
 
@@ -189,7 +189,7 @@ def _page(reply: Row, listing: Listing[Key], *, number: int, after: Key | None, 
     usable = [(key, row) for key, row in keyed if after is None or key > after]
     if not usable and any(after is not None and key < after for key, _ in keyed):
         raise IncompleteError(f"page {number} contains only rows that belong to earlier pages")
-    # The API puts the last row's key into the token: what lies beyond it belongs to the next page.
+    # The API puts the last row's key into the token, so rows beyond it belong to the next page.
     upto = None if last else usable[-1][0] if usable else after
     kept = {key: row for key, row in reversed(usable) if upto is None or key <= upto}
     return Page(

@@ -1,4 +1,4 @@
-"""What a reply of the API means: the object that was asked for, or an error in words."""
+"""Interpret an API reply as the requested object or as an error."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _THRESHOLD = re.compile(r"threshold\s*=\s*([0-9]{1,6}(?:\.[0-9]{1,9})?)")
-#: What the API has against a key, in the words that it is known to use.
+#: Known wordings of the API's errors about a key.
 _OF_THE_KEY = re.compile(
     r"invalid user key|two[- ]factor|requires? login|log ?in again|session (?:has )?expired"
     r"|authentication credentials were not provided",
     re.IGNORECASE,
 )
-#: 200, and what a proxy makes of it that has changed something.
+#: 200, and the status that a modifying proxy may turn it into.
 _GOOD = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
-#: Of the client errors: after these the same request may be made again (RFC 9110).
+#: Client errors after which the same request may be retried (RFC 9110).
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.TOO_EARLY}
-#: By this word the API says that a quota of the day is used up.
+#: Error code for a used-up daily quota.
 QUOTA_EXCEEDED = "search_quota_exceeded"
-#: Seconds of a day; quotas begin anew at midnight UTC.
+#: Seconds per day; quotas reset at midnight UTC.
 DAY = 86_400
 _QUERY = re.compile(r"\?\S*=\S*")
-#: Integers with more digits are read as floats: Python refuses thousands of them, and no field has so many.
+#: Longer integers are read as floats. Python refuses thousands of digits, and no field has that many.
 _MOST_DIGITS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole HTTP reply: its status, headers and decoded body; the body is never shown."""
+    """A complete HTTP reply: status, headers and decoded body; the repr omits the body."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
     def redirect(self, url: str) -> str | None:
-        """Return the URL that this reply to a request for `url` leads to, or None.
+        """Return the URL to which this reply redirects a request for `url`, or None.
 
         Raises:
-            BadReplyError: it leads to another scheme, host or port, where the key must not go.
+            BadReplyError: the URL has another scheme, host or port, to which the key must not be sent.
 
         """
         location = self.headers.get("Location")
@@ -71,19 +71,20 @@ class Reply:
             where = plain(f"{there.scheme}://{there.hostname}")
             message = f"HTTP {self.status}, redirect to another origin ({where}), not followed"
             raise BadReplyError(message, status=self.status)
-        # Without its query the request would be for something else, secrets of the rows included.
+        # Without the query, the request would return all fields, including secrets in the rows.
         return there._replace(query=there.query or here.query, fragment="").geturl()
 
     def content(self, *, key: str, now: float, bare_list: str = "") -> dict[str, Any]:
         """Return the object of a successful reply.
 
         Args:
-            key: what was asked with, so that no error repeats it.
+            key: the request's key, to redact it in errors.
             now: seconds since the epoch.
-            bare_list: the name under which a reply that is just a list is returned; "" where it is no reply.
+            bare_list: field name under which to return a reply that is a bare list; "" if a bare list is an
+                error.
 
         Raises:
-            ApiError: what an unsuccessful reply means.
+            ApiError: the reply is not successful.
 
         """
         found = _json_object(self.body, bare_list)
@@ -101,14 +102,15 @@ class Reply:
         return found
 
     def _check_key(self, found: dict[str, Any] | None, message: str, error: str) -> None:
-        """Look for what the API has against the key: what it says counts, and not the status alone.
+        """Check whether the API rejects the key, by its message and not by the status alone.
 
-        An unknown key is answered with 404, and a firewall in between answers 403 to whatever it dislikes.
+        The API answers an unknown key with 404, and a firewall in between answers unrelated requests with
+        403.
 
         Raises:
-            AuthError: it is not accepted, or may not do this.
-            ClientError: the reply is not the API's; it may pass.
-            BadReplyError: the same, with a page for a browser.
+            AuthError: the key is not accepted or lacks a permission.
+            ClientError: the reply is not from the API; a retry may succeed.
+            BadReplyError: the reply is not from the API but an HTML page.
 
         """
         denied = self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
@@ -132,7 +134,7 @@ class Reply:
         return self.body.lstrip()[:1] == b"<"
 
     def _says(self, found: dict[str, Any] | None, key: str) -> str:
-        """Return what the reply says of itself, in one short line; never its rows."""
+        """Return the reply's message as one short line, never its rows."""
         if found is None:
             kind = "of HTML" if self._is_html() else "that are not a JSON object"
             return f", {len(self.body)} bytes {kind}" if self.body else ", empty reply"
@@ -155,7 +157,7 @@ class Reply:
 
 
 def _words(found: dict[str, Any]) -> str:
-    """Return what a reply says of itself."""
+    """Return the reply's message."""
     words = [found[name] for name in ("error", "msg", "message", "detail") if name in found]
     return ": ".join(word for word in words if isinstance(word, str))
 
@@ -163,11 +165,9 @@ def _words(found: dict[str, Any]) -> str:
 def _json_object(body: bytes, bare_list: str) -> dict[str, Any] | None:
     try:
         reply = json.loads(body)
-    except RecursionError:  # brackets without end
+    except RecursionError:  # endless nesting
         return None
-    except (
-        ValueError
-    ):  # no JSON, or with bytes that are none, or a number with more digits than Python converts
+    except ValueError:  # no JSON, invalid bytes, or a number with more digits than Python converts
         reply = _json_with_flaws(body)
     if bare_list and isinstance(reply, list):
         return {bare_list: reply}
@@ -175,10 +175,10 @@ def _json_object(body: bytes, bare_list: str) -> dict[str, Any] | None:
 
 
 def _json_with_flaws(body: bytes) -> object:
-    """Read JSON of which a few values are not as they should be, so that just their samples suffer.
+    """Read JSON with a few malformed values, so that only their samples are missing.
 
-    Integers may have thousands of digits. What is not UTF-8 becomes U+FFFD, and text may hold what ought to
-    be written as an escape.
+    Very long integers become floats, invalid UTF-8 becomes U+FFFD, and unescaped control characters are
+    allowed.
     """
     try:
         return json.loads(
@@ -191,14 +191,14 @@ def _json_with_flaws(body: bytes) -> object:
 
 
 def _midnight(reset: str, now: float) -> float:
-    """Return when a day's quota begins anew (epoch): when a header says so, or else at midnight."""
+    """Return when the daily quota resets (epoch): the time from the header, or else midnight UTC."""
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]+)?", reset.strip(), re.ASCII) and now < float(reset) <= now + DAY:
         return float(reset)
     return (now // DAY + 1) * DAY
 
 
 def _retry_after(value: str, now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for; it holds seconds or a date."""
+    """Return the seconds from a Retry-After header, which contains seconds or a date."""
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value.strip(), re.ASCII):
         return float(value)
     try:

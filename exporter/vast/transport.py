@@ -1,9 +1,9 @@
-"""Requests that end at a deadline, whatever the other side does.
+"""Enforce a deadline for a whole request, whatever the server does.
 
-The timeouts of `requests` are for each read of the socket, so that a server that sends a byte a second
-holds a request for ever, in the headers as in the body. Here each read may take what is left of the time.
-What that can't end is the look-up of a name, which has the system's own limit, and a handshake inside of
-the TLS of a proxy, each step of which may take as long.
+The timeouts of `requests` apply to each socket read. A server that sends one byte per second can therefore
+hold a request for ever, in the headers or in the body. Here each read gets only the remaining time. Two
+things can exceed the deadline: a name lookup, which has the system's own limit, and a TLS handshake inside a
+proxy's TLS, where each step may take the full remaining time.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from exporter.vast.network import Network
 
 
-#: What a server may say before its reply, but for 100, which http.client passes over, and 101, which is one.
+#: Informational statuses that may come before a reply. http.client skips 100 itself, and 101 is a reply.
 INFORMATIONAL = range(102, 200)
 
 
 class Deadline:
-    """When the present request has to be over: connections ask what time is left, and tell when it leaves.
+    """Deadline of the current request, for the connections that serve it.
 
-    It is for one request at a time. Its clock is the system's: no other would tell a socket how long to wait.
+    It handles one request at a time. Its clock is the system's, because socket timeouts use that clock.
     """
 
     def __init__(self, network: Network) -> None:
@@ -48,15 +48,15 @@ class Deadline:
         self._leaving: Callable[[], None] = lambda: None
 
     def begin(self, seconds: float, leaving: Callable[[], None]) -> None:
-        """Begin a request, which may take some seconds; `leaving` is called when it goes out."""
+        """Start a request with the given timeout; `leaving` is called when the request is sent."""
         self._end = monotonic() + seconds
         self._leaving = leaving
 
     def left(self) -> float:
-        """Return the seconds that are left.
+        """Return the remaining seconds.
 
         Raises:
-            TimeoutError: none are.
+            TimeoutError: no time remains.
 
         """
         seconds = self._end - monotonic()
@@ -65,12 +65,12 @@ class Deadline:
         return seconds
 
     def connect(self, host: str, port: int) -> socket.socket:
-        """Connect to the first address that answers; each has an equal share of the time that is left.
+        """Connect to the first address that answers; each gets an equal share of the remaining time.
 
-        The one that answered last is tried first, so that a dead one costs its share once, and not each time.
+        The address that last answered comes first, so that a dead one costs its share only once.
 
         Raises:
-            OSError: none does.
+            OSError: no address answers.
 
         """
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
@@ -82,7 +82,7 @@ class Deadline:
                 sock.settimeout(self.left() / (len(addresses) - index))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.connect(address)
-                sock.settimeout(self.left())  # for all of a TLS handshake
+                sock.settimeout(self.left())  # for the whole TLS handshake
             except OSError as error:
                 sock.close()
                 failure = error
@@ -92,16 +92,16 @@ class Deadline:
         raise failure
 
     def sending(self, sock: socket.socket) -> None:
-        """Note that something goes out on `sock` now, which may be a connection of some requests ago."""
+        """Record that `sock` sends a request now; the connection may be older than the request."""
         sock.settimeout(self.left())
         self._leaving()
 
 
 class Adapter(HTTPAdapter):
-    """Keeps a connection to each host alive, which reports to `deadline`; through a proxy too.
+    """Keeps one connection per host alive that obeys `deadline`, also through a proxy.
 
-    It is used without a session of `requests`: that would keep cookies, which give a rotated key the session
-    of the one before, and read the whole body of a redirect.
+    It works without a `requests` session, which would keep cookies, so that a rotated key would inherit the
+    old key's session. A session would also read the whole body of a redirect.
     """
 
     def __init__(self, deadline: Deadline, network: Network) -> None:
@@ -112,8 +112,8 @@ class Adapter(HTTPAdapter):
         }
         super().__init__(pool_connections=len(get_args(Host)), pool_maxsize=1)
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as the base class has it
-        """Make the pools for what needs no proxy."""
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as in the base class
+        """Create the pools for direct connections."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
@@ -122,12 +122,12 @@ class Adapter(HTTPAdapter):
         if proxy.lower().startswith("https"):
             options["proxy_ssl_context"] = self._network.tls(self._network.environment(proxy)["verify"])
         manager: PoolManager = super().proxy_manager_for(proxy, **options)
-        if isinstance(manager, ProxyManager):  # not one for SOCKS, whose pools know the way to the proxy
+        if isinstance(manager, ProxyManager):  # not SOCKS, whose pools connect through the proxy themselves
             manager.pool_classes_by_scheme = self._pools
         return manager
 
     def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Return what a pool of connections is found by."""
+        """Return the key by which connection pools are cached."""
         host, how = super().build_connection_pool_key_attributes(*args, **options)
         if host["scheme"] == "https":
             verify = how.get("ca_certs") or how.get("ca_cert_dir") or True
@@ -135,11 +135,11 @@ class Adapter(HTTPAdapter):
         return host, how
 
     def cert_verify(self, *_: object) -> None:
-        """Do nothing: `requests` would have the certificates read again for each connection."""
+        """Do nothing: `requests` would reload the certificates for each connection."""
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket, each time for as long as its request has left."""
+    """Reads a socket with the request's remaining time as timeout."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, left: Callable[[], float]) -> None:
         super().__init__()
@@ -160,10 +160,10 @@ class _TimedReader(io.RawIOBase):
 
 
 class _AnyReply(HTTPResponse):
-    """A reply in every form that HTTP allows."""
+    """A reply in any form that HTTP allows."""
 
     def _read_status(self) -> tuple[str, int, str]:
-        # Any number of informational replies may come before the final one; http.client knows 100 only.
+        # Several informational replies may come before the final one; http.client only handles 100.
         while True:
             found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
             if found[1] not in INFORMATIONAL:
@@ -172,7 +172,7 @@ class _AnyReply(HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        # A length that is there twice, and the same, is one length: "8, 8".
+        # HTTP allows a repeated Content-Length with equal values: "8, 8".
         lengths = {each.strip() for each in (self.headers.get("Content-Length") or "").split(",")}
         length = lengths.pop()
         if not lengths and self.length is None and not self.chunked and length.isdecimal():
@@ -183,7 +183,7 @@ class _AnyReply(HTTPResponse):
 class _Reply(_AnyReply):
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:  # noqa: ANN401
         super().__init__(sock, *args, **options)
-        # Plain, TLS or in a tunnel, everything that is read passes here.
+        # All reads pass here, whether plain, TLS or tunnelled.
         self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), deadline.left))
 
 
@@ -196,14 +196,14 @@ class _Plain(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         try:
             return self._deadline.connect(self._dns_host, self.port or self.default_port)
-        except (OSError, UnicodeError) as error:  # the latter from a name that no DNS can hold
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that DNS cannot represent
             raise NewConnectionError(self, "no connection") from error
 
     def _tunnel(self) -> None:
         super()._tunnel()
-        self.sock.settimeout(self._deadline.left())  # for all of a TLS handshake
+        self.sock.settimeout(self._deadline.left())  # for the whole TLS handshake
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 - as the base class has it
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as in the base class
         if self.sock is None:
             self.connect()
         self._deadline.sending(self.sock)

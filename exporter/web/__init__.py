@@ -1,1 +1,1 @@
-"""The HTTP side: routes, content negotiation, the landing page, the server's thread."""
+"""The web server: routes, content negotiation, the landing page and the server's thread."""

@@ -1,4 +1,4 @@
-"""The current web configuration; its files are checked on each connection and each request."""
+"""Provide the current web configuration; each connection and request checks its files for changes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who gets in: a web configuration, and the TLS context that follows from it."""
+    """A web configuration, and the TLS context made from it."""
 
     config: WebConfig
     context: ssl.SSLContext | None
 
 
 def read_access(path: Path, note: Callable[[Path], None] = lambda _: None) -> Access:
-    """Read a web configuration file and those that it names.
+    """Read a web configuration file and the files that it names.
 
     Args:
-        path: of the web configuration file.
-        note: told of each file before it is read.
+        path: path of the web configuration file.
+        note: called with each path before it is read.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the configuration is invalid.
 
     """
     note(path)
@@ -48,10 +48,9 @@ def read_access(path: Path, note: Callable[[Path], None] = lambda _: None) -> Ac
 
 
 def openings(old: WebConfig, new: WebConfig) -> list[str]:
-    """Return in words what `new` no longer asks of clients.
+    """Return the protections of `old` that `new` weakens, in words.
 
-    A file that is just being written may be cut off anywhere, and be good by itself: without its users, or
-    without the line that asks for certificates.
+    A half-written file can be valid: without its users, or without the line that requires certificates.
     """
     found = []
     if old.basic_auth_users and not new.basic_auth_users:
@@ -70,19 +69,7 @@ def openings(old: WebConfig, new: WebConfig) -> list[str]:
 
 
 class LiveAccess:
-    """Reads the files again when one of them changes; while they are wrong, the last good stays in force.
-
-    So it does while they ask less of clients than before: only a restart opens what was closed.
-
-    Args:
-        path: the web configuration file; None lets everybody in, without TLS.
-        on_read: told whether what was read is good, each time that it is read again.
-        handshakes: told of TLS handshakes that fail.
-
-    Raises:
-        ConfigError: it can't be used from the beginning.
-
-    """
+    """Reloads the files when one of them changes; invalid files leave the last valid state in force."""
 
     def __init__(
         self,
@@ -95,7 +82,7 @@ class LiveAccess:
         self.handshakes = handshakes or Handshakes()
         self._seen = _Seen()
         self._access = read_access(path, self._seen.note) if path is not None else Access(WebConfig(), None)
-        #: What is wrong with the files as they are now, a line each.
+        #: Mistakes in the current files, one line each.
         self.mistakes: tuple[str, ...] = ()
         if path is not None and not self._access.config.asks_of_clients:
             _log.warning(
@@ -104,14 +91,14 @@ class LiveAccess:
             )
 
     def now(self) -> Access:
-        """Return what is in force."""
+        """Return the configuration in force."""
         if self._path is not None and self._seen.changed():
             self._read_again(self._path)
         return self._access
 
     @property
     def tls(self) -> ssl.SSLContext | None:
-        """A context each of whose connections is made by the newest one; None without TLS."""
+        """A context whose connections use the newest certificate; None without TLS."""
         return NewestContext.of(self) if self._access.context is not None else None
 
     def _read_again(self, path: Path) -> None:
@@ -127,25 +114,25 @@ class LiveAccess:
         self._access, self.mistakes = access, ()
         self._on_read(True)  # noqa: FBT003
         _log.info(
-            "the web configuration was read again",
+            "web configuration reloaded",
             extra={"fields": {"users": len(access.config.basic_auth_users)}},
         )
 
     def _refuse(self, mistakes: Sequence[str]) -> None:
         self.mistakes = tuple(mistakes)
-        self._on_read(False)  # noqa: FBT003 - the one thing that it says
+        self._on_read(False)  # noqa: FBT003 - its only argument
         for line in mistakes:
-            _log.error("the new web configuration is refused", extra={"fields": {"error": line}})
+            _log.error("new web configuration rejected", extra={"fields": {"error": line}})
 
 
 class NewestContext(ssl.SSLContext):
-    """Stands for whatever context is the newest, as a server keeps the one that it was started with."""
+    """Stands for the newest context, since a server keeps the context that it was started with."""
 
     _live: LiveAccess
 
     @classmethod
     def of(cls, live: LiveAccess) -> NewestContext:
-        """Return the one of `live`."""
+        """Return the context for `live`."""
         context = cls(ssl.PROTOCOL_TLS_SERVER)
         context._live = live
         return context
@@ -154,20 +141,20 @@ class NewestContext(ssl.SSLContext):
         self,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
-        *args: Any,  # noqa: ANN401 - as the base class
+        *args: Any,  # noqa: ANN401 - as in the base class
         **kwargs: Any,  # noqa: ANN401
     ) -> ssl.SSLObject:
-        """Begin a connection by the newest context."""
+        """Start a connection with the newest context."""
         newest = self._live.now().context
-        assert newest is not None  # noqa: S101 - LiveAccess keeps TLS as it began
+        assert newest is not None  # noqa: S101 - LiveAccess never turns TLS on or off
         made = newest.wrap_bio(incoming, outgoing, *args, **kwargs)
-        assert isinstance(made, Handshake)  # noqa: S101 - as `server_context` says
+        assert isinstance(made, Handshake)  # noqa: S101 - set by `server_context`
         made.watch(self._live.handshakes, incoming, outgoing)
         return made
 
 
 class _Seen:
-    """Files, and how they looked just before they were read."""
+    """Files, and their state just before they were read."""
 
     def __init__(self) -> None:
         self._states: dict[Path, tuple[int, ...]] = {}

@@ -1,4 +1,4 @@
-"""The routes: metrics, health, readiness and the landing page."""
+"""Define the routes: metrics, health, readiness, discovery and the landing page."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-#: For whoever has to know whether the process is well, and has no password.
+#: Health checks, which need no password.
 HEALTH_PATHS = ("/-/healthy", "/healthz")
 READY_PATHS = ("/-/ready", "/readyz")
 DISCOVERY_PATH = "/sd/instances"
-#: Characters of what a client asked for that it is told back.
+#: Maximum characters of a client's input to echo.
 _LONGEST_SAID = 60
 
 
 class Served(Protocol):
-    """What the routes need of what polls."""
+    """The poller's interface for the routes."""
 
     @property
     def exposition(self) -> Exposition:
-        """The bytes of /metrics."""
+        """Renders /metrics."""
 
     @property
     def targets(self) -> Targets | None:
-        """What discovery answers; None where it is off."""
+        """The discovery targets, or None if discovery is off."""
 
     @property
     def loops(self) -> Sequence[Loop]:
         """All loops, for health, readiness and the landing page."""
 
     def reload(self) -> tuple[str, ...]:
-        """Go on with what the configuration says now; return what is wrong with it."""
+        """Apply the current configuration; return the mistakes in it."""
 
 
 def create_app(
@@ -69,12 +69,12 @@ def create_app(
     access: LiveAccess | None = None,
     passwords: PasswordChecks | None = None,
 ) -> ASGIApp:
-    """Return the web application of `served`; without `access` and `passwords` it is open to everybody."""
+    """Return the web application for `served`; without `access` and `passwords`, it is open to everyone."""
     access = access or LiveAccess(None)
     been_ready = False
 
     async def landing(_: Request) -> Response:
-        accounts = await run_in_threadpool(served.exposition.overviews)  # adds up every instance
+        accounts = await run_in_threadpool(served.exposition.overviews)  # sums over all instances
         html = page(accounts, served.loops, telemetry_path=telemetry_path, now=wall_clock())
         return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
@@ -83,7 +83,7 @@ def create_app(
         return _verdict("healthy", complaints, request)
 
     async def ready(request: Request) -> Response:
-        nonlocal been_ready  # an account that is added later must not take away those that are there
+        nonlocal been_ready  # an account added later must not make the others unavailable
         waiting = [
             loop
             for loop in served.loops
@@ -123,16 +123,16 @@ def create_app(
 
 
 class Metrics:
-    """The endpoint of the metrics, in the format and the encoding that the client likes best.
+    """The metrics endpoint, in the format and encoding that the client prefers.
 
-    `?group=status&group=money` asks for these groups of them only.
+    `?group=status&group=money` restricts the response to these groups.
     """
 
     def __init__(self, served: Served) -> None:
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one scrape."""
+        """Handle one scrape."""
         groups = asked_groups(scope.get("query_string", b""))
         known = self._served.exposition.groups
         if groups is not None and (unknown := sorted(groups.difference(known))):
@@ -149,29 +149,29 @@ class Metrics:
             "Vary": "Accept, Accept-Encoding",
             **({"Content-Encoding": "gzip"} if gzip else {}),
         }
-        # Unpacking a piece of a plain body takes 50 us, half of what the way to another thread would.
+        # Decompressing a piece of a plain body takes 50 us, half as long as switching to another thread.
         await _send_pieces(send, fields, body.pieces)
 
     async def _body(self, *, openmetrics: bool, gzip: bool, groups: frozenset[str] | None) -> Body:
-        # Rendering takes its time, and with many accounts so do the exporter's own metrics.
+        # Rendering takes time, and so do the exporter's own metrics with many accounts.
         body = self._served.exposition.body
         return await run_in_threadpool(body, openmetrics=openmetrics, gzip=gzip, groups=groups)
 
 
 def asked_groups(query: bytes) -> frozenset[str] | None:
-    """Return the groups that a query asks for, or None where it says nothing of groups."""
+    """Return the groups in a query, or None if it has none."""
     groups = QueryParams(query).getlist("group") if query else ()
     return frozenset(groups) if groups else None
 
 
 class Discovered:
-    """The endpoint of Prometheus's http_sd: targets, which are addresses, and so for users only."""
+    """The endpoint for Prometheus's http_sd; targets are addresses, so only users may see them."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one refresh; on any status but 200 Prometheus keeps the targets that it has."""
+        """Handle one refresh; on any status but 200, Prometheus keeps its current targets."""
         targets = self._served.targets
         if targets is None:
             await PlainTextResponse("discovery is disabled\n", 404)(scope, receive, send)
@@ -191,7 +191,7 @@ class Discovered:
 
 
 async def _send_pieces(send: Send, fields: Mapping[str, str], pieces: Iterable[bytes]) -> None:
-    """Send a reply piece by piece, so that a slow reader holds one piece in its buffer and not the whole."""
+    """Send a response piece by piece, so that a slow client buffers one piece and not the whole."""
     headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for piece in pieces:
@@ -200,13 +200,13 @@ async def _send_pieces(send: Send, fields: Mapping[str, str], pieces: Iterable[b
 
 
 def _name(loop: Loop) -> str:
-    account = f"account {loop.job.account!r}, " * bool(loop.job.account)  # the market's has none
+    account = f"account {loop.job.account!r}, " * bool(loop.job.account)  # the market has no account
     return f"{account}collector {loop.job.collector.name}"
 
 
 def _verdict(good: str, complaints: Sequence[str], request: Request) -> Response:
     if not complaints:
         return PlainTextResponse(f"{good}\n")
-    if not request.state.authenticated:  # names of accounts and what is wrong with them are for users
+    if not request.state.authenticated:  # account names and errors are for users only
         complaints = [f"not {good}"]
     return PlainTextResponse("\n".join(complaints) + "\n", status_code=503)

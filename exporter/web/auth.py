@@ -1,4 +1,4 @@
-"""Before the routes: users are asked for their passwords, and each reply gets the configured headers."""
+"""Authenticate users and add the configured headers to every response."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CHALLENGE = {"WWW-Authenticate": 'Basic realm="vastai-exporter", charset="UTF-8"
 
 
 class AccessMiddleware:
-    """Lets through to `app` who may see it, as `access` says at that moment.
+    """Passes permitted requests on to `app`, according to the current state of `access`.
 
-    `open_paths` are for everybody. `request.state.authenticated` says whether a request is a user's, or there
-    are no users.
+    `open_paths` are open to everyone. `request.state.authenticated` tells whether the request is a user's; it
+    is also true if no users are configured.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class AccessMiddleware:
         self._open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         config = self._access.now().config
         send = _with_headers(send, config.http_server_config.headers)
         refusal = PlainTextResponse("user name and password required\n", 401, CHALLENGE)

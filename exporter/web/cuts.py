@@ -1,4 +1,4 @@
-"""Connections closed because the client exceeded a limit: all are counted, some are logged."""
+"""Record connections closed because the client exceeded a limit: all are counted, some are logged."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _log = logging.getLogger(__name__)
 
 
 class Cuts:
-    """Counts connections that were cut, and logs them, but never so many that they fill a disk.
+    """Counts closed connections, and logs them at a limited rate, so that they cannot fill a disk.
 
     Args:
-        count: told of each.
-        clock: seconds.
+        count: called for each connection.
+        clock: returns seconds.
 
     """
 
@@ -32,9 +32,9 @@ class Cuts:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._count = count
-        self._rationed = RationedLog(_log, "a connection was cut", clock=clock)
+        self._rationed = RationedLog(_log, "client connection closed", clock=clock)
 
     def cut(self, reason: ConnectionCut, client: str) -> None:
-        """Note one."""
+        """Record one closed connection."""
         self._count(reason)
         self._rationed.warn(client, reason)

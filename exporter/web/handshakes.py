@@ -1,7 +1,7 @@
-"""TLS handshakes that fail: the client is told why, as far as TLS can, and the operator too.
+"""Report failed TLS handshakes to the operator, and to the client as far as TLS allows.
 
-asyncio ends such a connection without a word to anybody. It asks the TLS object, though, which may say that
-there is more to send.
+asyncio closes such a connection silently. Before that, it asks the TLS object, which can claim that there is
+more data to send.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: The connection that a task, and all that it begins, serves: the socket, and its client's address.
+#: Connection of the current task and its children: the socket and the client's address.
 ACCEPTED: ContextVar[tuple[socket.socket, str]] = ContextVar("accepted")
 
 _GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-#: The client has left, which refuses nothing.
+#: The client has disconnected, which is not a refusal.
 _GONE = (ssl.SSLSyscallError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _KINDS: dict[str, HandshakeFailure] = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
@@ -45,11 +45,11 @@ _TO_HTTP = (
 
 
 class Handshakes:
-    """Counts handshakes that failed, and logs them, but never so many that they fill a disk.
+    """Counts failed handshakes, and logs them at a limited rate, so that they cannot fill a disk.
 
     Args:
-        count: told of each.
-        clock: seconds.
+        count: called for each failure.
+        clock: returns seconds.
 
     """
 
@@ -60,17 +60,17 @@ class Handshakes:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._count = count
-        self._rationed = RationedLog(_log, "a TLS handshake failed", clock=clock)
+        self._rationed = RationedLog(_log, "TLS handshake failed", clock=clock)
 
     def failed(self, error: ssl.SSLError, client: str) -> None:
-        """Note one failure."""
+        """Record one failure."""
         kind = kind_of(error)
         self._count(kind)
         self._rationed.warn(client, kind, error=_words(error))
 
 
 class Handshake(ssl.SSLObject):
-    """The TLS of one connection; see `watch`."""
+    """TLS state of one connection; see `watch`."""
 
     _handshakes: Handshakes | None = None
     _incoming: ssl.MemoryBIO
@@ -80,20 +80,20 @@ class Handshake(ssl.SSLObject):
     _is_over = False
 
     def watch(self, handshakes: Handshakes, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
-        """Note in `handshakes` if this one fails, and tell the client by these ways."""
+        """Record a failure in `handshakes`, and report it to the client through these buffers."""
         self._handshakes, self._incoming, self._outgoing = handshakes, incoming, outgoing
         self._socket, self._client = ACCEPTED.get((None, "unknown"))
 
     def do_handshake(self) -> None:
-        """Go on with it.
+        """Continue the handshake.
 
         Raises:
-            ssl.SSLWantReadError: there may be something to send, and the client's turn to come.
-            ssl.SSLError: it has failed, and there is nothing to say of it.
+            ssl.SSLWantReadError: there may be data to send, and the client must reply.
+            ssl.SSLError: the handshake has failed, and there is nothing left to report.
 
         """
         if self._is_over:
-            self._incoming.read()  # unread, it would make a reset of the end, which takes back what was said
+            self._incoming.read()  # unread data would cause a reset, which discards the response
             raise ssl.SSLWantReadError
         try:
             super().do_handshake()
@@ -107,21 +107,22 @@ class Handshake(ssl.SSLObject):
                 self._outgoing.write(_TO_HTTP)
             if not self._outgoing.pending:
                 raise
-            # asyncio sends what is pending now. Then the client has to go, or the time of a handshake is up.
+            # asyncio now sends the pending data. Then the client must disconnect before the handshake
+            # timeout.
             self._is_over = True
             asyncio.get_running_loop().call_soon(self._say_goodbye)
             raise ssl.SSLWantReadError from None
 
     def _say_goodbye(self) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # it has left already
+            with suppress(OSError):  # the client has already disconnected
                 self._socket.shutdown(socket.SHUT_WR)
 
 
 def kind_of(error: ssl.SSLError) -> HandshakeFailure:
-    """Return as what a failure is counted."""
+    """Return the kind as which a failure is counted."""
     reason = error.reason or ""
-    # What OpenSSL calls an alert was sent by the other end.
+    # OpenSSL's reason contains ALERT if the other end sent an alert.
     return _KINDS.get(reason, "refused_by_client" if "_ALERT_" in reason else "other")
 
 

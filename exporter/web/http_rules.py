@@ -1,4 +1,4 @@
-"""What HTTP asks of every request before anybody looks at what it is for (RFC 9110 and 9112)."""
+"""Check the rules of HTTP that apply to every request (RFC 9110 and 9112)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from starlette.responses import PlainTextResponse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-#: The methods that HTTP has, which is more than anything here allows. The parser knows some dozen others.
+#: Standard methods, more than any route allows. The parser knows about a dozen more.
 METHODS = frozenset(HTTPMethod)
-#: host [":" port], where the host may be missing (RFC 3986, 3.2.2).
+#: host [":" port], where the host may be empty (RFC 3986, 3.2.2).
 _HOST = re.compile(
     r"(\[[0-9A-Za-z:.%_~!$&'()*+,;=-]+\]|([0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?"
 )
-#: What a browser says of a request by a page of ours, or by the user.
+#: Sec-Fetch-Site values of a request from our own page or from the user.
 _OUR_OWN = frozenset({"same-origin", "none"})
 
 
 class HttpRules:
-    """Lets through to `app` what keeps the rules; the others are told which one they break."""
+    """Passes valid requests on to `app`; others get an error that names the broken rule."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["method"] not in METHODS:
             app: ASGIApp = PlainTextResponse("unknown method\n", 501)
         elif mistake := _mistake_in_host(Headers(scope=scope).getlist("host"), scope["http_version"]):
@@ -51,13 +51,13 @@ def _mistake_in_host(hosts: list[str], version: str) -> str:
 
 
 def is_cross_site(headers: Headers) -> bool:
-    """Return whether a browser sends a request for a page of somebody else; other clients never say so."""
+    """Return whether a browser sends the request for another site's page; other clients never say so."""
     if site := headers.get("sec-fetch-site"):
         return site not in _OUR_OWN
     if (origin := headers.get("origin")) is None:
         return False
     try:
-        # A proxy may have taken off the TLS, so the scheme may differ.
+        # A proxy may have terminated TLS, so the scheme may differ.
         return urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
     except ValueError:
         return True

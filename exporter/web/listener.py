@@ -1,4 +1,4 @@
-"""A listening socket whose connections never take all file descriptors, TLS handshakes included."""
+"""Limit the connections of a listening socket, so that they never take all file descriptors."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 def most_connections(wanted: int) -> int:
-    """Return `wanted`, or half of what the process may open: walks and files need the rest."""
+    """Return `wanted`, or half of the limit on open files if that is less: walks and files need the rest."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else min(wanted, soft // 2)
 
 
 class Listener(socket.socket):
-    """Accepts; one connection more than `most` takes the place of the one that is silent for the longest.
+    """Accepts connections; above `most`, a new one replaces the one that has been silent longest.
 
-    It counts open sockets, as asyncio tells nobody of a connection before its TLS handshake ends.
-    Where none is silent, the new one has to go.
+    It counts open sockets, because asyncio reports a connection only after its TLS handshake. If none is
+    silent, the new connection is closed.
 
     Args:
-        sock: listens; it is taken over.
-        most: how many connections there may be.
-        silent_since: when each established connection fell silent, by file descriptor; infinity for those
-            that are being answered.
-        cuts: told of those that have to go.
+        sock: listening socket, which is taken over.
+        most: maximum number of connections.
+        silent_since: returns when each established connection fell silent, by file descriptor; infinity while
+            it is being answered.
+        cuts: records the closed connections.
 
     """
 
@@ -52,10 +52,10 @@ class Listener(socket.socket):
         self._accepted: list[socket.socket] = []
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept as any socket does.
+        """Accept a connection.
 
         Raises:
-            ConnectionAbortedError: there is no place; whoever accepts tries again later.
+            ConnectionAbortedError: no connection is available; the caller tries again later.
 
         """
         accepted, address = super().accept()
@@ -65,17 +65,17 @@ class Listener(socket.socket):
             accepted.close()
             raise ConnectionAbortedError
         self._accepted.append(accepted)
-        ACCEPTED.set((accepted, address[0]))  # for the task that asyncio begins with what is returned
+        ACCEPTED.set((accepted, address[0]))  # inherited by the task that asyncio creates for the connection
         return accepted, address
 
     def _make_room(self) -> bool:
         silent_since = self._silent_since()
-        # Who has not even been established goes first; of these and among equals the oldest.
+        # Connections that are not established yet go first; among equals, the oldest.
         victim = min(self._accepted, key=lambda sock: silent_since.get(sock.fileno(), -math.inf))
         if silent_since.get(victim.fileno()) == math.inf:
             return False
         self._accepted.remove(victim)
-        with suppress(OSError):  # its client has left already
+        with suppress(OSError):  # the client has already disconnected
             self._cuts.cut("too_many_connections", victim.getpeername()[0])
-            victim.shutdown(socket.SHUT_RDWR)  # which its transport takes for the client's end
+            victim.shutdown(socket.SHUT_RDWR)  # its transport takes this for the client's EOF
         return True

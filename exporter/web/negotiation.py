@@ -1,4 +1,4 @@
-"""Which format and encoding a client gets, by its Accept and Accept-Encoding headers (RFC 9110, 12.5)."""
+"""Choose format and encoding by the Accept and Accept-Encoding headers (RFC 9110, 12.5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Offer(NamedTuple):
-    """One element of a header: a name in lower case, its parameters, and its weight (0 to 1)."""
+    """One element of a header: name in lower case, parameters, and weight (0 to 1)."""
 
     name: str
     parameters: dict[str, str]
@@ -14,7 +14,7 @@ class Offer(NamedTuple):
 
 
 def offers(header: str) -> list[Offer]:
-    """Return the elements of an Accept-like header in their order; what can't be read is left out."""
+    """Return the elements of an Accept-like header in order; invalid ones are left out."""
     found = []
     for element in header.split(","):
         name, *rest = (piece.strip() for piece in element.lower().split(";"))
@@ -26,9 +26,9 @@ def offers(header: str) -> list[Offer]:
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Return whether OpenMetrics is liked better than the text format, which is what everybody else gets.
+    """Return whether the client prefers OpenMetrics to the text format, which is the default.
 
-    OpenMetrics has to be asked for by name, the text format need not.
+    OpenMetrics must be requested by name; the text format need not be.
     """
     openmetrics = 0.0
     weights: dict[str, float] = {}
@@ -45,7 +45,7 @@ def wants_openmetrics(accept: str) -> bool:
 
 
 def wants_gzip(accept_encoding: str) -> bool:
-    """Return whether gzip is accepted, and not liked less than no encoding at all."""
+    """Return whether gzip is accepted, with at least the weight of no encoding."""
     weights = {name: weight for name, _, weight in reversed(offers(accept_encoding))}
     gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
     return gzip > 0 and gzip >= weights.get("identity", 0.0)

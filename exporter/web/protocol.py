@@ -1,6 +1,6 @@
-"""HTTP connections that can't wear the server out: what a client may take, in time and in size.
+"""Limit the time and size of HTTP connections, so that clients cannot exhaust the server.
 
-uvicorn parses and answers; here is what it leaves open to clients that send or read slowly, or not at all.
+uvicorn parses and responds. This module limits clients that send or read slowly or not at all.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may take.
+    """Limits for clients.
 
     Attributes:
-        connections: at the same time. One more takes the place of the one that is silent for the longest.
-        head_seconds: for the head of a request, from the connection or the first byte on.
-        answer_seconds: from the head of a request to the last byte of the answer that the client takes.
-        head_bytes: of the request line and the headers of a request.
-        pipelined: requests that wait for the answer to the one before.
+        connections: maximum number of connections. A further one replaces the one that has been silent
+            longest.
+        head_seconds: seconds for the head of a request, from the connection or its first byte.
+        answer_seconds: seconds from the head of a request to the last byte that the client reads.
+        head_bytes: maximum bytes of request line and headers.
+        pipelined: maximum number of requests that wait for a previous response.
 
     """
 
@@ -49,16 +50,16 @@ class Limits:
 
 
 LIMITS = Limits()
-#: The method of a request line that is well formed.
+#: Method of a well-formed request line.
 _METHOD = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) [!-~]+ HTTP/1\.[01]\r?$", re.MULTILINE)
 
 
 class HeadTooLargeError(Exception):
-    """A request whose head is larger than any that is meant seriously."""
+    """The head of a request exceeds the limit."""
 
 
 class Connection(HttpToolsProtocol):
-    """One connection of a client; its class attributes are set by the server, see `connections_of`."""
+    """One client connection; the server sets its class attributes, see `connections_of`."""
 
     limits = LIMITS
     cuts = Cuts()
@@ -72,21 +73,21 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        #: Whether a request is expected or has begun to arrive, and is not there as a whole.
+        #: Whether a request is expected or has arrived only in part.
         self._receiving = True
-        #: When it began that a head is waited for, a request answered, or nothing done.
+        #: Start of the current wait for a head, response or idle period.
         self._since = self.clock()
         self._deadline = self._since + self.limits.head_seconds
         self._in_head = True
         self._head_bytes = self._head_fed = 0
-        #: As what a head is refused that is larger than the limit.
+        #: Status for a head that exceeds the limit.
         self._too_large: HTTPStatus | None = None
-        #: What has just come.
+        #: Data just received.
         self._data = b""
         self._has_ended = False
 
     def cut_if_overdue(self, now: float) -> None:
-        """End the connection if its client takes too long."""
+        """Abort the connection if its client takes too long."""
         if now > self._deadline and not self._is_idle():
             self._cut("slow_reader" if self._is_answering() else "slow_request")
             self.transport.abort()
@@ -97,7 +98,7 @@ class Connection(HttpToolsProtocol):
         return math.inf if self._is_answering() else self._since
 
     def data_received(self, data: bytes) -> None:
-        """Begin to wait for a whole head, or go on with it."""
+        """Start or continue to wait for a complete head."""
         if self._is_idle():
             self._wait_for_head()
         self._receiving = True
@@ -105,20 +106,20 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         self._data = b""
         if self._in_head and not self.transport.is_closing():
-            self._head_fed += len(data)  # of which the parser keeps what is no whole header yet
+            self._head_fed += len(data)  # the parser buffers incomplete headers
             if self._head_fed > 2 * self.limits.head_bytes:
                 self._too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 self.send_400_response("")
 
-    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's own never has anything to say
-        """Let the client have its answer, where it has closed only its sending half."""
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's own returns None
+        """Let the client still receive its response if it has closed only its sending half."""
         self._has_ended = True
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
-        # By TLS, asyncio ends both halves together.
+        # With TLS, asyncio closes both halves together.
         return self.scheme == "http" and cycle is not None and not cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request, by the status that says best why."""
+        """Reject an invalid request with the most specific status."""
         if self._too_large is not None:
             self._cut("too_large")
             self._refuse(self._too_large)
@@ -133,22 +134,22 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Count a head from its beginning."""
+        """Start to count the head."""
         super().on_message_begin()
         self._begin_head()
 
     def on_url(self, url: bytes) -> None:
-        """Add to the request line, up to the limit."""
+        """Count the request line towards the limit."""
         self._count(len(url), HTTPStatus.REQUEST_URI_TOO_LONG)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header, up to the limit."""
+        """Count a header towards the limit."""
         self._count(len(name) + len(value), HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Start the response."""
         if len(self.pipeline) >= self.limits.pipelined:
             self._cut("too_many_requests")
             self.transport.abort()
@@ -159,19 +160,19 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that the request is there as a whole."""
+        """Record that the request is complete."""
         self._receiving = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """End the connection where the request's body was not even read to its end, or no other can come."""
+        """Close the connection if the request's body was not fully read, or no request can follow."""
         super().on_response_complete()
         self._since = self.clock()
-        if self.cycle.response_complete and (self.cycle.more_body or self._has_ended):  # the last that came
+        if self.cycle.response_complete and (self.cycle.more_body or self._has_ended):  # the last one
             self.transport.close()
 
     def _cut(self, reason: ConnectionCut) -> None:
-        if not self.transport.is_closing():  # else it has been cut, and the rest of what came is parsed
+        if not self.transport.is_closing():  # otherwise already closed; the parser is handling old data
             self.cuts.cut(reason, self.client[0] if self.client is not None else "unknown")
 
     def _begin_head(self) -> None:
@@ -182,7 +183,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += size
         if self._head_bytes > self.limits.head_bytes:
             self._too_large = too_large
-            raise HeadTooLargeError  # which httptools makes an error of its own
+            raise HeadTooLargeError  # httptools turns it into its own error
 
     def _wait_for_head(self) -> None:
         self._begin_head()
@@ -195,11 +196,11 @@ class Connection(HttpToolsProtocol):
         return unsent or (cycle is not None and not cycle.response_complete)
 
     def _is_idle(self) -> bool:
-        """Return whether all is answered and nothing more has come: then the keep-alive timeout counts."""
+        """Return whether the keep-alive timeout applies: all requests are answered, and no data arrived."""
         return not self._receiving and not self._is_answering()
 
 
 def connections_of(limits: Limits, clock: Callable[[], float], cuts: Cuts) -> type[Connection]:
-    """Return the class of connections with these limits: uvicorn takes a class, and makes them itself."""
+    """Return a connection class with these limits; uvicorn takes a class and creates the connections."""
     own = {"limits": limits, "clock": staticmethod(clock), "cuts": cuts}
     return type("LimitedConnection", (Connection,), own)

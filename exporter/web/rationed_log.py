@@ -1,4 +1,4 @@
-"""Rate-limited warnings about clients, so that clients cannot fill the disk with logs."""
+"""Log warnings about clients at a limited rate, so that clients cannot fill the disk with logs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
-#: Seconds in which a client is named once for each kind of failure, and lines at most in them.
+#: Period in seconds within which each client is named once per kind of failure, and maximum lines in it.
 WINDOW = 60.0
 MOST_LINES = 10
 
 
 class RationedLog:
-    """Logs each kind of failure of each client once in `WINDOW`, and `MOST_LINES` in all.
+    """Logs each kind of failure of each client once per `WINDOW`, at most `MOST_LINES` in total.
 
     Args:
-        log: where to.
-        message: of each line.
-        clock: seconds.
+        log: the logger.
+        message: message of each line.
+        clock: returns seconds.
 
     """
 
@@ -33,7 +33,7 @@ class RationedLog:
         self._unsaid = 0
 
     def warn(self, client: str, reason: str, **further: str) -> None:
-        """Write a line, unless there were enough; the next one says how many were not written."""
+        """Log a line unless the limit is reached; the next line gives the number of suppressed ones."""
         now = self._clock()
         if now - self._since >= WINDOW:
             self._since = now

@@ -1,4 +1,4 @@
-"""An ASGI application on a socket, in a thread of its own; knows nothing of what is served."""
+"""Serve an ASGI application on a socket in its own thread, independent of what is served."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-#: Seconds that open connections get to finish when the server stops; then they are cut off.
+#: Seconds that open connections get to finish when the server stops; then they are closed.
 GRACE_SECONDS = 0.5
-#: Seconds after which requests are cancelled that have not even then ended; uvicorn wants a whole number.
+#: Seconds after which remaining requests are cancelled; uvicorn requires an integer.
 CANCEL_SECONDS = 1
-#: Connections that wait to be accepted.
+#: Maximum number of connections that wait to be accepted.
 BACKLOG = 512
-#: Connections that are accepted before those that are there get their turn; asyncio calls it the backlog.
+#: Maximum number of connections to accept before others are served; asyncio calls it the backlog.
 ACCEPTED_AT_ONCE = 16
-#: Seconds for which an idle connection is kept: longer than usual scrape intervals.
+#: Seconds to keep an idle connection: longer than usual scrape intervals.
 KEEP_ALIVE_SECONDS = 75
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen, so that a taken port is an error before anything is started.
+    """Bind and listen, so that a port in use is an error before anything starts.
 
     Args:
-        host: address or name; "" is every address, IPv6 and IPv4 alike where the system has both.
-        port: 0 lets the system choose a free one.
+        host: address or name; "" means every address, both IPv6 and IPv4 if available.
+        port: port; 0 lets the system choose a free one.
 
     Raises:
-        OSError: the address can't be had.
+        OSError: the address is not available.
 
     """
     if host == "" and socket.has_dualstack_ipv6():
@@ -51,14 +51,14 @@ def listen(host: str, port: int) -> socket.socket:
         infos = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = infos[0]
         sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    # Accepted connections inherit it. asyncio sets it only where the protocol is named, and without it an
-    # answer whose head and body are written apart waits 40 ms for the client's delayed acknowledgement.
+    # Accepted connections inherit it. asyncio sets it only if the protocol is given. Without it, a response
+    # whose head and body are written separately waits 40 ms for the client's delayed acknowledgement.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
 class _Server(uvicorn.Server):
-    """Cuts off who takes too long, and who is still reading `GRACE_SECONDS` after the end of serving."""
+    """Closes connections that take too long, and those still open `GRACE_SECONDS` after serving has ended."""
 
     def __init__(
         self, config: uvicorn.Config, limits: Limits, clock: Callable[[], float], cuts: Cuts
@@ -69,7 +69,7 @@ class _Server(uvicorn.Server):
         self._connection = connections_of(limits, clock, cuts)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen as uvicorn does, but with a limit for TLS handshakes."""
+        """Listen as uvicorn does, but with a timeout for TLS handshakes."""
         await self.lifespan.startup()
         loop, tls = asyncio.get_running_loop(), self.config.ssl
         patience = None if tls is None else self._limits.head_seconds
@@ -95,7 +95,7 @@ class _Server(uvicorn.Server):
         }
 
     async def on_tick(self, counter: int) -> bool:
-        """Look for connections that take too long, each tenth of a second."""
+        """Check for connections that take too long, every tenth of a second."""
         now = self._clock()
         for connection in tuple(self.server_state.connections):
             if isinstance(connection, Connection):
@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
     def _cut_off(self) -> None:
         for connection in self.server_state.connections:
             connection.transport.abort()
-        # Once they all know: what then still waits, for a password to be checked, has nobody to answer to.
+        # After all clients have been disconnected, tasks that still wait for a password check have no use.
         asyncio.get_running_loop().call_later(GRACE_SECONDS / 5, self._cancel)
 
     def _cancel(self) -> None:
@@ -118,7 +118,7 @@ class _Server(uvicorn.Server):
 
 
 def _ending_quietly(app: ASGIApp) -> ASGIApp:
-    """Return `app`, for which it is no error to be cancelled, as it only is after the end of serving."""
+    """Return `app`, ignoring cancellation, which only happens after serving has ended."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(asyncio.CancelledError):
@@ -130,9 +130,9 @@ def _ending_quietly(app: ASGIApp) -> ASGIApp:
 class BackgroundServer:
     """Serves `app` on `sock` from `start` to `stop`; `stop` closes the socket.
 
-    `stopped`, where given, is called when the server's thread ends, asked for or not; with `tls` nothing else
-    is spoken. `clock`, in seconds, is what the limits of established connections are held against; `cuts` is
-    told of those that are ended by them.
+    `stopped` is called when the server's thread ends, whether requested or not. With `tls`, the server
+    accepts only TLS. `clock`, in seconds, measures the limits of established connections. `cuts` records the
+    connections closed by them.
     """
 
     def __init__(
@@ -153,10 +153,10 @@ class BackgroundServer:
         self._scheme = "http" if tls is None else "https"
         config = uvicorn.Config(
             _ending_quietly(app),
-            loop="asyncio",  # another one would accept without asking the listener
+            loop="asyncio",  # any other loop would accept connections without the listener
             lifespan="off",
             log_config=None,
-            log_level="error",  # a bad request is its client's matter, and must not fill a disk
+            log_level="error",  # a bad request is the client's problem and must not fill a disk
             access_log=False,
             server_header=False,
             ws="none",
@@ -164,7 +164,7 @@ class BackgroundServer:
             timeout_graceful_shutdown=CANCEL_SECONDS,
         )
         config.load()
-        config.ssl = tls  # after loading, which makes one of its own or none
+        config.ssl = tls  # after loading, which would set its own
         self._server = _Server(config, limits, clock, cuts)
         most = most_connections(limits.connections)
         self._socket = Listener(sock, most=most, silent_since=self._server.silent_since, cuts=cuts)
@@ -172,17 +172,17 @@ class BackgroundServer:
 
     @property
     def url(self) -> str:
-        """Where a client on this machine reaches it, without a slash at the end."""
+        """URL for clients on this machine, without a trailing slash."""
         host = {"0.0.0.0": "127.0.0.1", "::": "localhost"}.get(self.host, self.host)
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def connections(self) -> int:
-        """How many connections there are; those whose TLS is not ready yet are not counted."""
+        """Number of connections, not counting unfinished TLS handshakes."""
         return len(self._server.server_state.connections)
 
     def start(self) -> None:
-        """Start the thread; connections are accepted from the moment that the socket listens."""
+        """Start the thread; the kernel already queues connections since the socket listens."""
         self._thread.start()
 
     def stop(self) -> None:

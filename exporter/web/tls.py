@@ -1,4 +1,4 @@
-"""The TLS context that the web configuration describes."""
+"""Create the TLS context for the web configuration."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ CLIENT_CERTIFICATES = {
 _MISMATCHES = {
     "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
     "KEY_TYPE_MISMATCH": "the key type does not match the certificate",
-    # What OpenSSL says where it has looked for a certificate of the key's type.
+    # OpenSSL's error if it finds no certificate of the key's type.
     "NO_CERTIFICATE_ASSIGNED": "the key type does not match the certificate",
 }
-#: None is what Python makes of an error of OpenSSL's PEM reader.
+#: None is Python's reason for an error in OpenSSL's PEM reader.
 _NO_PEM = (None, "NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE")
-#: Of OpenSSL's words: its library and reason before them, Python's own source line after.
+#: Parts of an OpenSSL message to remove: library and reason before it, Python's source line after it.
 _WHERE = re.compile(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$")
 
 
 def server_context(config: TlsServerConfig, source: Path) -> ssl.SSLContext:
-    """Return the context of a server.
+    """Return the server's TLS context.
 
     Args:
-        config: what is wanted.
-        source: the file that says so; paths are relative to its folder.
+        config: TLS settings.
+        source: path of the configuration file, to whose directory paths are relative.
 
     Raises:
-        ConfigError: a file can't be read, or is not what it should be.
+        ConfigError: a file cannot be read or is invalid.
 
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -49,8 +49,8 @@ def server_context(config: TlsServerConfig, source: Path) -> ssl.SSLContext:
     context.maximum_version = VERSIONS[config.max_version]
     context.set_alpn_protocols(["http/1.1"])
     context.sslobject_class = Handshake
-    # As in Go, whatever client_ca_file holds is trusted: an intermediate authority too, or a client's own
-    # certificate, and not only a root.
+    # As in Go, every certificate in client_ca_file is trusted: also an intermediate CA or a client's own
+    # certificate, not only a root.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     paths = files(config, source)
     for name, path in paths.items():
@@ -72,13 +72,13 @@ def server_context(config: TlsServerConfig, source: Path) -> ssl.SSLContext:
 
 
 def files(config: TlsServerConfig, source: Path) -> dict[str, Path]:
-    """Return the files that a context is made of, by the names of their keys in the file `source`."""
+    """Return the files of a context, by their keys in the file `source`."""
     names = ("cert_file", "key_file", *(["client_ca_file"] if config.client_ca_file is not None else []))
     return {name: source.parent / getattr(config, name) for name in names}
 
 
 class _EncryptedKeyError(Exception):
-    """A private key that asks for a password, and nobody is there to type it."""
+    """The private key is encrypted, and there is nobody to type a password."""
 
 
 def _no_password() -> NoReturn:

@@ -1,4 +1,4 @@
-"""Checks users and passwords without timing leaks and without blocking other requests."""
+"""Check users and passwords without timing leaks and without blocking other requests."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-#: bcrypt looks at no more of a password; newer libraries refuse longer ones, older tools have cut them.
+#: bcrypt ignores further bytes of a password; newer libraries reject longer ones, older tools truncate them.
 BCRYPT_BYTES = 72
-#: Passwords found right that are remembered; there are hardly more users.
+#: Maximum number of cached correct passwords; few setups have more users.
 MOST_REMEMBERED = 1000
-#: Checks that may wait for one another, so that guessing can't pile up work: at 60 ms each about a second.
+#: Maximum number of queued checks, so that guessing cannot pile up work: at 60 ms each about a second.
 MOST_WAITING = 16
 
 
 class TooManyGuessesError(Exception):
-    """So many passwords are being checked already that this one isn't."""
+    """Too many password checks are in progress, so this password was not checked."""
 
 
 class PasswordChecks:
-    """Checks passwords against bcrypt hashes, one at a time and beside everything else.
+    """Checks passwords against bcrypt hashes, one at a time, in a separate thread.
 
-    What was right is remembered under a keyed hash, so that a scrape costs microseconds and not bcrypt's
-    tens of milliseconds. A flood of guesses occupies one thread, and never more than `most_waiting` checks.
+    Correct passwords are cached under a keyed hash, so that a scrape costs microseconds instead of bcrypt's
+    tens of milliseconds. A flood of guesses occupies one thread, and at most `most_waiting` checks are
+    queued.
     """
 
     def __init__(self, *, most_waiting: int = MOST_WAITING) -> None:
@@ -46,12 +47,12 @@ class PasswordChecks:
         self._most_waiting = most_waiting
 
     async def admits(self, users: Mapping[str, SecretStr], credentials: tuple[str, bytes]) -> bool:
-        """Return whether `credentials`, a name and a password, are those of one of `users` (their hashes).
+        """Return whether `credentials`, a name and a password, match one of `users` (names and hashes).
 
-        An unknown name takes as long as a known one, and all known ones as long as the dearest.
+        A check takes as long as the most expensive hash, for known and unknown names alike.
 
         Raises:
-            TooManyGuessesError: the password wasn't checked.
+            TooManyGuessesError: the password was not checked.
 
         """
         name, password = credentials[0], credentials[1][:BCRYPT_BYTES]
@@ -70,7 +71,7 @@ class PasswordChecks:
         return right
 
     def close(self) -> None:
-        """End the thread; checks that wait are dropped."""
+        """Stop the thread; queued checks are dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _check(self, password: bytes, hashed: bytes, cost: int) -> bool:
@@ -84,7 +85,7 @@ class PasswordChecks:
             self._waiting -= 1
 
     def _token(self, name: str, hashed: bytes, password: bytes) -> bytes:
-        message = b"\0".join((name.encode(), hashed, password))  # neither name nor hash can hold a null
+        message = b"\0".join((name.encode(), hashed, password))  # neither name nor hash can contain a null
         return hmac.digest(self._key, message, hashlib.sha256)
 
 
@@ -96,15 +97,15 @@ def credentials_of(authorization: str) -> tuple[str, bytes] | None:
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
         return (name.decode(), password) if colon else None
-    except (binascii.Error, ValueError):  # ValueError: what isn't ASCII, or a name that isn't UTF-8
+    except (binascii.Error, ValueError):  # ValueError: non-ASCII input, or a name that is not UTF-8
         return None
 
 
 def _check_at_cost(password: bytes, hashed: bytes, cost: int) -> bool:
-    """Check a password, with as much work as a hash of that cost would be.
+    """Check a password with the work of a hash of the given cost.
 
-    Each step of cost doubles the work. So once more at each cost from the hash's own up to the last below the
-    wanted one makes just what is missing.
+    Each step of cost doubles the work. One more check at each cost, from the hash's own up to one below the
+    target, adds exactly the missing work.
     """
     right = bcrypt.checkpw(password, hashed)
     for each in range(_cost(hashed), cost):

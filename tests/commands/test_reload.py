@@ -73,7 +73,7 @@ def test_accounts_come_and_go_without_touching_the_others(
     write(settings | {"accounts": [research, studio]})
     reload(program)
     program.line("account=studio collector=instances outcome=success")
-    program.line("the configuration was read again")
+    program.line("configuration reloaded")
     text = metrics(program)
     assert 'vastai_api_instances{account="research"} 60' in text
     assert 'vastai_api_instances{account="studio"} 10' in text
@@ -187,14 +187,14 @@ def test_another_key_begins_anew_and_keeps_the_pace(
 def test_the_level_of_the_log_changes(program: Program, write: Write, settings: Settings) -> None:
     write(settings | {"log": {"format": "json"}})
     by_request(program)
-    program.line('"msg": "the configuration was read again"')
+    program.line('"msg": "configuration reloaded"')
     write(settings | {"log": {"level": "error"}})
     by_request(program)
     by_request(program)
     write("nonsense: 1")
     assert requests.post(f"{program.url()}/-/reload", timeout=30).status_code == 500
-    program.line("msg=.the new configuration is refused")
-    assert program.errors.count("was read again") == 1
+    program.line("msg=.new configuration rejected")
+    assert program.errors.count("configuration reloaded") == 1
 
 
 def test_reload_is_for_post_only(program: Program) -> None:

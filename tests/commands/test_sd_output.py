@@ -44,7 +44,7 @@ def test_targets_stay_as_they_were_where_an_account_can_not_be_read(
     targets = write("[]", "instances.json")
     done = run("once", "--config.file", str(write(settings)), "--sd-output", str(targets))
     assert (done.returncode, targets.read_text()) == (1, "[]")
-    assert 'msg="the targets are not written: instances could not be read" accounts=research' in done.stderr
+    assert 'msg="targets not written: instances could not be read" accounts=research' in done.stderr
 
 
 def test_targets_need_the_collector_of_instances(

@@ -112,7 +112,7 @@ def test_a_signal_to_reload_that_comes_while_it_starts_counts_when_it_has(
     while not is_so(program, "SigCgt", signal.SIGHUP):
         pass
     program.process.send_signal(signal.SIGHUP)
-    program.line('msg="the configuration was read again" accounts=1')
+    program.line('msg="configuration reloaded" accounts=1')
     assert program.end() == 0
 
 

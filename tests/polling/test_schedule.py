@@ -40,7 +40,7 @@ def test_a_run_longer_than_its_interval_is_followed_at_once_and_counted(
     drive(loop, time)
     assert script.gaps() == [100.0, INTERVAL, 61.0]
     assert loop.runs.overruns == 2
-    said = "the run took longer than its interval, the next follows at once"
+    said = "run took longer than its interval; the next one starts at once"
     assert [line for line in logged() if line[1] == said] == [
         ("WARNING", said, THINGS | {"seconds": seconds, "interval": INTERVAL}) for seconds in (100.0, 61.0)
     ]
@@ -102,7 +102,7 @@ def test_a_new_key_is_tried_within_a_second(
     path.write_text("new")
     drive(loop, time)
     assert script.gaps() == [20.0]
-    assert ("INFO", "the key has changed, trying again", THINGS) in logged()
+    assert ("INFO", "API key changed, retrying", THINGS) in logged()
 
 
 def test_a_key_that_changes_while_it_is_being_refused_is_tried_at_once(

@@ -106,7 +106,7 @@ def test_a_file_that_asks_less_of_clients_is_refused_until_it_asks_for_it_again(
     assert read == [False]
     assert live.mistakes == (f"{path}: {OPENED[opened]}",)
     (line,) = caplog.records
-    assert (line.levelno, line.getMessage()) == (logging.ERROR, "the new web configuration is refused")
+    assert (line.levelno, line.getMessage()) == (logging.ERROR, "new web configuration rejected")
     assert line.__dict__["fields"] == {"error": f"{path}: {OPENED[opened]}"}
 
     write(whole, "web.yml")
@@ -179,9 +179,7 @@ def test_a_program_whose_file_has_lost_its_users_lets_nobody_in_and_says_so(
 
     write("", "web.yml")
     assert requests.get(f"{url}/metrics", timeout=30).status_code == 401
-    program.line(
-        'level=error msg="the new web configuration is refused" error=".*removing all users requires'
-    )
+    program.line('level=error msg="new web configuration rejected" error=".*removing all users requires')
     metrics = requests.get(f"{url}/metrics", auth=ALICE, timeout=30).text
     assert "\nvastai_exporter_config_last_reload_successful 0\n" in metrics
     reply = requests.post(f"{url}/-/reload", auth=ALICE, timeout=30)

@@ -26,7 +26,7 @@ SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [vars(record)["fields"] for record in caplog.records if record.msg == "a connection was cut"]
+    return [vars(record)["fields"] for record in caplog.records if record.msg == "client connection closed"]
 
 
 def ends(client: socket.socket) -> None:

@@ -194,7 +194,7 @@ def test_a_half_written_pair_leaves_the_old_one_until_it_is_whole(
 
     shutil.copy(new["cert_file"], pair["cert_file"])
     assert fingerprint(program) == first
-    program.line("refused.*the key does not belong to the certificate")
+    program.line("rejected.*the key does not belong to the certificate")
     assert status(program, certificates) == 200
 
     pair["key_file"].write_text("")
@@ -233,7 +233,7 @@ def test_tls_is_not_switched_off_by_a_change_of_the_file(
     write("basic_auth_users: {}", "web.yml")
 
     assert status(program, certificates) == 200
-    program.line("refused.*tls_server_config: enabling or disabling TLS requires a restart")
+    program.line("rejected.*tls_server_config: enabling or disabling TLS requires a restart")
 
 
 # Whoever only knocks
@@ -311,7 +311,7 @@ def test_who_shows_no_certificate_is_told_so_and_so_is_the_operator(
     assert refused(mutual, trusting(certificates, only)) == REQUIRED[only]
 
     mutual.line(
-        'level=warn msg="a TLS handshake failed" client=127.0.0.1 reason=no_certificate'
+        'level=warn msg="TLS handshake failed" client=127.0.0.1 reason=no_certificate'
         ' error="peer did not return a certificate" more=0'
     )
     assert failures(mutual, certificates, client) == {"no_certificate": 1}
@@ -340,7 +340,7 @@ def test_who_shows_a_bad_certificate_is_told_what_is_wrong_and_so_is_the_operato
 
     assert refused(mutual, trusting(certificates, only, str(bad))) == seen
 
-    mutual.line(f'msg="a TLS handshake failed" client=127.0.0.1 reason=bad_certificate error="?{said}')
+    mutual.line(f'msg="TLS handshake failed" client=127.0.0.1 reason=bad_certificate error="?{said}')
     assert failures(mutual, certificates, good) == {"bad_certificate": 1}
 
 

@@ -1,1 +1,1 @@
-"""Assumptions about the API, how certain they are, and how `probe` checks them against replies."""
+"""Assumptions about the API, their confidence, and the checks with which `probe` tests them."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _sign(evidence: Evidence, name: str) -> str:
-    """Return what may be told of a number of dollars: where it is against 0."""
+    """Return the sign of a dollar amount, the only part of it that may be shown."""
     for reply in evidence.replies:
         if name not in reply:
             return "not there"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROWS = "results"
 ITEMS = ("gpu", "disk", "bwd", "bwu")
-#: Dollars by which rounded amounts may differ from their sum.
+#: Maximum rounding difference in dollars between amounts and their sum.
 ROUNDING = 0.01
 
 

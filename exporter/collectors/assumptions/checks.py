@@ -1,4 +1,4 @@
-"""Checks that several assumptions share."""
+"""Checks shared by several assumptions."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
     from exporter.collectors.assumptions.evidence import Answer, Evidence, Row
 
-#: An error of the API is a word of its programmers: what has any other form may be anything, and isn't shown.
+#: Form of the API's error codes. Text in any other form may contain anything, so it is not shown.
 _ERROR_WORD = re.compile(r"[a-z]{2,16}(?:_[a-z]{2,16}){1,4}")
-#: A fraction above this share is percent, and percent that never gets above it is a fraction.
+#: A larger value must be a percentage; percentages that never exceed it are fractions.
 ONE = 1.0
-#: So many numbers say that all are small.
+#: Sample size from which small values count as evidence.
 ENOUGH = 5
 HOURS_IN_MONTH = 720.0
-#: Epoch seconds of 2001, before which there was no Vast.ai; and how far ahead clocks may be.
+#: Epoch seconds of 2001, before Vast.ai existed; and maximum clock difference.
 EPOCH = 1e9
 DAY = 86_400
-#: Dollars for a GB and month between which every disk is.
+#: Plausible disk prices in dollars per GB and month.
 CHEAPEST, DEAREST = 0.001, 10.0
 
 
 def within(rows: Iterable[Row], name: str, least: float, most: float) -> Finding:
-    """Return whether all numbers in a field are in a range."""
+    """Check that all numbers in a field are in a range."""
     values = numbers_in(rows, name)
     if not values:
         return untold("no number")
@@ -37,7 +37,7 @@ def within(rows: Iterable[Row], name: str, least: float, most: float) -> Finding
 
 
 def percent(values: Collection[float], *, most: float = 100.0) -> Finding:
-    """Return whether numbers are percent: a fraction never gets above 1, and what is summed up does 100."""
+    """Check that numbers are percentages: fractions never exceed 1, and sums exceed 100."""
     if not values:
         return untold("no number")
     if max(values) > most or min(values) < 0:
@@ -65,7 +65,7 @@ def filled(rows_name: str, *names: str) -> Check:
 
 
 def disk_price(rows: Iterable[Row]) -> Finding:
-    """Return whether `storage_total_cost` is what a disk of its size costs an hour."""
+    """Check that `storage_total_cost` is a plausible hourly price for a disk of that size."""
     pairs = [(number_in(row, "storage_total_cost"), number_in(row, "disk_space")) for row in rows]
     months = [cost * HOURS_IN_MONTH / size for cost, size in pairs if cost and size]
     if not months:
@@ -88,7 +88,7 @@ def epoch_seconds(rows_name: str, name: str) -> Check:
 
 
 def words(rows_name: str, name: str, known: Collection[str], *, nullable: bool = False) -> Check:
-    """Return a check that a field has no other text than known ones; others are counted, and not shown."""
+    """Return a check that a field has only known values; unknown ones are counted but not shown."""
 
     def check(evidence: Evidence) -> Finding:
         rows = evidence.rows(rows_name)
@@ -103,7 +103,7 @@ def words(rows_name: str, name: str, known: Collection[str], *, nullable: bool =
 
 
 def error_word(answer: Answer) -> str:
-    """Return the status and the API's own word for an error, where it has the form of one."""
+    """Return the status and the API's error code, if it has the form of one."""
     error = answer.error
     if error is None:
         return "not asked: no time" if answer.reply is None else " then ".join(answer.codes) or "answered"

@@ -1,4 +1,4 @@
-"""What an assumption is: a sentence, its certainty, its consequence, and the check that can refute it."""
+"""Declare an assumption: a sentence, its confidence, its consequence, and a check that can refute it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from exporter.collectors.assumptions.evidence import Evidence
 
-#: `sure`: seen on the live API, more than once. `likely`: seen once, or nothing speaks against it.
+#: `sure`: seen on the live API more than once. `likely`: seen once, or not contradicted.
 Confidence = Literal["sure", "likely", "open"]
-#: Where it comes from: live replies, the vendor's client, the vendor's documents, or a conclusion.
+#: Source: live replies, the vendor's client, the vendor's documentation, or inference.
 Origin = Literal["measured", "client", "documents", "inferred"]
 Verdict = Literal["holds", "does not hold", "can't be told"]
 
 
 class Finding(NamedTuple):
-    """What came, in words of ours, and what that says of an assumption.
+    """What was found, in our own words, and the verdict on an assumption.
 
-    `came` has names of fields, kinds, counts and rounded numbers in it, and never a text of a reply: it is
-    made to be shown to everybody.
+    `came` contains field names, types, counts and rounded numbers, but never text from a reply. It is safe to
+    share.
     """
 
     came: str
@@ -31,27 +31,27 @@ Check = Callable[["Evidence"], Finding]
 
 
 def holds(came: str) -> Finding:
-    """Return that it is so."""
+    """Return that the assumption holds."""
     return Finding(came, "holds")
 
 
 def fails(came: str) -> Finding:
-    """Return that it is not so."""
+    """Return that the assumption does not hold."""
     return Finding(came, "does not hold")
 
 
 def untold(came: str) -> Finding:
-    """Return that what came does not tell."""
+    """Return that the evidence is insufficient."""
     return Finding(came, "can't be told")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One more request than a run makes: the first one of the run, with something changed.
+    """An additional request for a check: the run's first request with a change.
 
     Attributes:
-        params: of the query, beside or instead of those of the run.
-        path: asked instead of the run's; at the same pace, as it may be the same to the API.
+        params: query parameters that extend or override the run's.
+        path: path that replaces the run's; paced together with it, since the API may treat both as one.
 
     """
 
@@ -61,16 +61,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumption:
-    """One thing that is taken for true of the API.
+    """One assumption about the API.
 
     Attributes:
-        name: tells it from all others.
-        sentence: what is taken for true.
-        consequence: what the exporter does about it.
+        name: unique name.
+        sentence: what is assumed.
+        consequence: what the exporter does because of it.
         confidence: how sure it is.
-        origin: where it comes from.
-        check: holds it against what came; None where a minute of reading can't tell.
-        question: what is asked for it alone; `Evidence.answer` has what came.
+        origin: its source.
+        check: tests it against the evidence; None if a short probe cannot decide it.
+        question: an additional request for this check; the result is in `Evidence.answer`.
 
     """
 

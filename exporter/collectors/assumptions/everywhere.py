@@ -11,7 +11,7 @@ from exporter.collectors.assumptions.evidence import counted, number_in, numbers
 if TYPE_CHECKING:
     from exporter.collectors.assumptions.evidence import Evidence
 
-#: What is said of limits; no other header is looked at.
+#: Headers about rate limits; no other header is read.
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after")
 REFUSED = 429
 
@@ -31,7 +31,7 @@ def _rate_headers(evidence: Evidence) -> Finding:
 
 def _values(evidence: Evidence, name: str) -> str:
     if not name.endswith(("-limit", "-remaining")):
-        return ""  # when a limit is lifted says when the probe ran, and nothing else
+        return ""  # a reset time would only reveal when the probe ran
     numbers = sorted({rounded(value) for value in numbers_in(evidence.headers, name)})
     return f" ({' and '.join(numbers[:3])})" if numbers else ""
 

@@ -1,4 +1,4 @@
-"""Replies and errors that a probe collected, and safe ways for checks to read them."""
+"""Hold the replies and errors that a probe collected, with safe accessors for checks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one question.
+    """The result of one request.
 
     Attributes:
-        endpoint: what was asked.
-        codes: the HTTP statuses on the way to it; "error" where there was none.
-        reply: the object that came, or None.
-        error: why none came; with neither, there was no time to ask.
+        endpoint: the endpoint.
+        codes: HTTP statuses of all attempts; "error" for an attempt without a reply.
+        reply: the reply's object, or None.
+        error: why there is no reply; if both are None, there was no time for the request.
 
     """
 
@@ -37,15 +37,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that came for one collector, or for all of them.
+    """All results for one collector, or for all collectors.
 
     Attributes:
-        answers: to what was asked as it is always asked.
-        answer: to the question of one assumption.
-        problems: values that were no use.
+        answers: results of the regular requests.
+        answer: result of one assumption's additional request.
+        problems: unusable values.
         failure: why the run failed, or None.
         now: seconds since the epoch.
-        headers: of every reply.
+        headers: headers of every reply.
 
     """
 
@@ -58,11 +58,11 @@ class Evidence:
 
     @property
     def replies(self) -> tuple[Row, ...]:
-        """The objects that came."""
+        """The objects of the successful replies."""
         return tuple(answer.reply for answer in self.answers if answer.reply is not None)
 
     def rows(self, name: str) -> list[Row]:
-        """Return the objects in the lists that replies have under `name`."""
+        """Return the objects in all lists under `name`."""
         return [row for reply in self.replies for row in rows_in(reply, name)]
 
     def objects(self) -> Iterator[Row]:
@@ -75,13 +75,13 @@ class Evidence:
 
 
 def rows_in(reply: Row, name: str) -> list[Row]:
-    """Return the objects in the list that a reply has under `name`."""
+    """Return the objects in a reply's list under `name`."""
     rows = reply.get(name)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def number_in(row: Row, name: str, inner: str = "") -> Number | None:
-    """Return the number in a field, or in the object in a field; None where there is none."""
+    """Return the number in a field, or in the object in a field; None if there is none."""
     value = row.get(name)
     if inner:
         value = value.get(inner) if isinstance(value, dict) else None
@@ -92,12 +92,12 @@ def number_in(row: Row, name: str, inner: str = "") -> Number | None:
 
 
 def numbers_in(rows: Iterable[Row], name: str) -> list[Number]:
-    """Return the numbers that rows have in a field."""
+    """Return all numbers in a field of the rows."""
     return [value for row in rows if (value := number_in(row, name)) is not None]
 
 
 def word_in(row: Row, name: str) -> str | None:
-    """Return the text in a field, to be compared and never to be shown; "" where it is something else."""
+    """Return the text in a field, for comparison only and never for display; "" if it is not text."""
     value = row.get(name)
     if value is None:
         return None
@@ -105,28 +105,28 @@ def word_in(row: Row, name: str) -> str | None:
 
 
 def with_status(rows: Iterable[Row], *statuses: str) -> list[Row]:
-    """Return the instances that are in one of these states."""
+    """Return the instances with one of these statuses."""
     return [row for row in rows if word_in(row, "actual_status") in statuses]
 
 
 def age_of(row: Row, now: float) -> float | None:
-    """Return the seconds since a contract began."""
+    """Return the age of a contract in seconds."""
     start = number_in(row, "start_date")
     return None if start is None else max(0.0, now - start)
 
 
 def counted(count: int, noun: str = "row", nouns: str = "") -> str:
-    """Return a count in words that may be shown; `nouns` is the plural where it is not just an s more."""
+    """Return a count with its noun; `nouns` is the plural if it is irregular."""
     return f"{count} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def rounded(value: float) -> str:
-    """Return a number of which no more can be read than what it is about."""
+    """Return a number rounded to two digits, so that it does not identify anything."""
     return f"{float(f'{value:.2g}'):.6g}"
 
 
 def span(values: Collection[float]) -> str:
-    """Return from where to where numbers go, rounded."""
+    """Return the range of the numbers, rounded."""
     if not values:
         return "no number"
     least, most = rounded(min(values)), rounded(max(values))
@@ -134,5 +134,5 @@ def span(values: Collection[float]) -> str:
 
 
 def named(names: Iterable[str]) -> str:
-    """Return names of fields that the exporter itself declares."""
+    """Return field names that the exporter itself declares, as a list for display."""
     return ", ".join(names)

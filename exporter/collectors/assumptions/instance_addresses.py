@@ -1,4 +1,4 @@
-"""Where an instance can be reached. `probe` never asks for it, so nothing here is checked."""
+"""Assumptions about an instance's addresses; `probe` never requests them, so none is checked."""
 
 from __future__ import annotations
 

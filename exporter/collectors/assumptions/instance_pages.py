@@ -1,4 +1,4 @@
-"""The list of instances: its pages, order, counts and columns."""
+"""Assumptions about the list of instances: its pages, order, counts and columns."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 ROWS = "instances"
 A_PAGE = 25
-#: No column of the API will ever have this name.
+#: A column name that the API will never have.
 NO_COLUMN = "no_such_column"
 BAD_REQUEST = 400
-#: Instances that come and go between two pages.
+#: Fraction of instances that may come and go between two pages.
 USUAL_CHANGE = 0.05
 
 

@@ -1,4 +1,4 @@
-"""What an instance's price fields hold, and which of them is paid in which state."""
+"""Assumptions about an instance's price fields, and which of them is charged in which state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from exporter.collectors.assumptions.evidence import Evidence, Row
 
 LEAST_RAISE = 1.2
-#: How far prices may be apart that are the same.
+#: Maximum relative difference between equal prices.
 NEAR = 0.02
 HALTED = ("created", "loading", "stopped", "exited")
 
@@ -27,7 +27,7 @@ def _bidding(evidence: Evidence) -> list[Row]:
 
 
 def _majority(right: int, count: int, none: str) -> Finding:
-    """Return whether most do: single rows may be between two states."""
+    """Check that most rows match, since single rows may be between two states."""
     if not count:
         return untold(none)
     return (holds if 2 * right > count else fails)(f"so in {right} of {counted(count)}")
@@ -75,7 +75,7 @@ def _total_hour(evidence: Evidence) -> Finding:
 
 
 def _same(rows: list[Row], name: str) -> tuple[int, int]:
-    """Return in how many rows `instance.totalHour` is what a field says, and of how many."""
+    """Return the number of rows in which `instance.totalHour` equals a field, and the number compared."""
     pairs = [(number_in(row, "instance", "totalHour"), number_in(row, name)) for row in rows]
     known = [(now, said) for now, said in pairs if now is not None and said is not None]
     return sum(_near(*pair) for pair in known), len(known)

@@ -1,4 +1,4 @@
-"""What an instance's sensors read, in which unit, and how the API says that it does not know."""
+"""Assumptions about an instance's sensor readings: their units and their values for "unknown"."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from exporter.collectors.assumptions.evidence import Evidence, Row
 
 MIB_IN_GIB = 1024
-#: How far what is measured may be above what is allotted.
+#: Factor by which usage may exceed the allocation.
 SPARE = 1.1
 HOUR = 3600.0
-#: A mem_* unit in MiB.
+#: One unit of the mem_* fields in MiB.
 MEM_UNIT_MIB = 1_024_000_000 / 2**20
 LARGER_UNIT = 1000.0
 
@@ -46,7 +46,7 @@ def _gpu_util_mean(evidence: Evidence) -> Finding:
     came = f"{span(values)} of several GPUs"
     if max(values) > 100:  # noqa: PLR2004 - percent
         return fails(came)
-    # A sum of GPUs that are half busy is 100 and more.
+    # The sum over half-busy GPUs is 100 or more.
     return (holds if max(values) > 50 else untold)(came)  # noqa: PLR2004
 
 
@@ -91,7 +91,7 @@ def _mem_unit(evidence: Evidence) -> Finding:
 
 
 def _share(rows: list[Row], part: str, whole: str, factor: float) -> Finding:
-    """Return whether a part is of a size that its whole can have, in the units that are assumed."""
+    """Check that a part has a plausible size relative to its whole, in the assumed units."""
     pairs = [(number_in(row, part), number_in(row, whole)) for row in rows]
     shares = [used * factor / most for used, most in pairs if used is not None and used >= 0 and most]
     if not shares:
@@ -99,7 +99,7 @@ def _share(rows: list[Row], part: str, whole: str, factor: float) -> Finding:
     came = f"{part} is {span(shares)} of {whole}"
     if max(shares) > SPARE:
         return fails(came)
-    # In a unit that is a thousand times larger, all would be below this.
+    # A unit that is a thousand times larger would put all values below this.
     too_small = len(shares) >= ENOUGH and 0 < max(shares) < ONE / LARGER_UNIT
     return (fails if too_small else holds)(came)
 

@@ -1,4 +1,4 @@
-"""How an instance moves: what its status and states say, and who made it so."""
+"""Assumptions about an instance's status and states, and who changes them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _running(evidence: Evidence) -> Finding:
     if not running:
         return untold("none is running")
     given = sum(word_in(row, "cur_state") == "running" for row in running)
-    # An outbid instance says running for half a minute more.
+    # An outbid instance reports running for another half minute.
     return (holds if 2 * given >= len(running) else fails)(f"{given} of {counted(len(running))}")
 
 

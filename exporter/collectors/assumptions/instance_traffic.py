@@ -1,4 +1,4 @@
-"""What an instance sent and received: the link's speed, what was billed, and its price."""
+"""Assumptions about an instance's traffic: link speed, billed amounts and price."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 HOUR = 3600.0
 MINUTE = 60.0
-#: KB a second in one Mbit/s.
+#: KB per second in one Mbit/s.
 KB_IN_MEGABIT = 125.0
-#: How much more a link may carry than its speed of some day says.
+#: Factor by which a link may exceed its measured speed.
 SPARE = 1.5
 LARGER_UNIT = 1000.0
 
 
 def _billed(evidence: Evidence) -> Finding:
-    """Hold what was billed against what the link can have carried since the contract began."""
+    """Compare billed traffic with what the link can have carried since the contract began."""
     if not any(name in row for row in evidence.rows(ROWS) for name in ("inet_up_billed", "inet_down_billed")):
         return untold("not in the rows")
     shares, tiny = [], 0
@@ -33,7 +33,7 @@ def _billed(evidence: Evidence) -> Finding:
             if not billed or not speed or not age:
                 continue
             shares.append(billed / (speed * KB_IN_MEGABIT * max(age, MINUTE)))
-            # A container's image alone is more than 1000 KB.
+            # A container image alone exceeds 1000 KB.
             tiny += way == "down" and billed < LARGER_UNIT and age > HOUR
     if not shares:
         return untold("no traffic was billed")
@@ -41,7 +41,7 @@ def _billed(evidence: Evidence) -> Finding:
     came = f"as KB {rounded(max(shares))} at most of what the link can carry, in {count}"
     if max(shares) > SPARE:
         return fails(came)
-    if max(shares) * LARGER_UNIT > SPARE:  # as MB it would be more than the link can carry
+    if max(shares) * LARGER_UNIT > SPARE:  # in MB, the link could not have carried it
         return holds(came)
     return (fails if tiny >= ENOUGH else untold)(f"{came}; below 1000 in {counted(tiny)}")
 

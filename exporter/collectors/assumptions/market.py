@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 ROWS = "offers"
 MOST = 64
-#: Dollars an hour between which the price of every GPU is.
+#: Plausible GPU prices in dollars per hour.
 CHEAPEST, DEAREST = 0.001, 100.0
-#: Dollars an hour by which rounded prices may differ from their sum.
+#: Maximum rounding difference in dollars per hour between prices and their sum.
 ROUNDING = 0.001
 
 
 def _answers(evidence: Evidence) -> list[list[Row]]:
-    """Return the offers of each answer that has any."""
+    """Return the offers of each reply that has any."""
     return [rows for reply in evidence.replies if (rows := rows_in(reply, ROWS))]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INBOX = "notifications"
 ABOUT = "associated_id"
-#: Types that are about one instance.
+#: Types that concern one instance.
 OF_INSTANCES = {each for each in TYPES if each.startswith("instance_")} | {
     OUTBID,
     "error_msgs",
@@ -69,7 +69,7 @@ def _bids(evidence: Evidence) -> Finding:
 
 
 def _share(rows: list[Row], names_it: Callable[[Row], bool]) -> Finding:
-    """Return whether what each of some rows is about says something."""
+    """Check that each row's associated object has the expected content."""
     if not rows:
         return untold("no row of the kind")
     about = [row.get(ABOUT) for row in rows]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROWS = "pending_price_increases"
 NONE = "no_pending_price_increase"
 HOUR = 3600
-#: Dollars an hour between which the price of every GPU is.
+#: Plausible GPU prices in dollars per hour.
 CHEAPEST, DEAREST = 0.001, 100.0
 
 

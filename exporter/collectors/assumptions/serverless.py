@@ -64,7 +64,7 @@ def _worker_states(evidence: Evidence) -> Finding:
 
 
 def _words(rows: list[Row], name: str, known: tuple[str, ...]) -> Finding:
-    """Return whether a field has known words only, whatever their case."""
+    """Check that a field has only known values, ignoring case."""
     if not rows:
         return untold("no row")
     found = [(word_in(row, name) or "").lower() for row in rows]
@@ -82,7 +82,7 @@ def _worker_fields(evidence: Evidence) -> Finding:
 
 
 def _perf(evidence: Evidence) -> Finding:
-    """Look at workers that are ready: others may never have been measured."""
+    """Check ready workers only, since others may not have been measured yet."""
     ready = [row for row in evidence.rows(WORKERS) if (word_in(row, "status") or "").lower() == "idle"]
     values = numbers_in(ready, "perf")
     if not values:

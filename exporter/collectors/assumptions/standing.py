@@ -1,4 +1,4 @@
-"""Assumptions about every collector: its run succeeds, and its fields exist and can be read."""
+"""Assumptions about every collector: its run succeeds, and its fields exist and are readable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def assumptions_of(collector: Collector) -> tuple[Assumption, ...]:
-    """Return all assumptions of a collector: those of every one, and its own."""
+    """Return a collector's assumptions: the common ones and its own."""
     return (*_standing(collector), *collector.assumptions)
 
 
@@ -71,7 +71,7 @@ def _run(evidence: Evidence) -> Finding:
 
 def _fields(evidence: Evidence, names: tuple[str, ...]) -> Finding:
     found = list(evidence.objects())
-    # Which of them are the collector's is told by what they have in common with it.
+    # An object belongs to the collector if it shares enough fields with it.
     if max((len(each.keys() & set(names)) for each in found), default=0) * 2 < len(names):
         return untold("no object that has them")
     gone = [name for name in names if not any(name in each for each in found)]

@@ -1,1 +1,1 @@
-"""What all endpoints have in common: questions, replies, pages, limits, faults, and their way over HTTP."""
+"""Common parts of all endpoints: requests, replies, pages, limits, faults, and their delivery over HTTP."""

@@ -1,4 +1,4 @@
-"""The way of a request through key, limits and faults to the endpoint that answers it."""
+"""Route a request through key check, limits and faults to the endpoint that answers it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from exporter.simulator.api.endpoint import SimulatedEndpoint
     from exporter.simulator.server import SimulatedVast
 
-#: Under this name of the same address the endpoints of `Host.RUN` are found, and all others too.
+#: Host name that serves the endpoints of `Host.RUN`, along with all others; same address.
 RUN_HOST = "localhost"
 
-#: Ordinary replies say so, even to the first request, and no refusal follows from it.
+#: Sent with ordinary replies, even the first; they do not lead to a refusal.
 LIMIT_HEADERS = {"x-ratelimit-limit": "3.0", "x-ratelimit-remaining": "0"}
 
 
@@ -42,7 +42,7 @@ class EndpointApp:
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         arrived = self._vast.monotonic()
         reply = self._log_and_answer(scope, parse_body(await read_body(receive)), arrived)
         if reply.delay:
@@ -99,7 +99,7 @@ class EndpointApp:
 
 
 def key_of(headers: Mapping[bytes, bytes], params: Mapping[str, str], body: object) -> str | None:
-    """The key that a request carries, in the header, the query or the body."""
+    """Return the key in a request's header, query or body."""
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
@@ -108,7 +108,7 @@ def key_of(headers: Mapping[bytes, bytes], params: Mapping[str, str], body: obje
 
 
 def parse_body(body: bytes) -> object:
-    """What a body says in JSON; None for any other."""
+    """Return the JSON value of a body, or None if it is not JSON."""
     try:
         return json.loads(body)
     except ValueError:
@@ -116,7 +116,7 @@ def parse_body(body: bytes) -> object:
 
 
 def build_app(vast: SimulatedVast, endpoints: Iterable[SimulatedEndpoint]) -> Starlette:
-    """All endpoints of both hosts; those of `Host.RUN` are there only for who asks for them by its name."""
+    """Return an application with all endpoints of both hosts; those of `Host.RUN` need its host name."""
     endpoints = tuple(endpoints)
 
     def routes(hosts: Iterable[Host]) -> list[Route]:

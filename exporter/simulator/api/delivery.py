@@ -1,4 +1,4 @@
-"""The way of questions and replies over HTTP: whole, slow, cut off or not at all."""
+"""Receive requests and send replies over HTTP: complete, slow, cut off or not at all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from exporter.simulator.api.replies import Reply
 
 PIECES = 10
-#: The longest body that is read; nobody has so much to ask.
+#: Maximum length of a body, far above any real request.
 MOST_BYTES = 2**20
 
 
 async def read_body(receive: Receive) -> bytes:
-    """What was sent with a request; what is too long ends early."""
+    """Return a request's body, truncated if it is too long."""
     body = b""
     while len(body) < MOST_BYTES:
         message = await receive()
@@ -27,7 +27,7 @@ async def read_body(receive: Receive) -> bytes:
 
 
 async def deliver(reply: Reply, receive: Receive, send: Send) -> None:
-    """Send a reply, or as much of it as it says."""
+    """Send a reply, or as much of it as it specifies."""
     headers = {"content-length": str(len(reply.body)), **reply.headers}
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": raw})
@@ -44,7 +44,7 @@ async def deliver(reply: Reply, receive: Receive, send: Send) -> None:
 
 
 async def hang_up(receive: Receive) -> None:
-    """Close the connection under a request: ASGI has no word for it, so this takes the server's transport."""
+    """Close the connection during a request; ASGI cannot do this, so it uses the server's transport."""
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     if transport is None:
         raise RuntimeError("connections can be dropped only when uvicorn serves the application directly")

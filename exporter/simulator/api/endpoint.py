@@ -1,4 +1,4 @@
-"""What an endpoint is: how it is asked, and the function that answers."""
+"""Define an endpoint: its request parameters and the function that answers."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 class Host(Enum):
-    """Which of the vendor's hosts answers."""
+    """The vendor's host that answers."""
 
     #: console.vast.ai, which answers nearly everything: `SimulatedVast.url`.
     CONSOLE = "console"
-    #: run.vast.ai, which is asked about the workers of serverless endpoints: `SimulatedVast.run_url`.
+    #: run.vast.ai, which lists the workers of serverless endpoints: `SimulatedVast.run_url`.
     RUN = "run"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an endpoint gets to answer; the account's fleet stands at the present time."""
+    """A request to an endpoint; the account's fleet is at the current time."""
 
     account: Account
-    #: The query.
+    #: Query parameters.
     params: Mapping[str, str]
-    #: What stands in the path's place holders.
+    #: Values of the path's placeholders.
     path_params: Mapping[str, str]
-    #: What the JSON in the body says; None without any.
+    #: JSON value of the body, or None.
     body: object = None
 
 
@@ -40,12 +40,12 @@ class SimulatedEndpoint:
     """One endpoint.
 
     Attributes:
-        path: with {name} where something varies; limits, faults and the log go by it, so it is its own.
-        answer: called with one request after another; a `QueryError` of its own is answered with status 400.
-        method: of HTTP.
-        threshold: the documented least seconds between two requests; None where none is.
-        per_minute: how many requests are answered within a minute; None where that is not limited.
-        host: who answers.
+        path: path with {name} for variable parts; unique, because limits, faults and the log use it.
+        answer: handles one request after another; a `QueryError` becomes a reply with status 400.
+        method: HTTP method.
+        threshold: documented minimum seconds between two requests, or None.
+        per_minute: maximum number of requests per minute, or None for no limit.
+        host: the host that answers.
 
     """
 

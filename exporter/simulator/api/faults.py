@@ -1,4 +1,4 @@
-"""What a test makes go wrong between a request and its answer."""
+"""Inject faults between a request and its reply, for tests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Fault = Reply | Callable[[Mapping[str, str], Reply], Reply]
 
 
 class Faults:
-    """What goes wrong with the next requests to an endpoint, in the order in which it was added.
+    """Faults for the next requests to an endpoint, in the order in which they were added.
 
-    A fault is a reply, or a function that gets the query's parameters and the reply that was due, and
-    gives the reply that is sent. One that is lasting may be for the requests of one account only.
+    A fault is a reply, or a function that receives the query parameters and the regular reply, and returns
+    the reply to send. A permanent fault may apply to the requests of one account only.
     """
 
     def __init__(self) -> None:
@@ -24,30 +24,30 @@ class Faults:
         self._lasting: dict[tuple[str, str | None], Fault] = {}
 
     def add(self, endpoint: str, *faults: Fault, times: int = 1) -> None:
-        """Let these happen one after another, the whole sequence `times` times."""
+        """Add faults, to occur one after another; the whole sequence occurs `times` times."""
         with self._lock:
             self._planned.setdefault(endpoint, deque()).extend(faults * times)
 
     def always(self, endpoint: str, fault: Fault, account: str | None = None) -> None:
-        """Let this happen whenever nothing else is planned, until `clear`; to one account, or to all."""
+        """Add a fault for every request without a planned one, until `clear`; for one account or all."""
         with self._lock:
             self._lasting[endpoint, account] = fault
 
     def clear(self) -> None:
-        """Forget all that is planned."""
+        """Remove all faults."""
         with self._lock:
             self._planned.clear()
             self._lasting.clear()
 
     def pending(self, endpoint: str) -> int:
-        """How many are still to come, those that last not counted."""
+        """Return the number of planned faults, without permanent ones."""
         with self._lock:
             return len(self._planned.get(endpoint, ()))
 
     def apply(
         self, endpoint: str, account: str, params: Mapping[str, str], due: Callable[[], Reply]
     ) -> Reply:
-        """The reply to send; `due` is asked for the ordinary one only where it is needed."""
+        """Return the reply to send; `due` makes the regular one and is called only if needed."""
         with self._lock:
             planned = self._planned.get(endpoint)
             lasting = self._lasting.get((endpoint, account), self._lasting.get((endpoint, None)))

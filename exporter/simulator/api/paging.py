@@ -1,8 +1,8 @@
-"""One page of any rows: filters, order, cursor.
+"""Return one page of rows, with filters, order and cursor.
 
-The cursor is the last row's sort keys, so a page goes on behind a row that has gone meanwhile. Where rows
-are kept in the order asked for, a page costs what its own rows cost, however many there are. A filter looks
-at every row, because the total counts what matches; any other order sorts them.
+The cursor contains the last row's sort keys, so a page continues correctly even if that row has gone. If the
+rows are stored in the requested order, the cost of a page depends only on its own rows. A filter reads all
+rows, because the total counts the matches. Any other order sorts all rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RowT_co = TypeVar("RowT_co", covariant=True)
 
 
 class Rows(Protocol[RowT_co]):
-    """Something with rows that can be counted."""
+    """A collection whose rows can be counted."""
 
     def __len__(self) -> int: ...
 
@@ -33,13 +33,13 @@ class Rows(Protocol[RowT_co]):
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[RowT]):
-    """What is listed.
+    """The rows to list.
 
     Attributes:
-        rows: all of them, in order of the key where `after` is given.
-        stored: what can be filtered and sorted by, and how it is read off a row.
-        key: the column whose values are all different.
-        after: gives the rows with a higher key, which is a number, or all of them for None.
+        rows: all rows, in the order of the key if `after` is given.
+        stored: columns for filters and orders, and how to read each from a row.
+        key: column with unique values.
+        after: returns the rows with a higher key, which is a number, or all rows for None.
 
     """
 
@@ -51,7 +51,7 @@ class Table(Generic[RowT]):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[RowT]):
-    """The rows of one page, how many match on all of them, and the cursor to go on with."""
+    """The rows of one page, the number of matches on all pages, and the cursor of the next page."""
 
     rows: list[RowT]
     total: int
@@ -59,7 +59,7 @@ class Page(Generic[RowT]):
 
 
 def take_page(table: Table[RowT], query: Query) -> Page[RowT]:
-    """The page that a query asks for."""
+    """Return the page for a query."""
     matching: list[RowT] | None = None
     if query.filters:
         matching = [row for row in table.rows if _matches(table, row, query)]
@@ -71,7 +71,7 @@ def take_page(table: Table[RowT], query: Query) -> Page[RowT]:
 
 
 def make_token(table: Table[RowT], row: RowT, orders: tuple[Order, ...]) -> str:
-    """The cursor that continues after a row."""
+    """Return the cursor that continues after a row."""
     values = {order.column: table.stored[order.column](row) for order in orders}
     return base64.b64encode(json.dumps({"values": values}).encode()).decode()
 
@@ -81,7 +81,7 @@ def _matches(table: Table[RowT], row: RowT, query: Query) -> bool:
 
 
 def _sorted_after(table: Table[RowT], query: Query, matching: list[RowT] | None) -> Iterator[RowT]:
-    """The rows behind the cursor, in the order asked for."""
+    """Return the rows after the cursor, in the requested order."""
     if table.after is None or query.orders != (Order(table.key, descending=False),):
         return _sort(table, table.rows if matching is None else matching, query)
     after = query.after[0] if query.after else None

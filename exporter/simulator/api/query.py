@@ -1,4 +1,4 @@
-"""What a request for a page asks for: how many rows, behind which, in which order, with which filters."""
+"""Parse a request for a page: number of rows, cursor, order and filters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class QueryError(Exception):
-    """The query can't be answered; `error` is the API's word for why."""
+    """An invalid query; `error` is the API's error code."""
 
     def __init__(self, error: str, message: str) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class QueryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """How many rows a page may have: if nothing is said, at most, and for a limit of 0 or less."""
+    """Rows per page: the default, the maximum, and the number for a limit of 0 or less."""
 
     default: int
     most: int
@@ -33,7 +33,7 @@ class PageLimits:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A column to sort by; what is null comes last, or first when descending."""
+    """A sort column; null comes last, or first in descending order."""
 
     column: str
     descending: bool
@@ -41,41 +41,41 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a column's value has to be."""
+    """A condition on a column's value."""
 
     column: str
     operator: str
     wanted: object
 
     def accepts(self, value: object) -> bool:
-        """Whether it is."""
+        """Return whether the value meets the condition."""
         return OPERATORS[self.operator](value, self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request for one page, understood."""
+    """A parsed request for one page."""
 
     limit: int
-    #: The sort keys of the last row of the page before.
+    #: Sort keys of the previous page's last row.
     after: tuple[object, ...] | None
     orders: tuple[Order, ...]
-    #: None is all of them.
+    #: None for all columns.
     columns: tuple[str, ...] | None = None
     filters: tuple[Filter, ...] = ()
 
 
 def parse_query(params: Mapping[str, str], limits: PageLimits, stored: Container[str], *, key: str) -> Query:
-    """Understand a request's parameters.
+    """Parse the parameters of a request.
 
     Args:
-        params: of the request.
-        limits: of its pages.
-        stored: what can be filtered and sorted by.
-        key: the column that decides where all others are equal.
+        params: query parameters.
+        limits: page limits.
+        stored: columns for filters and orders.
+        key: column that breaks ties.
 
     Raises:
-        QueryError: there is no answer to it.
+        QueryError: the query is invalid.
 
     """
     orders = parse_orders(params.get("order_by", "[]"), stored, key)
@@ -89,7 +89,7 @@ def parse_query(params: Mapping[str, str], limits: PageLimits, stored: Container
 
 
 def parse_limit(params: Mapping[str, str], limits: PageLimits) -> int:
-    """How many rows the page has at most."""
+    """Return the maximum number of rows of the page."""
     text = params.get("limit", str(limits.default))
     try:
         limit = int(text)
@@ -99,7 +99,7 @@ def parse_limit(params: Mapping[str, str], limits: PageLimits) -> int:
 
 
 def parse_token(params: Mapping[str, str], orders: tuple[Order, ...]) -> tuple[object, ...] | None:
-    """Where the page begins; None is at the first row."""
+    """Return the sort keys after which the page starts, or None for the first row."""
     token = params.get("after_token")
     if not token:
         return None
@@ -111,7 +111,7 @@ def parse_token(params: Mapping[str, str], orders: tuple[Order, ...]) -> tuple[o
 
 
 def parse_orders(text: str, stored: Container[str], key: str) -> tuple[Order, ...]:
-    """What the rows are sorted by."""
+    """Return the sort columns."""
     directives = parse_json(text, "order_by")
     if not isinstance(directives, list) or not all(isinstance(item, dict) for item in directives):
         raise bad_query("order_by is not a list of objects")
@@ -127,7 +127,7 @@ def parse_orders(text: str, stored: Container[str], key: str) -> tuple[Order, ..
 
 
 def parse_columns(text: str) -> tuple[str, ...] | None:
-    """Which columns are shown; None is all of them."""
+    """Return the columns to show, or None for all."""
     columns = parse_json(text, "select_cols")
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise bad_query("select_cols is not a list of names")
@@ -135,7 +135,7 @@ def parse_columns(text: str) -> tuple[str, ...] | None:
 
 
 def parse_filters(text: str, stored: Container[str]) -> tuple[Filter, ...]:
-    """Which rows are meant."""
+    """Return the filters."""
     filters = parse_json(text, "select_filters")
     if not isinstance(filters, dict):
         raise bad_query("select_filters is not an object")
@@ -153,7 +153,7 @@ def parse_filters(text: str, stored: Container[str]) -> tuple[Filter, ...]:
 
 
 def parse_json(text: str, name: str) -> object:
-    """What a parameter says."""
+    """Return the JSON value of a parameter."""
     try:
         return json.loads(text)
     except ValueError as error:
@@ -161,24 +161,24 @@ def parse_json(text: str, name: str) -> object:
 
 
 def bad_query(message: str) -> QueryError:
-    """The error of a request that can't be understood."""
+    """Return the error for a query that cannot be parsed."""
     return QueryError("invalid_request", f"Error in query parameters: {message}")
 
 
 def bad_token() -> QueryError:
-    """The error of a cursor that leads nowhere."""
+    """Return the error for an invalid cursor."""
     return QueryError("invalid_token", "Invalid after_token")
 
 
 def comes_first(a: object, b: object) -> int:
-    """-1 if `a` comes first, 1 if `b` does; null comes last."""
+    """Return -1 if `a` comes first, 1 if `b` does; null comes last."""
     if a is None or b is None:
         return 1 if a is None else -1
     return -1 if a < b else 1  # type: ignore[operator]
 
 
 def _difference(value: object, wanted: object) -> int | None:
-    """-1, 0 or 1 as `value` is less, equal or more; None, which is neither, where one of them is null."""
+    """Return -1, 0 or 1 if `value` is less, equal or greater; None if either is null."""
     if value is None or wanted is None:
         return None
     try:

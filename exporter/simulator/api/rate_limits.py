@@ -1,4 +1,4 @@
-"""Requests that come too soon after one another are refused."""
+"""Refuse requests that follow each other too closely."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MINUTE = 60.0
 
 
 class RateLimits:
-    """Holds requests with one key to one endpoint apart.
+    """Enforces the rate limits of each endpoint for each key.
 
     Attributes:
-        thresholds: the least seconds between two requests, by the endpoint's path.
-        per_minute: how many may come within a minute, likewise.
-        retry_after: whether refusals say when to come again, which the API began to do in October 2026.
+        thresholds: minimum seconds between two requests, by path of the endpoint.
+        per_minute: maximum number of requests per minute, by path.
+        retry_after: whether refusals have a Retry-After header, as in the API since October 2026.
 
     """
 
@@ -37,7 +37,7 @@ class RateLimits:
         self._recent: dict[tuple[str, str], deque[float]] = {}
 
     def refuse(self, endpoint: str, key: str, now: float) -> Reply | None:
-        """The refusal of a request that comes too soon after another, refused or not, or is too many."""
+        """Return the refusal of a request that is one too many or too soon after another, refused or not."""
         last = self._last.get((endpoint, key))
         self._last[endpoint, key] = now
         threshold = self.thresholds.get(endpoint)
@@ -61,7 +61,7 @@ class RateLimits:
 
 
 def too_frequent(threshold: float | None = None, retry_after: int | None = None) -> Reply:
-    """Refuse as the API does: in plain text, which often names the threshold."""
+    """Return a refusal like the API's: plain text, which often names the threshold."""
     said = "API requests too frequent" + ("" if threshold is None else f": endpoint threshold={threshold}")
     headers = {"content-type": TEXT_TYPE}
     if retry_after is not None:

@@ -1,4 +1,4 @@
-"""Replies, and what may happen to them on their way."""
+"""Define replies and their faults in delivery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ JSON_TYPE = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and what happens to it on its way."""
+    """A reply, and the faults in its delivery."""
 
     status: int = 200
     body: bytes = b""
@@ -23,17 +23,17 @@ class Reply:
     delay: float = 0.0
     #: Seconds between the tenths of the body.
     pause: float = 0.0
-    #: Close the connection without any answer.
+    #: Close the connection without a reply.
     drop: bool = False
-    #: Close the connection after so many bytes of the body.
+    #: Close the connection after this many bytes of the body.
     cut: int | None = None
 
 
 def json_reply(value: object, status: int = 200) -> Reply:
-    """An answer in JSON."""
+    """Return a JSON reply."""
     return Reply(status, json.dumps(value, ensure_ascii=False).encode())
 
 
 def error_reply(status: int, error: str, message: str) -> Reply:
-    """An error in the API's usual shape."""
+    """Return an error in the API's usual form."""
     return json_reply({"success": False, "error": error, "msg": message}, status)

@@ -1,4 +1,4 @@
-"""What was asked of the simulator: what tests look at to judge a client."""
+"""Log the requests to the simulator, so that tests can check a client."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-#: What the log says of a request whose connection was dropped before any answer.
+#: Logged status of a request whose connection was dropped without a reply.
 DROPPED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request, as the log keeps it: never with the key, unless that came in query or body."""
+    """A logged request, without the key unless it was in the query or body."""
 
-    #: When it arrived, by the monotonic clock.
+    #: Time of arrival on the monotonic clock.
     time: float
-    #: The path of its endpoint, with {id} where a number stands.
+    #: Path of the endpoint, with {id} in place of a number.
     endpoint: str
-    #: The name of the account; "" where the key is no account's.
+    #: Account name; "" if the key belongs to no account.
     account: str
     params: Mapping[str, str]
     user_agent: str
-    #: The status of the answer, or DROPPED.
+    #: Status of the reply, or DROPPED.
     status: int
     method: str = "GET"
-    #: What the JSON in its body says; None without any.
+    #: JSON value of the body, or None.
     body: object = None
 
 
 def starts(requests: Iterable[LoggedRequest], endpoint: str) -> list[float]:
-    """When the requests to an endpoint arrived: what a test looks at to judge a client's pace."""
+    """Return when the requests to an endpoint arrived, so that a test can check a client's pace."""
     return [request.time for request in requests if request.endpoint == endpoint]

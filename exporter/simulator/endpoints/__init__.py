@@ -1,4 +1,4 @@
-"""The endpoints: every module here has its own in `ENDPOINTS`, and nothing else has to know of it.
+"""All endpoints: each module here lists its own in `ENDPOINTS` and needs no other registration.
 
 def list_things(question: Question) -> Reply:
     fleet = question.account.fleet
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @cache
 def find_endpoints() -> tuple[SimulatedEndpoint, ...]:
-    """All endpoints, in the order in which they are tried: spelt out before with place holders.
+    """Return all endpoints in matching order: literal paths before paths with placeholders.
 
     Raises:
-        ValueError: two have the same path.
+        ValueError: two endpoints have the same path.
 
     """
     found: dict[str, SimulatedEndpoint] = {}

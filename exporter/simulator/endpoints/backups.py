@@ -1,4 +1,4 @@
-"""Copies that Vast.ai makes of instances, for example before it takes a machine away."""
+"""List backups that Vast.ai makes of instances, for example before it removes a machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
 
 BACKUPS = "/api/v0/instance_backups/"
-#: Share of contracts that one is made of, and how many seconds after their beginning at most.
+#: Share of contracts with a backup, and maximum seconds between the contract's start and its backup.
 COPIED_SHARE = 0.08
 LATEST_SECONDS = 6 * 3600.0
-#: How long one takes, and how often it fails.
+#: Duration of a backup, and share of backups that fail.
 PENDING_SECONDS = 1200.0
 FAILED_SHARE = 0.2
 
 
 def list_backups(question: Question) -> Reply:
-    """All of them, or those of one contract, the newest first."""
+    """List all backups, or those of one contract, newest first."""
     wanted = question.params.get("contract_id")
     if wanted is not None and not wanted.isdecimal():
         return error_reply(400, "invalid_args", f"Invalid contract_id: {wanted}")
@@ -35,18 +35,18 @@ def list_backups(question: Question) -> Reply:
 
 
 def copied_at(instance: Instance) -> float:
-    """When its copy was begun."""
+    """Return when an instance's backup was started."""
     contract = instance.contract
     return contract.start_date + 600 + LATEST_SECONDS * noise(contract.profile.phase + 0.41, 1)
 
 
 def is_copied(instance: Instance, now: float) -> bool:
-    """Whether there is a copy of it."""
+    """Return whether an instance has a backup."""
     return noise(instance.contract.profile.phase + 0.71, 1) < COPIED_SHARE and copied_at(instance) <= now
 
 
 def describe(fleet: Fleet, instance: Instance) -> dict[str, object]:
-    """One row; a type of null is one that is not known."""
+    """Return one row; a type of null means unknown."""
     phase = instance.contract.profile.phase
     ended = "error" if noise(phase, 5) < FAILED_SHARE else "success"
     status = "pending" if fleet.now < copied_at(instance) + PENDING_SECONDS else ended

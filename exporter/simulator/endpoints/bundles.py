@@ -1,4 +1,4 @@
-"""A search of the market's offers: never more than 64, and only so many searches a day."""
+"""Search the market's offers: at most 64 per search, with a daily quota of searches."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.offers import Offer
 
 BUNDLES = "/api/v0/bundles/"
-#: What comes at most, whatever is asked for.
+#: Maximum number of offers, whatever the request's limit.
 MOST = 64
 PER_MINUTE = 10
-#: GB that an offer's price has disk for if nothing else is said.
+#: Default disk size in GB that an offer's price includes.
 USUAL_STORAGE = 8.0
 RENTALS = ("on-demand", "ondemand", "bid", "reserved")
-#: Part of the question that filters nothing.
+#: Keys of the request that are not filters.
 SETTINGS = frozenset({"type", "order", "limit", "allocated_storage", "external"})
-#: What can be asked for beside models: it has no GPU at all.
+#: A disk-only offer, without a GPU.
 DISK_OFFER = {"id": 8_999_999, "ask_contract_id": 8_999_999, "machine_id": 49_999, "resource_type": "disk"}
 
 
 def search_offers(question: Question) -> Reply:
-    """The offers that match, in the order asked for."""
+    """Return the matching offers in the requested order."""
     account, now = question.account, question.account.fleet.now
     refusal = use_quota(account, now)
     if refusal is not None:
@@ -49,7 +49,7 @@ def search_offers(question: Question) -> Reply:
     ]
     rows.append(describe_disk(rows[0]))
     filters = list(filters_of(body))
-    # A filter may be of what no row tells: `verified`, of which a row has a word.
+    # A filter may use a name that rows lack: `verified` corresponds to a text in the row.
     asked = [({**row, "verified": row["verification"] == "verified"}, row) for row in rows]
     rows = [row for seen, row in asked if all(accepts(seen) for accepts in filters)]
     limit = min(int(number_of(body, "limit", MOST)), MOST)
@@ -57,7 +57,7 @@ def search_offers(question: Question) -> Reply:
 
 
 def use_quota(account: Account, now: float) -> Reply | None:
-    """Count a search; the refusal where there were too many since midnight (UTC)."""
+    """Count a search; return the refusal if the quota since midnight (UTC) is exhausted."""
     account.searches[day_of(now)] += 1
     if account.searches[day_of(now)] <= account.search_quota:
         return None
@@ -68,7 +68,7 @@ def use_quota(account: Account, now: float) -> Reply | None:
 
 
 def filters_of(body: Mapping[str, Any]) -> Iterable[Callable[[Mapping[str, Any]], bool]]:
-    """What every row has to pass."""
+    """Yield the conditions that every row must meet."""
     for column, conditions in body.items():
         if column in SETTINGS:
             continue
@@ -79,7 +79,7 @@ def filters_of(body: Mapping[str, Any]) -> Iterable[Callable[[Mapping[str, Any]]
 
 
 def accepts_rows(column: str, operator: str, wanted: object) -> Callable[[Mapping[str, Any]], bool]:
-    """One filter of rows; the vendor's client sends numbers as texts, and they are understood."""
+    """Return a row filter; it also accepts numbers written as text, which the vendor's client sends."""
 
     def accepts(row: Mapping[str, Any]) -> bool:
         value, meant = row.get(column), wanted
@@ -92,12 +92,12 @@ def accepts_rows(column: str, operator: str, wanted: object) -> Callable[[Mappin
 
 
 def is_pair(order: object) -> bool:
-    """Whether it names a column and a turn."""
+    """Return whether `order` is a pair of column and direction."""
     return isinstance(order, list) and [type(one) for one in order] == [str, str]
 
 
 def number_of(body: Mapping[str, Any], name: str, usual: float) -> float:
-    """A number of the question."""
+    """Return a number in the request."""
     value = body.get(name, usual)
     if not isinstance(value, int | float):
         raise bad_query(f"{name} is not a number")
@@ -105,7 +105,7 @@ def number_of(body: Mapping[str, Any], name: str, usual: float) -> float:
 
 
 def sort(rows: list[dict[str, Any]], order: object) -> list[dict[str, Any]]:
-    """Rows in the order asked for; what is null comes last."""
+    """Return rows in the requested order; null comes last."""
     if not isinstance(order, list) or not all(map(is_pair, order)):
         raise bad_query("order is not a list of pairs")
     for column, turn in reversed(order):
@@ -116,7 +116,7 @@ def sort(rows: list[dict[str, Any]], order: object) -> list[dict[str, Any]]:
 
 
 def describe(offer: Offer, rental: str, storage: float, now: float) -> dict[str, Any]:
-    """An offer's row, for the kind of rental that is asked for."""
+    """Return an offer's row for the requested rental type."""
     machine, gpu = offer.machine, offer.machine.gpu
     floor = machine.floor * offer.num_gpus
     base = floor if rental == "bid" else offer.gpu_price(now) * offer.num_gpus
@@ -175,7 +175,7 @@ def describe(offer: Offer, rental: str, storage: float, now: float) -> dict[str,
 
 
 def describe_disk(like: Mapping[str, Any]) -> dict[str, Any]:
-    """An offer of disk only, as the market has them too."""
+    """Return a disk-only offer, which the market has too."""
     return {
         **like,
         **DISK_OFFER,

@@ -1,4 +1,4 @@
-"""What was charged, by contract, for a range of days."""
+"""List charges by contract for a range of days."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TYPES = ("instance", "volume", "serverless")
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one contract cost."""
+    """The cost of one contract."""
 
     contract: Contract
     amounts: Amounts
@@ -45,12 +45,12 @@ class Charge:
 
     @property
     def type(self) -> str:
-        """Which of `TYPES` it is."""
+        """One of `TYPES`."""
         return "serverless" if endpoint_of(self.contract) else "instance"
 
 
 def list_charges(question: Question) -> Reply:
-    """A page of what was charged for the days asked for."""
+    """Return a page of charges for the requested days."""
     try:
         first, last, types = parse_filters(question.params)
         query = parse_charges_query(question.params)
@@ -76,7 +76,7 @@ def list_charges(question: Question) -> Reply:
 
 
 def parse_filters(params: Mapping[str, str]) -> tuple[int, int, tuple[str, ...]]:
-    """The first and the last day, and the types."""
+    """Return the first day, the last day and the types."""
     try:
         filters = json.loads(params.get("select_filters", "{}"))
         first, last = (day_of(float(filters["day"][bound])) for bound in ("gte", "lte"))
@@ -87,7 +87,7 @@ def parse_filters(params: Mapping[str, str]) -> tuple[int, int, tuple[str, ...]]
 
 
 def parse_charges_query(params: Mapping[str, str]) -> Query:
-    """The order, and the page."""
+    """Return the order and the page."""
     latest_first = params.get("latest_first", "true").lower()
     if latest_first not in ("true", "false"):
         raise bad_query("latest_first is true or false")
@@ -96,7 +96,7 @@ def parse_charges_query(params: Mapping[str, str]) -> Query:
 
 
 def charges_of(fleet: Fleet, first: int, last: int) -> list[Charge]:
-    """What each contract cost on these days."""
+    """Return the cost of each contract on these days."""
     ledger = fleet.ledger
     until = min((last + 1) * DAY, fleet.now)
     found = []
@@ -108,7 +108,7 @@ def charges_of(fleet: Fleet, first: int, last: int) -> list[Charge]:
 
 
 def describe(charge: Charge) -> dict[str, Any]:
-    """A charge's row."""
+    """Return a charge's row."""
     items = describe_items(charge)
     contract, endpoint = charge.contract, endpoint_of(charge.contract)
     metadata = {
@@ -131,7 +131,7 @@ def describe(charge: Charge) -> dict[str, Any]:
 
 
 def describe_items(charge: Charge) -> list[dict[str, Any]]:
-    """What it was for; nothing is said of what cost nothing."""
+    """Return a charge's items; items without cost are omitted."""
     amounts, contract = charge.amounts, charge.contract
     up, down = contract.traffic_cost(amounts.up_kb, amounts.down_kb)
     machine = contract.machine
@@ -158,7 +158,7 @@ def describe_items(charge: Charge) -> list[dict[str, Any]]:
 
 
 def collapse(charges: list[Charge]) -> list[dict[str, Any]]:
-    """The rows of a tree: workers stand below their endpoint and its group, all else by itself."""
+    """Return the rows as a tree: workers below their endpoint and its group, others at the top."""
     rows: list[dict[str, Any]] = []
     below: dict[int, list[dict[str, Any]]] = {}
     for charge in charges:
@@ -177,13 +177,13 @@ def collapse(charges: list[Charge]) -> list[dict[str, Any]]:
 
 
 def wrapper(source: str, items: list[dict[str, Any]]) -> dict[str, Any]:
-    """What stands above contracts, without an amount yet."""
+    """Return a row that groups contracts, without its amount."""
     shared = {"type": "serverless", "source": source, "description": f"{source} charges", "metadata": {}}
     return {**shared, "start": items[0]["start"], "end": items[0]["end"], "items": items}
 
 
 def total(row: dict[str, Any]) -> float:
-    """The amount of a row, which is written into wrappers."""
+    """Return the amount of a row, and set it in grouping rows."""
     if "amount" not in row:
         row["amount"] = round(sum(total(item) for item in row["items"]), 3)
     return float(row["amount"])

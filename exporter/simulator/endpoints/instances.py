@@ -1,4 +1,4 @@
-"""Instances: the list in pages, one of them, what can be filtered by, and the list that was switched off."""
+"""List instances in pages, a single instance, and filter values; the old list is switched off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMITS = PageLimits(default=25, most=25, low=5)
 
 
 def list_instances(question: Question) -> Reply:
-    """A page of the account's instances."""
+    """Return a page of the account's instances."""
     fleet = question.account.fleet
     query = parse_query(question.params, LIMITS, STORED, key="id")
     with fleet.lock:
@@ -38,13 +38,13 @@ def list_instances(question: Question) -> Reply:
 
 
 def list_instances_v0(_: Question) -> Reply:
-    """The list that was switched off."""
+    """Refuse the old list, which was switched off."""
     message = "This endpoint is deprecated. Use /api/v1/instances/ instead."
     return error_reply(410, "deprecated_endpoint", message)
 
 
 def show_instance(question: Question) -> Reply:
-    """One instance; null when there is none with that id."""
+    """Return one instance, or null if the id does not exist."""
     text = question.path_params["id"]
     if not text.isdecimal():
         return error_reply(400, "invalid_args", f"Invalid instance id: {text}")
@@ -55,7 +55,7 @@ def show_instance(question: Question) -> Reply:
 
 
 def list_filters(question: Question) -> Reply:
-    """The combinations of status, verification and GPU that occur."""
+    """Return the combinations of status, verification and GPU that occur."""
     fleet = question.account.fleet
     with fleet.lock:
         combinations = {

@@ -1,4 +1,4 @@
-"""The inbox, which the vendor does not document: the newest 50, and reading marks none of them as read."""
+"""Return the undocumented inbox: the newest 50, which stay unread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INBOX = "/api/v0/notifications/inbox/"
 
 
 def show_inbox(question: Question) -> Reply:
-    """What has happened, the newest first."""
+    """Return the notifications, newest first."""
     fleet = question.account.fleet
     with fleet.lock:
         notices = list(fleet.notices.newest)[::-1]

@@ -1,4 +1,4 @@
-"""Prices that hosts want to raise when contracts end: one row a contract, until it ends."""
+"""List price increases that hosts request for the end of contracts: one row per contract until it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
 
 PRICE_INCREASES = "/api/v0/instances/pending-price-increases/"
-#: Share of contracts whose host wants more, how long before the end that is told at most, and after how much.
+#: Share of contracts with an increase, maximum seconds of notice before the end, and minimum share of the
+#: contract before the notice.
 RAISED_SHARE = 0.08
 NOTICE_SECONDS = 30 * DAY
 TOLD_AFTER_SHARE = 0.2
@@ -21,7 +22,7 @@ MONTH_SECONDS = 30 * DAY
 
 
 def list_price_increases(question: Question) -> Reply:
-    """All that are pending."""
+    """Return all pending increases."""
     fleet = question.account.fleet
     with fleet.lock:
         rows = [describe(instance) for instance in fleet.roster if is_pending(instance, fleet.now)]
@@ -31,20 +32,20 @@ def list_price_increases(question: Question) -> Reply:
 
 
 def told_at(instance: Instance) -> float:
-    """When the user is told of it."""
+    """Return when the user is notified."""
     start = instance.contract.start_date
     length = instance.end_date - start
     return max(instance.end_date - NOTICE_SECONDS, start + length * TOLD_AFTER_SHARE)
 
 
 def is_pending(instance: Instance, now: float) -> bool:
-    """Whether its host wants more and has said so."""
+    """Return whether the host has requested an increase."""
     raised = noise(instance.contract.profile.phase + 0.61, 1) < RAISED_SHARE
     return raised and not instance.contract.is_bid and told_at(instance) <= now < instance.end_date
 
 
 def describe(instance: Instance) -> dict[str, object]:
-    """One row: prices of a second, for one GPU and for a GB; null where nothing changes."""
+    """Return one row with prices per second, for one GPU and one GB; null means unchanged."""
     contract, machine = instance.contract, instance.contract.machine
     phase = contract.profile.phase
     gpu = contract.dph_base / contract.num_gpus / 3600

@@ -1,6 +1,6 @@
-"""Serverless: the endpoints, and the workers of one, which another host is asked about.
+"""List serverless endpoints, and on another host the workers of one endpoint.
 
-Of workers the API tells in one of three shapes: a list, an object with a list, or a message with status 200.
+The API returns workers in one of three forms: a list, an object with a list, or a message with status 200.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 ENDPOINT_JOBS = "/api/v0/endptjobs/"
 ENDPOINT_WORKERS = "/get_endpoint_workers/"
-#: What a worker is called by the state of its instance; all others are stopped.
+#: Status of a worker by the status of its instance; all others are stopped.
 STATES = {None: "creating", "created": "created", "loading": "loading", "rebooting": "rebooting"}
-#: For so many seconds a worker that runs loads its model.
+#: Seconds for which a running worker loads its model.
 MODEL_SECONDS = 90.0
 
 
 def list_endpoints(question: Question) -> Reply:
-    """All of the account, with their keys."""
+    """Return all endpoints of the account, with their keys."""
     account = question.account
     with account.fleet.lock:
         if not any(endpoint_of(instance.contract) for instance in account.fleet.roster):
@@ -36,7 +36,7 @@ def list_endpoints(question: Question) -> Reply:
 
 
 def list_workers(question: Question) -> Reply:
-    """The workers of the endpoint that the body names."""
+    """Return the workers of the endpoint in the body."""
     wanted = question.body.get("id") if isinstance(question.body, dict) else None
     endpoint = next((one for one in ALL if one.id == wanted), None)
     fleet = question.account.fleet
@@ -52,7 +52,7 @@ def list_workers(question: Question) -> Reply:
 
 
 def describe(endpoint: ServerlessEndpoint, account: str) -> dict[str, object]:
-    """An endpoint's row."""
+    """Return an endpoint's row."""
     return {
         "id": endpoint.id,
         "endpoint_name": endpoint.name,
@@ -75,7 +75,7 @@ def describe(endpoint: ServerlessEndpoint, account: str) -> dict[str, object]:
 
 
 def describe_worker(instance: Instance, now: float) -> dict[str, Any]:
-    """A worker's row: its id is its instance's."""
+    """Return a worker's row; its id is its instance's."""
     contract = instance.contract
     busy = sensors.load(contract.profile, now) if instance.shown_status == "running" else 0.0
     perf = contract.machine.gpu.dlperf * contract.num_gpus
@@ -100,7 +100,7 @@ def describe_worker(instance: Instance, now: float) -> dict[str, Any]:
 
 
 def state_of(instance: Instance, now: float) -> str:
-    """What a worker is called."""
+    """Return a worker's status."""
     if instance.intended == "stopped":
         return "stopped"
     if instance.running_since is not None:

@@ -1,4 +1,4 @@
-"""The user and their credit."""
+"""Return the user and their credit."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from exporter.simulator.account import Account
 
 USER = "/api/v0/users/current/"
-#: 2023-01-01 00:00:00 UTC: no account is older.
+#: 2023-01-01 00:00:00 UTC, the earliest creation of an account.
 ACCOUNT_BEGAN = 1_672_531_200.0
 
 
 def show_user(question: Question) -> Reply:
-    """The user and their credit."""
+    """Return the user and their credit."""
     return json_reply(describe_user(question.account))
 
 
 def describe_user(account: Account) -> dict[str, object]:
-    """The reply of users/current, with all that is private in the real one too."""
+    """Return the reply of users/current, including everything private that the real one has."""
     fleet, billing = account.fleet, account.fleet.billing
     number = crc32(account.name.encode()) % 400_000
     with fleet.lock:

@@ -1,4 +1,4 @@
-"""The volumes: local ones beside some instances, and one that nothing is attached to."""
+"""List volumes: local ones attached to some instances, and one unattached."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
 
 VOLUMES = "/api/v0/volumes"
-#: What the vendor's client asks for, and the type that rows of it have.
+#: Types in the vendor's client, and the types of their rows.
 TYPES = {"all_volume": {"machine", "network"}, "local_volume": {"machine"}, "network_volume": {"network"}}
-#: One in so many instances has a volume.
+#: One in this many instances has a volume.
 SHARE = 6
 DOLLARS_PER_GB_HOUR = 0.1 / 720
 DAY = 86_400.0
 
 
 def list_volumes(question: Question) -> Reply:
-    """All volumes of a type; one reply has them all."""
+    """Return all volumes of a type in one reply."""
     wanted = TYPES.get(question.params.get("type", "all_volume"))
     if wanted is None:
         return error_reply(400, "invalid_args", f"Invalid volume type: {question.params['type']}")
@@ -52,7 +52,7 @@ def _local(instance: Instance) -> dict[str, object]:
 
 
 def _orphan(number: int, now: float) -> dict[str, object]:
-    """A volume whose instances are gone, and which is paid for all the same."""
+    """Return a volume without instances, which is still billed."""
     started = now - now % DAY - 40 * DAY
     row = _row(
         number=1_000 + number, label="old checkpoints", size=800.0, started=started, ends=now + 20 * DAY

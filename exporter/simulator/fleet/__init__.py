@@ -1,1 +1,1 @@
-"""A simulated fleet: machines, instances and money that live by a simulated clock; knows nothing of HTTP."""
+"""A simulated fleet: machines, instances and money on a simulated clock, independent of HTTP."""

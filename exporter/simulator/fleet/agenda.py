@@ -1,4 +1,4 @@
-"""The queue of what is going to happen, in order of simulated time."""
+"""Queue future events by simulated time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Agenda:
-    """Runs what was planned when its time has come; what is due at one time runs in the order planned."""
+    """Runs planned actions when they are due; actions due at the same time run in the order planned."""
 
     def __init__(self, start: float) -> None:
         self.now = start
@@ -23,11 +23,11 @@ class Agenda:
         self.at(self.now + seconds, action)
 
     def at(self, moment: float, action: Callable[[], None]) -> None:
-        """Plan `action` for `moment`, at the earliest now."""
+        """Plan `action` for `moment`, but not before now."""
         heapq.heappush(self._heap, (max(moment, self.now), next(self._numbers), action))
 
     def advance(self, now: float) -> None:
-        """Run all that is due up to `now`; a time before the present one changes nothing."""
+        """Run everything due up to `now`; an earlier time has no effect."""
         while self._heap and self._heap[0][0] <= now:
             self.now, _, action = heapq.heappop(self._heap)
             action()

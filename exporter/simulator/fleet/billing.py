@@ -1,4 +1,4 @@
-"""The account's money: credit, automatic top-ups, and what the API says was ever spent."""
+"""Simulate the account's money: credit, automatic top-ups, and total spending as the API reports it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.lifecycle import Lifecycle
 
 BILLING_SECONDS = 60.0
-#: Every so many times the lifetime's spending is added up anew: it moves in steps.
+#: Number of billing runs after which total spending is updated: it moves in steps.
 SPEND_EVERY = 3
-#: What the API has, switched on, for users who never wanted to be warned; and every so many seeds is one.
+#: The API's threshold, enabled, for users who never asked for a warning; and one in how many seeds has it.
 NO_THRESHOLD = -0.01
 NO_THRESHOLD_SEEDS = 3
 USUAL_THRESHOLD = 20.0
-#: A user wants a mail before the automatic top-up is due.
+#: Mail threshold as a share of the automatic top-up's, so that the user is warned before it.
 THRESHOLD_SHARE = 0.75
 
 
 class Billing:
-    """What an account has and had; nothing costs anything before `begin`."""
+    """The account's credit and spending; nothing costs anything before `begin`."""
 
     def __init__(self, seed: int, agenda: Agenda) -> None:
         self.wallet = Wallet(0.0, agenda.now)
         self.autobill_threshold: float | None = None
         self.autobill_amount: float | None = None
-        #: None follows from the automatic billing's.
+        #: None derives it from automatic billing.
         self.threshold: float | None = None if seed % NO_THRESHOLD_SEEDS else NO_THRESHOLD
         self.topped_up = 0.0
-        #: What was ever spent, when it was last added up.
+        #: Total spending at its last update.
         self.spent = 0.0
         self._agenda = agenda
         self._bills = 0
@@ -39,13 +39,13 @@ class Billing:
 
     @property
     def balance_threshold(self) -> float:
-        """The credit below which the user wants a mail."""
+        """Credit below which the user wants a mail."""
         if self.threshold is not None:
             return self.threshold
         return round((self.autobill_threshold or USUAL_THRESHOLD) * THRESHOLD_SHARE, 2)
 
     def begin(self, lifecycle: Lifecycle, burn: float) -> None:
-        """Have credit for a while, and automatic billing that is about to be needed."""
+        """Set an initial credit, and automatic billing that will soon be needed."""
         burn = max(1.0, burn)
         self.autobill_threshold = float(max(5, round(12 * burn, -1)))
         self.autobill_amount = float(max(25, round(48 * burn, -1)))
@@ -74,7 +74,7 @@ class Billing:
         self._agenda.after(BILLING_SECONDS, lambda: self._bill(lifecycle))
 
     def _warn(self, lifecycle: Lifecycle) -> None:
-        """Send one mail each time that the credit falls below what the user named."""
+        """Send one mail each time the credit falls below the user's threshold."""
         credit = self.wallet.at(self._agenda.now)
         low = credit < self.balance_threshold
         if low and not self._warned:

@@ -1,4 +1,4 @@
-"""The account's instances and their money, kept in step: every change of state goes through here."""
+"""Keep the account's instances and money in step: every state change goes through this module."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
     from exporter.simulator.fleet.wallet import Wallet
 
-#: A lost instance's own plans wait until its host is back.
+#: Seconds by which a lost instance's own plans are postponed until its host is back.
 LOST_PAUSE_SECONDS = 30.0
 
 
 class Books:
-    """All instances of one account, what is planned for them, and what they cost."""
+    """All instances of one account, their plans and their cost."""
 
     def __init__(self, seed: int, agenda: Agenda, account: Wallet) -> None:
         self.roster = Roster()
@@ -31,7 +31,7 @@ class Books:
         self.account = account
         self.ledger = Ledger(self.roster, agenda)
         self.notices = Notices(seed, agenda)
-        #: Those that spend credit of their own, by id.
+        #: Instances with their own prepaid credit, by id.
         self.reserved: dict[int, Instance] = {}
         self._rng = Random(f"traffic {seed}")
 
@@ -41,7 +41,7 @@ class Books:
         return self.agenda.now
 
     def later(self, instance: Instance, seconds: float, step: Callable[[Instance], None]) -> None:
-        """Plan a step of an instance; it is dropped when the instance's state changes before."""
+        """Plan a step of an instance; it is dropped if the instance's state changes first."""
         version = instance.version
 
         def run() -> None:
@@ -63,7 +63,7 @@ class Books:
         *,
         holds_gpus: bool | None = None,
     ) -> None:
-        """Set the container's state; unless it is said, its GPUs are kept while it is not stopped."""
+        """Set the container's state; by default its GPUs are kept unless it is stopped."""
         instance.status = status
         instance.intended = intended
         instance.status_msg = message
@@ -76,7 +76,7 @@ class Books:
             self._vary_traffic(instance)
 
     def refresh(self, instance: Instance) -> None:
-        """Bring uptime, telemetry, traffic and spending in step with the state shown."""
+        """Update uptime, telemetry, traffic and spending to match the shown state."""
         if instance.shown_status == "running":
             if instance.running_since is None:
                 instance.running_since = self.now
@@ -94,23 +94,23 @@ class Books:
         instance.rate = rate
 
     def flow(self, instance: Instance, up: float, down: float) -> None:
-        """Let so many KB an hour flow; the account pays, whoever pays for the instance."""
+        """Set the traffic in KB per hour; the account always pays for it, not the instance's own credit."""
         before = instance.traffic.dollars_per_hour
         instance.traffic.flow(self.now, up, down)
         self.account.change_rate(self.now, instance.traffic.dollars_per_hour - before)
 
     def lose(self, instance: Instance, status: str) -> None:
-        """Its host is not heard of: `status` is shown until `find`."""
+        """Lose contact with its host: `status` is shown until `find`."""
         instance.lost = status
         self.refresh(instance)
 
     def find(self, instance: Instance) -> None:
-        """Its host is back."""
+        """Restore contact with its host."""
         instance.lost = None
         self.refresh(instance)
 
     def forget(self, instance: Instance) -> None:
-        """It is gone, and nothing is paid for it any more."""
+        """Remove an instance, and stop its cost."""
         self.flow(instance, 0.0, 0.0)
         self.ledger.end_contract(instance)
         purse = instance.reserve or self.account
@@ -120,7 +120,7 @@ class Books:
         self.roster.remove(instance)
 
     def lapse(self, instance: Instance) -> None:
-        """A reserved instance has used up its prepaid credit; from now on the account pays."""
+        """End the prepaid credit of a reserved instance; from now on, the account pays."""
         if instance.reserve is not None:
             self.account.change_rate(self.now, instance.rate)
             instance.reserve = None
@@ -129,7 +129,7 @@ class Books:
             self.refresh(instance)
 
     def _vary_traffic(self, instance: Instance) -> None:
-        """Let a running instance's traffic change from time to time."""
+        """Change a running instance's traffic from time to time."""
         up, down = instance.traffic.next_flow()
         self.flow(instance, up, down)
         self.later(instance, STEADY_SECONDS * self._rng.uniform(0.5, 1.5), self._vary_traffic)

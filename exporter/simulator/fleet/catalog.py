@@ -1,6 +1,6 @@
-"""What can be rented and how people use it: GPU models, processors, places, templates, labels.
+"""List what can be rented and how it is used: GPU models, processors, locations, templates, labels.
 
-Prices, sizes and speeds are of the order that the market shows; nothing here changes at run time.
+Prices, sizes and speeds are typical of the market; nothing here changes at run time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class GpuModel:
-    """One GPU model; figures are for a single GPU."""
+    """A GPU model; figures are for a single GPU."""
 
     name: str
     ram_mib: int
@@ -24,7 +24,7 @@ class GpuModel:
     dollars_per_hour: float
     #: How often it is rented, relative to the others.
     weight: int
-    #: How many of them a machine may hold.
+    #: Possible numbers of GPUs in one machine.
     sizes: tuple[int, ...]
     idle_celsius: float
     busy_celsius: float
@@ -51,7 +51,7 @@ GPU_MODELS = (
 
 
 def other_model(gpu: GpuModel) -> GpuModel:
-    """The model that is mixed with `gpu` where a host has put two into one machine."""
+    """Return the other model in a machine whose host has mixed two models."""
     return GPU_MODELS[GPU_MODELS.index(gpu) - 1]
 
 
@@ -79,7 +79,7 @@ BOARDS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a machine stands."""
+    """Location of a machine."""
 
     geolocation: str
     country_code: str | None
@@ -109,7 +109,7 @@ DRIVERS = (("550.127.05", 12.4), ("560.35.03", 12.6), ("570.86.15", 12.8), ("580
 
 
 class Workload(Enum):
-    """What somebody does with an instance, which shapes its telemetry."""
+    """Use of an instance, which shapes its telemetry."""
 
     TRAINING = "training"
     SERVING = "serving"
@@ -119,7 +119,7 @@ class Workload(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What an instance is started from; without `number` it was started from a bare image."""
+    """Template of an instance; without `number`, it was started from a bare image."""
 
     number: int | None
     hash_id: str | None
@@ -181,7 +181,7 @@ TEMPLATES = (
     ),
 )
 
-#: The user's labels; None is an instance without one.
+#: User labels; None means an instance without a label.
 LABELS = (
     "llama-finetune",
     "llama-finetune",

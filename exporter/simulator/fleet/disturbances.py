@@ -1,4 +1,4 @@
-"""What goes wrong inside an instance, and shows in its readings only."""
+"""Simulate problems inside an instance, visible only in its readings."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def heat(instance: Instance, incident: Incident) -> None:
-    """The GPU gets too hot."""
+    """Overheat the GPU."""
     instance.disturbance = replace(instance.disturbance, hot_since=incident.began)
 
 
 def fill(instance: Instance, incident: Incident) -> None:
-    """The disk fills up."""
+    """Fill the disk."""
     seconds = max(1.0, incident.until - incident.began)
     instance.disturbance = replace(
         instance.disturbance, filling_since=incident.began, filling_seconds=seconds
@@ -30,12 +30,12 @@ def fill(instance: Instance, incident: Incident) -> None:
 
 
 def idle(instance: Instance, incident: Incident) -> None:
-    """The work has ended, and the instance runs on."""
+    """Stop the work while the instance keeps running."""
     instance.disturbance = replace(instance.disturbance, idle_since=incident.began)
 
 
 def troubles(books: Books) -> dict[IncidentType, Trouble]:
-    """What each type does to instances of `books`."""
+    """Return the effects of each type on instances of `books`."""
 
     def ended(**calm: object) -> Callable[[Incident], None]:
         def end(incident: Incident) -> None:

@@ -1,8 +1,8 @@
-"""The living fleet of one simulated account: its instances, its money, its incidents.
+"""Simulate the fleet of one account: its instances, money and incidents.
 
-The same seed, size and start give the same fleet at the same simulated time, however often and whenever
-it is asked. A test may interfere: `inject` and `clear` incidents, set the credit, rent, destroy, and
-override fields of rows. All public methods may be called from any thread.
+Equal seed, size and start give the same fleet at the same simulated time, however often it is read. A test
+may intervene: `inject` and `clear` incidents, set the credit, rent, destroy, and override row fields. All
+public methods are thread-safe.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.notices import Notices
     from exporter.simulator.fleet.roster import Roster
 
-#: Instances of the first moment that don't run: state, the user's intention, share of the fleet.
+#: Initial instances that do not run: status, intended status, share of the fleet.
 FIRST_STATES: tuple[tuple[str | None, str, float], ...] = (
     ("exited", "stopped", 0.10),
     ("stopped", "stopped", 0.03),
@@ -43,13 +43,13 @@ FIRST_STATES: tuple[tuple[str | None, str, float], ...] = (
 
 
 class Fleet:
-    """The instances of one account and what they cost.
+    """The instances of one account and their cost.
 
     Args:
-        seed: everything that looks random follows from it.
-        size: about how many instances there are, at every time.
-        start: the simulated time, seconds since the epoch, at which it begins.
-        incidents: whether something goes wrong by itself now and then.
+        seed: seed of all random behaviour.
+        size: approximate number of instances at all times.
+        start: simulated start time, in seconds since the epoch.
+        incidents: whether incidents also happen spontaneously.
 
     """
 
@@ -69,42 +69,42 @@ class Fleet:
 
     @property
     def now(self) -> float:
-        """The simulated time that was last asked for."""
+        """Simulated time of the last `advance`."""
         return self._agenda.now
 
     @property
     def roster(self) -> Roster:
-        """The instances in order of id; hold `lock` while iterating."""
+        """Instances in order of id; hold `lock` while iterating."""
         return self._life.books.roster
 
     @property
     def ledger(self) -> Ledger:
-        """What was spent on every day; hold `lock` while using it."""
+        """Spending by day; hold `lock` while using it."""
         return self._life.books.ledger
 
     @property
     def notices(self) -> Notices:
-        """What the inbox says; hold `lock` while using it."""
+        """The inbox; hold `lock` while using it."""
         return self._life.books.notices
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
-        """The incidents under way."""
+        """Active incidents."""
         with self.lock:
             return self._incidents.active
 
     def advance(self, now: float) -> None:
-        """Let happen what is due up to `now`."""
+        """Run everything due up to `now`."""
         with self.lock:
             self._agenda.advance(now)
 
     def ids(self) -> list[int]:
-        """The ids of all instances, ascending."""
+        """Return the ids of all instances in ascending order."""
         with self.lock:
             return self.roster.ids()
 
     def instance(self, instance_id: int) -> Instance:
-        """One instance; KeyError when there is none with that id."""
+        """Return one instance; raise KeyError if the id does not exist."""
         with self.lock:
             found = self.roster.get(instance_id)
         if found is None:
@@ -114,14 +114,14 @@ class Fleet:
     def inject(
         self, incident_type: IncidentType, instance_id: int | None = None, duration: float = 900.0
     ) -> Incident:
-        """Let something go wrong now, for `duration` seconds; without an id, somewhere it can happen.
+        """Start an incident now, for `duration` seconds; without an id, on any suitable instance.
 
-        An instance that does not run is set running first, unless its host goes offline; for a bid that is
-        too low one more is rented.
+        A stopped instance is first set running, unless its host goes offline. For an underbid, a new instance
+        is rented.
 
         Raises:
-            LookupError: there is no such instance, or none that this can happen to.
-            ValueError: it can't happen to this instance: only interruptible ones are outbid, only new ones
+            LookupError: the instance does not exist, or none is suitable.
+            ValueError: the instance is not suitable: only interruptible ones are outbid, and only new ones
                 underbid.
 
         """
@@ -134,22 +134,22 @@ class Fleet:
             self._incidents.clear(incident_type, instance_id)
 
     def set_status(self, instance_id: int, status: str | None, intended: str = "running") -> None:
-        """Set the container's state; it stays until something else is done to the instance."""
+        """Set the container's state; it stays until something else happens to the instance."""
         with self.lock:
             self._life.books.change(self.instance(instance_id), status, intended)
 
     def rent(self) -> Instance:
-        """Rent one more instance, as the user does now and then."""
+        """Rent another instance, as the user sometimes does."""
         with self.lock:
             return self._life.rent()
 
     def destroy(self, instance_id: int) -> None:
-        """Destroy an instance; nothing is rented in its place."""
+        """Destroy an instance without a replacement."""
         with self.lock:
             self._life.rental.end(self.instance(instance_id))
 
     def override(self, instance_id: int, **fields: object) -> None:
-        """Let an instance's rows show these values, whatever they are, instead of its own."""
+        """Replace fields in an instance's rows with any values."""
         with self.lock:
             self.instance(instance_id).overrides.update(fields)
 
@@ -159,33 +159,33 @@ class Fleet:
             self.instance(instance_id).overrides.clear()
 
     def credit(self) -> float:
-        """What can be spent."""
+        """Return the credit that can be spent."""
         with self.lock:
             return self.billing.wallet.at(self.now)
 
     def set_credit(self, dollars: float) -> None:
-        """Set what can be spent; at 0 or less all instances are stopped within a minute."""
+        """Set the credit; at 0 or less, all instances are stopped within a minute."""
         with self.lock:
             self.billing.wallet.set(self.now, dollars)
 
     def set_autobill(self, threshold: float | None, amount: float | None) -> None:
-        """Below `threshold`, `amount` is added within a minute; None switches that off."""
+        """Set automatic billing: below `threshold`, `amount` is added within a minute; None disables it."""
         with self.lock:
             self.billing.autobill_threshold = threshold
             self.billing.autobill_amount = amount
 
     def set_balance_threshold(self, dollars: float | None) -> None:
-        """Let the user want a mail below so much credit; None follows the automatic billing's."""
+        """Set the mail threshold; None derives it from automatic billing."""
         with self.lock:
             self.billing.threshold = dollars
 
     def burn(self, *, reserved: bool = True) -> float:
-        """Dollars an hour now, with or without what reserved instances spend of their own credit."""
+        """Return the current dollars per hour, with or without reserved instances on their own credit."""
         with self.lock:
             return sum(i.burn() for i in self.roster if reserved or i.reserve is None)
 
     def traffic_cost(self) -> float:
-        """Dollars an hour for traffic now, which `burn` knows nothing of."""
+        """Return the current dollars per hour for traffic, which `burn` excludes."""
         with self.lock:
             return sum(i.traffic.dollars_per_hour for i in self.roster)
 
@@ -205,7 +205,7 @@ class Fleet:
             self.ledger.remember(instance)
 
     def _settle_in(self, instance: Instance, status: str | None, intended: str, rng: Random) -> None:
-        """Give an instance of the first moment a past."""
+        """Give an initial instance a past."""
         life = self._life
         message = running_message(instance) if intended != "stopped" else exited_message(instance, 0)
         wait = rng.expovariate(1 / DECISION_SECONDS)

@@ -1,4 +1,4 @@
-"""Which incidents there are, how long each lasts, and what one is."""
+"""Define the types of incidents and their durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class IncidentType(Enum):
-    """What can go wrong."""
+    """Types of incidents."""
 
     STUCK_LOADING = "stuck_loading"
     BOOT_FAILURE = "boot_failure"
@@ -30,7 +30,7 @@ class IncidentType(Enum):
     CONTRACT_ENDING = "contract_ending"
 
 
-#: How long each lasts when it happens by itself, in seconds.
+#: Duration of a spontaneous incident in seconds.
 LASTS = {
     IncidentType.STUCK_LOADING: (600.0, 2400.0),
     IncidentType.BOOT_FAILURE: (300.0, 1800.0),
@@ -50,7 +50,7 @@ LASTS = {
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One incident; `instance_id` is where it was noticed, `host_id` whom it belongs to."""
+    """One incident; `instance_id` is where it was noticed, `host_id` is the instance's host."""
 
     type: IncidentType
     instance_id: int
@@ -61,9 +61,9 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What one type of incident does; at its end the instance may be gone or changed."""
+    """Effects of one type of incident; at its end the instance may be gone or changed."""
 
     begin: Callable[[Instance, Incident], None]
     end: Callable[[Incident], None]
-    #: What happens in place of the end when it was not ended before its time.
+    #: Replaces `end` if the incident was not ended early.
     expire: Callable[[Incident], None] | None = None

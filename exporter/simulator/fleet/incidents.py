@@ -1,4 +1,4 @@
-"""What goes wrong now and then: incidents begin and end, by themselves and where a test wants them."""
+"""Start and end incidents, spontaneously and for tests."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
     from exporter.simulator.fleet.lifecycle import Lifecycle
 
-#: Mean time between incidents that happen by themselves in a fleet of 60.
+#: Mean time between spontaneous incidents in a fleet of 60.
 MEAN_SECONDS = 240.0
 USUAL_SIZE = 60
-#: Share of the fleet that is in trouble from the first moment, and at least how many.
+#: Initial share of the fleet with an incident, and the minimum number.
 FIRST_SHARE = 0.05
 FIRST_LEAST = 2
-#: What nobody would notice of the first moment, or would change the number of instances.
+#: Types not used initially: nobody would notice them, or they change the number of instances.
 NOT_FIRST = frozenset({IncidentType.NO_HEARTBEAT, IncidentType.CRASHED, IncidentType.UNDERBID})
 
 
 class Incidents:
-    """Begins and ends incidents in the fleet of a `Lifecycle`."""
+    """Starts and ends incidents in the fleet of a `Lifecycle`."""
 
     def __init__(self, seed: int, lifecycle: Lifecycle) -> None:
         self._life = lifecycle
@@ -42,15 +42,15 @@ class Incidents:
 
     @property
     def active(self) -> tuple[Incident, ...]:
-        """Those under way."""
+        """Active incidents."""
         return tuple(self._active.values())
 
     def inject(self, incident_type: IncidentType, instance_id: int | None, duration: float) -> Incident:
-        """Begin one now.
+        """Start an incident now.
 
         Raises:
-            LookupError: there is no such instance, or none that this can happen to.
-            ValueError: it can't happen to this instance.
+            LookupError: the instance does not exist, or none is suitable.
+            ValueError: the instance is not suitable.
 
         """
         if instance_id is not None and incident_type is IncidentType.UNDERBID:
@@ -67,14 +67,14 @@ class Incidents:
         return self._start(incident_type, instance, duration)
 
     def clear(self, incident_type: IncidentType | None = None, instance_id: int | None = None) -> None:
-        """End those of this type (None: every type) of this instance (None: every instance)."""
+        """End the incidents of this type (None: all types) on this instance (None: all instances)."""
         for incident in self.active:
             if incident_type in (None, incident.type) and instance_id in (None, incident.instance_id):
                 del self._active[incident.type, incident.instance_id]
                 self._troubles[incident.type].end(incident)
 
     def begin_first(self) -> None:
-        """Have a few under way already, no two of one type before every type has happened."""
+        """Start a few initial incidents, using every type once before any is repeated."""
         number = min(len(self._roster), max(FIRST_LEAST, round(len(self._roster) * FIRST_SHARE)))
         types = [one for one in IncidentType if one not in NOT_FIRST]
         self._rng.shuffle(types)
@@ -82,7 +82,7 @@ class Incidents:
             self._happen(types[index % len(types)])
 
     def plan_next(self) -> None:
-        """Let them happen from time to time, the more often the larger the fleet."""
+        """Plan the next spontaneous incident; larger fleets have more."""
         mean = MEAN_SECONDS * USUAL_SIZE / max(1, self._life.size)
         self._agenda.after(self._rng.expovariate(1 / mean), self._next)
 
@@ -97,7 +97,7 @@ class Incidents:
             self._start(incident_type, instance, duration)
 
     def _pick(self, incident_type: IncidentType) -> Instance | None:
-        """A running instance without trouble that this can happen to, if a few tries find one."""
+        """Return a suitable running instance without incident, if a few attempts find one."""
         if incident_type is IncidentType.UNDERBID:
             return self._life.sign(is_bid=True)
         for _ in range(min(200, 4 * len(self._roster))):

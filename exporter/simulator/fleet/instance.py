@@ -1,4 +1,4 @@
-"""One rented instance: what was agreed, what state it is in, and what that costs."""
+"""Define a rented instance: its contract, its state and its cost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.traffic import Traffic
     from exporter.simulator.fleet.wallet import Wallet
 
-#: Hours of the month that storage prices are meant for.
+#: Hours per month for which storage prices are quoted.
 MONTH_HOURS = 720
-#: In these states the GPU is paid for (the vendor's billing page; of the last two it says nothing).
+#: Statuses in which the GPU is billed, according to the vendor's billing page, which omits the last two.
 GPU_BILLED = frozenset({"running", "frozen", "rebooting", "unknown"})
-#: In these states the machine usually holds the instance's GPUs no longer.
+#: Statuses in which the machine usually no longer holds the instance's GPUs.
 RELEASED = frozenset({"stopped", "exited"})
 KB_OF_GB = 1e6
-#: What a busy GPU moves, in KB an hour out and in, by workload.
+#: Traffic of a busy GPU in KB per hour, out and in, by workload.
 USUAL_TRAFFIC = {
     Workload.TRAINING: (0.9e6, 2.4e6),
     Workload.SERVING: (3.2e6, 0.8e6),
@@ -34,7 +34,7 @@ USUAL_TRAFFIC = {
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What was agreed when the instance was rented."""
+    """Terms of the rental."""
 
     id: int
     machine: Machine
@@ -49,93 +49,93 @@ class Contract:
 
     @property
     def storage_total_cost(self) -> float:
-        """Dollars an hour for the disk."""
+        """Dollars per hour for the disk."""
         return self.machine.storage_cost * self.disk_space / MONTH_HOURS
 
     @property
     def dph_total(self) -> float:
-        """Dollars an hour for GPU and disk."""
+        """Dollars per hour for GPU and disk."""
         return self.dph_base + self.storage_total_cost
 
     def usual_traffic(self) -> tuple[float, float]:
-        """KB an hour out and in that flow on an average while it runs."""
+        """Return the average KB per hour, out and in, while it runs."""
         up, down = USUAL_TRAFFIC[self.profile.workload]
         size = self.num_gpus**0.5 * (0.3 + self.profile.cpu_share)
         return up * size, down * size
 
     def traffic_cost(self, up_kb: float, down_kb: float) -> tuple[float, float]:
-        """Dollars for so much out and in."""
+        """Return the dollars for this much traffic, out and in."""
         machine = self.machine
         return up_kb * machine.inet_up_cost / KB_OF_GB, down_kb * machine.inet_down_cost / KB_OF_GB
 
 
 @dataclass(slots=True)
 class Instance:
-    """An instance as it is now; `exporter.simulator.fleet.lifecycle` is what changes it."""
+    """Current state of an instance; changed by `exporter.simulator.fleet.lifecycle`."""
 
     contract: Contract
     end_date: float
     traffic: Traffic
     spending: Spending
-    #: The container's state as stored; None while it is being provisioned.
+    #: Stored state of the container; None while it is being provisioned.
     status: str | None = None
     intended: str = "running"
     #: "offline" or "unknown" while its host is lost: shown instead of `status`.
     lost: str | None = None
     status_msg: str | None = None
     running_since: float | None = None
-    #: When telemetry was last read; None while it is read live.
+    #: Time of the last telemetry; None while it is live.
     read_until: float | None = None
     ever_ran: bool = False
-    #: Whether the machine keeps its GPUs for it.
+    #: Whether the machine holds GPUs for it.
     holds_gpus: bool = True
-    #: Somebody bids more; until they leave, or something else is done to the instance.
+    #: Whether somebody has bid more; until they leave, or something else happens to the instance.
     outbid: bool = False
     disturbance: Disturbance = CALM
     #: Prepaid credit of a reserved instance.
     reserve: Wallet | None = None
     discount: float = 0.0
-    #: Dollars an hour that are being charged for GPU and disk.
+    #: Dollars per hour currently charged for GPU and disk.
     rate: float = 0.0
-    #: Raised by every change of state, so that what was planned before it does not happen.
+    #: Incremented by every state change, which cancels earlier plans.
     version: int = 0
-    #: Row fields that a test has set.
+    #: Row fields set by a test.
     overrides: dict[str, object] = field(default_factory=dict)
 
     @property
     def id(self) -> int:
-        """The contract's number."""
+        """Number of the contract."""
         return self.contract.id
 
     @property
     def shown_status(self) -> str | None:
-        """What the API calls actual_status."""
+        """The API's actual_status."""
         return self.lost or self.status
 
     @property
     def cur_state(self) -> str:
-        """Whether the machine holds the instance's GPUs now."""
+        """Whether the machine currently holds the instance's GPUs."""
         return "running" if self.holds_gpus else "stopped"
 
     @property
     def next_state(self) -> str:
-        """What `cur_state` is about to become; running after stopped is waiting for GPUs that others have."""
+        """Next value of `cur_state`; running after stopped means waiting for GPUs that others have."""
         return "stopped" if self.intended == "stopped" else "running"
 
     def gpu_rate(self) -> float:
-        """Dollars an hour for the GPU in the present state, before any discount."""
+        """Return the dollars per hour for the GPU in the current state, before any discount."""
         return self.contract.dph_base if self.shown_status in GPU_BILLED else 0.0
 
     def disk_rate(self) -> float:
-        """Dollars an hour for the disk in the present state, before any discount."""
+        """Return the dollars per hour for the disk in the current state, before any discount."""
         return 0.0 if self.shown_status == "offline" else self.contract.storage_total_cost
 
     def spent_rates(self) -> tuple[float, float]:
-        """Dollars an hour for GPU and disk now; there is no discount while only the disk is paid for."""
+        """Return the current dollars per hour for GPU and disk; the disk alone gets no discount."""
         gpu, disk = self.gpu_rate(), self.disk_rate()
         share = 1 - self.discount if gpu else 1.0
         return gpu * share, disk * share
 
     def burn(self) -> float:
-        """Dollars an hour in the present state."""
+        """Return the dollars per hour in the current state."""
         return sum(self.spent_rates())

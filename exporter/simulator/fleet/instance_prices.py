@@ -1,4 +1,4 @@
-"""The money fields of an instance's row."""
+"""Compute the price fields of an instance's row."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
 
-#: `time_remaining_isbid` is the same runway at a rate this much higher.
+#: Factor of the rate for `time_remaining_isbid`, which is otherwise the same runway.
 BID_SURCHARGE = 1.08
-#: The least raise of one's own bid.
+#: Factor of the minimum raise of the user's own bid.
 LEAST_RAISE = 1.2
 
 
 def search_prices(instance: Instance) -> dict[str, float]:
-    """What the instance costs while it runs."""
+    """Return the cost of the instance while it runs."""
     contract = instance.contract
     return {
         "gpuCostPerHour": contract.dph_base,
@@ -26,7 +26,7 @@ def search_prices(instance: Instance) -> dict[str, float]:
 
 
 def instance_prices(instance: Instance) -> dict[str, float]:
-    """What the instance costs in its present state."""
+    """Return the cost of the instance in its current state."""
     gpu, disk = instance.gpu_rate(), instance.disk_rate()
     return {
         "gpuCostPerHour": gpu,
@@ -38,10 +38,10 @@ def instance_prices(instance: Instance) -> dict[str, float]:
 
 
 def min_bid(instance: Instance) -> float:
-    """The least that a bid may be: nothing about what others bid.
+    """Return the minimum bid, which says nothing about the bids of others.
 
-    It is the larger of what the host takes and the least raise of one's own bid; while somebody else has the
-    GPU, only the former.
+    It is the larger of the host's minimum and the minimum raise of the user's own bid. While somebody else
+    has the GPU, it is the host's minimum.
     """
     contract = instance.contract
     floor = contract.machine.floor * contract.num_gpus
@@ -50,12 +50,12 @@ def min_bid(instance: Instance) -> float:
 
 
 def credit_balance(instance: Instance, now: float) -> float | None:
-    """Prepaid credit of a reserved instance; None for all others."""
+    """Return the prepaid credit of a reserved instance, or None for others."""
     return None if instance.reserve is None else round(instance.reserve.at(now), 6)
 
 
 def time_remaining(instance: Instance, now: float, surcharge: float = 1.0) -> str:
-    """How long the prepaid credit lasts, in months of 31 days; "" without any."""
+    """Return how long the prepaid credit lasts, in months of 31 days; "" if there is none."""
     rate = instance.burn() * surcharge
     if instance.reserve is None or rate <= 0:
         return ""

@@ -1,8 +1,8 @@
-"""Every field of an instance's row: its name, and how it is read off an instance.
+"""Define every field of an instance's row and how it is derived from an instance.
 
-Units are the API's own: gpu_util in percent, cpu_util in percent of the rented share, disk_util as a share,
+Units are the API's own: gpu_util in percent, cpu_util in percent of the rented share, disk_util as a ratio,
 mem_* in units of 1,024,000,000 bytes, vmem_usage in GiB, gpu_ram and cpu_ram in MiB, disk_* in GB, inet_up
-and inet_down in Mbit/s, inet_*_billed in 1000 bytes, inet_*_cost in dollars for a GB.
+and inet_down in Mbit/s, inet_*_billed in 1000 bytes, inet_*_cost in dollars per GB.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 NO_PORT = -1
 PORT_RANGE = 100
-#: How long one of two models is named before the other.
+#: Seconds for which one of two models is named before the other.
 NAMED_SECONDS = 180.0
-#: TCP ports that containers expose: SSH, and what people run; of those that serve vLLM and two exporters.
+#: TCP ports that containers expose: SSH and typical services; for serving, vLLM and two exporters.
 EXPOSED = {Workload.SERVING: (22, 8000, 9100, 9400)}
 USUALLY_EXPOSED = (22, 8080)
 
@@ -81,7 +81,7 @@ def _gpu_totalram(view: View) -> int:
     return view.gpu.ram_mib * view.contract.num_gpus
 
 
-#: Kept in the order of the vendor's page; the last eight are sent too, though the page does not list them.
+#: In the order of the vendor's page; the API also sends the last eight, which the page does not list.
 COLUMNS: dict[str, Callable[[View], object]] = {
     "id": lambda v: v.contract.id,
     "actual_status": lambda v: v.instance.shown_status,
@@ -184,7 +184,7 @@ COLUMNS: dict[str, Callable[[View], object]] = {
     "driver_version": lambda v: v.machine.driver_version,
 }
 
-#: What is stored with the contract and so can be filtered and sorted by; all else is computed for a reply.
+#: Columns stored with the contract, which can be filtered and sorted by; all others are computed for a reply.
 #: actual_status is the stored state: "offline" is computed, so filters never match it.
 STORED: dict[str, Callable[[Instance], object]] = {
     "id": lambda i: i.id,
@@ -210,7 +210,7 @@ STORED: dict[str, Callable[[Instance], object]] = {
 
 
 def row(instance: Instance, now: float, names: tuple[str, ...] | None = None) -> dict[str, object]:
-    """An instance's row: the columns named (all for None); a name that no column has gives None."""
+    """Return an instance's row with the named columns (None: all); an unknown name gives None."""
     view = View(instance, now)
     if names is None:
         fields = {name: getter(view) for name, getter in COLUMNS.items()}

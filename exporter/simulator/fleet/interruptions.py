@@ -1,6 +1,6 @@
-"""Instances that their user wants and others have stopped, as measured: outbid, underbid, queued, given up.
+"""Simulate instances stopped against their user's will, as measured: outbid, underbid, queued, abandoned.
 
-From the fields alone most of these can't be told apart from what a user does.
+From the fields alone, most of these look the same as a user's action.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
     from exporter.simulator.fleet.lifecycle import Lifecycle
 
-#: Seconds that an outbid container runs on, and those between the competitor's leaving and its next steps.
+#: Seconds for which an outbid container keeps running, and the delays after the competitor has left.
 LAST_SECONDS = (10.0, 30.0)
 PENDING_SECONDS = (18.0, 22.0)
 RETURN_SECONDS = (25.0, 30.0)
-#: Seconds after which an instance whose bid is too low is given up.
+#: Seconds after which an instance with too low a bid is given up.
 PARK_SECONDS = (5.0, 47.0)
-#: How often the user destroys what never got to run, rather than start it again.
+#: Share of instances that never ran and that the user destroys instead of restarting.
 DESTROYED_SHARE = 0.5
-#: What the others bid, in own bids: not always more, for who rents on demand displaces any bid.
+#: Competing bid as a multiple of the user's own. It is not always higher, since on-demand rentals displace
+#: any bid.
 OTHERS_BID = (0.95, 1.6)
 BOOT_ERROR = "Error response from daemon: failed to create task for container: OCI runtime create failed"
 BID_ERROR = "Error: bid is below the minimum bid of the machine"
 
 
 class Interruptions:
-    """Begins and ends them."""
+    """Starts and ends interruptions."""
 
     def __init__(self, lifecycle: Lifecycle, rng: Random) -> None:
         self._life = lifecycle
@@ -40,7 +41,7 @@ class Interruptions:
         self._rng = rng
 
     def troubles(self) -> dict[IncidentType, Trouble]:
-        """What each type does."""
+        """Return the effects of each type."""
         return {
             IncidentType.OUTBID: Trouble(self._outbid, self._let_back),
             IncidentType.UNDERBID: Trouble(self._underbid, self._decide),
@@ -58,7 +59,7 @@ class Interruptions:
         )
 
     def _interrupt(self, instance: Instance, status: str) -> None:
-        message = running_message(instance)  # which nobody corrects
+        message = running_message(instance)  # the message stays as it was
         self._books.change(instance, status, "stopped", message, holds_gpus=False)
         instance.outbid = True
 
@@ -94,7 +95,7 @@ class Interruptions:
         self._books.change(instance, "loading", "stopped", BOOT_ERROR)
 
     def _decide(self, incident: Incident) -> None:
-        """The user has noticed that it never got to run."""
+        """Let the user notice that it never ran."""
         instance = self._books.roster.get(incident.instance_id)
         if instance is None or instance.status_msg not in (BOOT_ERROR, BID_ERROR):
             return

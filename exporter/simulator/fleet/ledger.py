@@ -1,4 +1,4 @@
-"""What every contract has cost on every day (UTC), also those that are over and those before it all began."""
+"""Record the cost of every contract on every day (UTC), including ended contracts and past days."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.roster import Roster
 
 DAY = 86400.0
-#: The least share of a day before the first that an instance ran.
+#: Minimum share of a past day for which an instance ran.
 LEAST_RUN_SHARE = 0.55
 
 
 def day_of(moment: float) -> int:
-    """Which day it is, counted from the epoch."""
+    """Return the day number since the epoch."""
     return int(moment // DAY)
 
 
 class Ledger:
-    """Books at midnight, and when a contract is over, what was spent since the day began."""
+    """Books the spending of a day at midnight and at the end of a contract."""
 
     def __init__(self, roster: Roster, agenda: Agenda) -> None:
         self._roster = roster
         self._agenda = agenda
         self._start = agenda.now
         self._booked: dict[int, dict[int, Amounts]] = {}
-        #: What was spent up to the beginning of the day.
+        #: Spending up to the start of the day.
         self._opened: dict[int, Amounts] = {}
         self._contracts: dict[int, Contract] = {}
         self._veterans: dict[int, float] = {}
         agenda.at((day_of(agenda.now) + 1) * DAY, self._end_day)
 
     def remember(self, instance: Instance) -> None:
-        """Have an instance of the first moment run before, if it ever did."""
+        """Give an initial instance a past of spending, if it ever ran."""
         self._contracts[instance.id] = instance.contract
         self._opened[instance.id] = instance.spending.at(self._start, instance)
         self._veterans[instance.id] = float(instance.ever_ran) * (1 - instance.discount)
 
     def end_contract(self, instance: Instance) -> None:
-        """Book what it has cost today, for it won't be there at midnight."""
+        """Book today's cost of an instance that ends before midnight."""
         self._book(instance, day_of(self._agenda.now))
         self._opened.pop(instance.id, None)
 
     def contract(self, contract_id: int) -> Contract:
-        """One that `between` told of."""
+        """Return a contract whose id `between` returned."""
         return self._contracts[contract_id]
 
     def between(self, first: int, last: int) -> dict[int, Amounts]:
-        """What the contracts cost from the first to the last of these days, by id."""
+        """Return the cost of the contracts from the first to the last day, by id."""
         found: dict[int, Amounts] = {}
         for day in range(first, min(last, day_of(self._agenda.now)) + 1):
             for part in (self._booked.get(day, {}), self._before(day), self._today(day)):
@@ -74,7 +74,7 @@ class Ledger:
         self._booked.setdefault(day, {})[instance.id] = amounts
 
     def _today(self, day: int) -> dict[int, Amounts]:
-        """What is not booked yet."""
+        """Return the spending that is not booked yet."""
         now = self._agenda.now
         if day != day_of(now):
             return {}
@@ -86,7 +86,7 @@ class Ledger:
         return found
 
     def _before(self, day: int) -> dict[int, Amounts]:
-        """What the instances of the first moment cost before it: the same whenever it is asked for."""
+        """Return the cost of the initial instances before the start; it is deterministic."""
         if day > day_of(self._start):
             return {}
         found = {}

@@ -1,4 +1,4 @@
-"""The machines that hosts offer, and which of their GPUs are free."""
+"""Simulate the machines that hosts offer, and which of their GPUs are free."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 
     from exporter.simulator.fleet.catalog import Board, GpuModel, Place
 
-#: How many known machines are looked at before another one joins the market.
+#: Number of existing machines to try before another one joins the market.
 ATTEMPTS = 6
-#: Networks set aside for documentation (RFC 5737): nobody's real address.
+#: Networks reserved for documentation (RFC 5737), not real addresses.
 NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
-#: Share of new machines whose host has others already.
+#: Share of new machines whose host already has others.
 KNOWN_HOST_SHARE = 0.45
 
 
-#: Dollars for a GB over the network; many hosts charge nothing.
+#: Dollars per GB of traffic; many hosts charge nothing.
 TRAFFIC_PRICES = (0.0, 0.0, 0.002, 0.005, 0.01, 0.02)
-#: The least that a host takes for a GPU, as a share of its price.
+#: A host's minimum price for a GPU, as a share of its price.
 FLOOR_SHARE = 0.42
 
 
 class Quirk(Enum):
-    """What is odd about a machine."""
+    """Peculiarity of a machine."""
 
-    #: Every second time its agent has no reading of the GPU, and says 0.
+    #: In every second report, its agent has no GPU reading and sends 0.
     ZEROS = "zeros"
-    #: Now and then its agent has no reading at all, and says so.
+    #: Sometimes its agent has no reading at all and sends null.
     NULLS = "nulls"
-    #: Its GPUs are of two models, which are named in turn.
+    #: Its GPUs are of two models, which are named alternately.
     TWO_MODELS = "two_models"
-    #: Its clock is behind, so that a container seems to have begun in the future.
+    #: Its clock is behind, so that a container appears to start in the future.
     CLOCK_BEHIND = "clock_behind"
 
 
-#: Which of QUIRK_EVERY machines that join one after another have one, so that every fleet has some.
+#: Index of a machine within QUIRK_EVERY consecutive ones, and its quirk, so that every fleet has some.
 QUIRKS = {3: Quirk.ZEROS, 9: Quirk.NULLS, 15: Quirk.TWO_MODELS, 21: Quirk.CLOCK_BEHIND}
 QUIRK_EVERY = 30
 
@@ -63,9 +63,9 @@ class Machine:
     static_ip: bool
     reliability: float
     verification: str
-    #: Dollars for a GB of disk for a month of 720 hours.
+    #: Dollars per GB of disk for a month of 720 hours.
     storage_cost: float
-    #: Dollars an hour for one GPU.
+    #: Dollars per hour for one GPU.
     gpu_price: float
     inet_up: float
     inet_down: float
@@ -81,12 +81,12 @@ class Machine:
 
     @property
     def floor(self) -> float:
-        """The least dollars an hour that are taken for one GPU."""
+        """Minimum dollars per hour for one GPU."""
         return self.gpu_price * FLOOR_SHARE
 
 
 class Market:
-    """Offers machines; keeps count of the GPUs that are free on each."""
+    """Offers machines, and tracks the free GPUs of each."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -96,7 +96,7 @@ class Market:
         self._last_id = rng.randrange(9_000, 12_000)
 
     def rent(self, without_hosts: Container[int]) -> tuple[Machine, int]:
-        """Take GPUs of a machine, none of the hosts named; gives the machine and how many."""
+        """Take GPUs of a machine, excluding some hosts; return the machine and the number."""
         machine = self._find(without_hosts)
         free = self._free[machine.machine_id]
         wanted = self._rng.choice((1, 1, 1, 2, machine.num_gpus // 2, machine.num_gpus))
@@ -134,7 +134,7 @@ class Market:
 def describe_machine(
     rng: Random, machine_id: int, host_id: int, *, quirk: Quirk | None = None, gpu: GpuModel | None = None
 ) -> Machine:
-    """A plausible machine, of a model that is rented often or of the one that is named."""
+    """Return a plausible machine, with a random popular model or the given one."""
     gpu = gpu or rng.choices(GPU_MODELS, [model.weight for model in GPU_MODELS])[0]
     num_gpus = rng.choice(gpu.sizes)
     driver_version, cuda_max_good = rng.choice(DRIVERS)
@@ -150,7 +150,7 @@ def describe_machine(
         disk_mb_per_s=round(rng.uniform(480, 7_200), 2),
         place=rng.choice(PLACES),
         ip=f"{rng.choice(NETWORKS)}.{rng.randint(1, 254)}",
-        static_ip=gpu.datacentre or rng.random() < 0.3,  # noqa: PLR2004 - a share
+        static_ip=gpu.datacentre or rng.random() < 0.3,  # noqa: PLR2004 - a ratio
         reliability=round(rng.choice((rng.uniform(0.97, 0.9999), rng.uniform(0.85, 0.999))), 7),
         verification=rng.choices(("verified", "unverified", "deverified"), (85, 13, 2))[0],
         storage_cost=rng.choice((0.1, 0.15, 0.15, 0.2, 0.3)),
@@ -162,7 +162,7 @@ def describe_machine(
         os_version=rng.choice(OS_VERSIONS),
         driver_version=driver_version,
         cuda_max_good=cuda_max_good,
-        has_sensor=rng.random() < 0.98,  # noqa: PLR2004 - a share
-        dlperf_known=rng.random() < 0.95,  # noqa: PLR2004 - a share
+        has_sensor=rng.random() < 0.98,  # noqa: PLR2004 - a ratio
+        dlperf_known=rng.random() < 0.95,  # noqa: PLR2004 - a ratio
         quirk=quirk,
     )

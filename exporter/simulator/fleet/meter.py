@@ -1,4 +1,4 @@
-"""A quantity that grows at a known rate."""
+"""Count a quantity that grows at a known rate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Meter:
-    """What was counted up to any time, without anything to do while time passes.
+    """A total at any time, computed without work as time passes.
 
-    `total` had been counted at `settled`; since then it is `rate` an hour.
+    `total` is the count at `settled`; since then, it grows by `rate` per hour.
     """
 
     settled: float
@@ -17,11 +17,11 @@ class Meter:
     rate: float = 0.0
 
     def at(self, now: float) -> float:
-        """All that was counted up to `now`."""
+        """Return the total at `now`."""
         return self.total + self.rate * (now - self.settled) / 3600
 
     def set_rate(self, now: float, rate: float) -> None:
-        """Count `rate` an hour from `now` on."""
+        """Grow by `rate` per hour from `now` on."""
         self.total = self.at(now)
         self.settled = now
         self.rate = rate

@@ -1,4 +1,4 @@
-"""What the account's inbox says: what happened to instances and to the credit."""
+"""Simulate the account's inbox: events of instances and of the credit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.agenda import Agenda
     from exporter.simulator.fleet.instance import Instance
 
-#: The inbox shows the newest only.
+#: The inbox shows only the newest.
 MOST = 50
 
 SUBJECTS = {
@@ -36,7 +36,7 @@ SUBJECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One row of the inbox; `associated` tells what it is about."""
+    """One row of the inbox; `associated` identifies its subject."""
 
     event_id: str
     type: str
@@ -47,7 +47,7 @@ class Notice:
 
 
 class Notices:
-    """The newest, in the order in which they came."""
+    """The newest notifications, in the order of arrival."""
 
     def __init__(self, seed: int, agenda: Agenda) -> None:
         self.newest: deque[Notice] = deque(maxlen=MOST)
@@ -56,14 +56,14 @@ class Notices:
         self._count = 0
 
     def about(self, instance: Instance, notice_type: str, **more: object) -> None:
-        """Tell something about an instance."""
+        """Add a notification about an instance."""
         contract = instance.contract
         ids = {"instance_id": instance.id, "machine_id": contract.machine.machine_id}
         message = f"Instance {instance.id} ({contract.template.image}) on machine {ids['machine_id']}"
         self._add(notice_type, message, {**ids, **more})
 
     def about_credit(self, notice_type: str, dollars: float) -> None:
-        """Tell something about money."""
+        """Add a notification about money."""
         self._add(notice_type, f"${dollars:.2f}", {})
 
     def _add(self, notice_type: str, message: str, associated: Mapping[str, object]) -> None:

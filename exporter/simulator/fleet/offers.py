@@ -1,4 +1,4 @@
-"""What others could rent now: the offers of the market, whose prices and numbers change through the day."""
+"""Simulate the market's offers, whose prices and number change through the day."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from exporter.simulator.fleet.machines import Machine, describe_machine
 from exporter.simulator.fleet.sensors import noise
 
 DAY = 86400.0
-#: How many machines there are of the model that is rented most.
+#: Number of machines of the most popular model.
 MOST_MACHINES = 160
-#: How long an offer is there or not, and how often it is.
+#: Seconds for which an offer stays available or unavailable, and the share of available ones.
 SLOT_SECONDS = 1800.0
 OFFERED_SHARE = 0.6
-#: How much prices move through the day.
+#: Amplitude of prices through the day.
 SWING = 0.06
 
 
@@ -31,13 +31,13 @@ class Offer:
     phase: float
 
     def gpu_price(self, now: float) -> float:
-        """Dollars an hour for one GPU."""
+        """Return the dollars per hour for one GPU."""
         return self.machine.gpu_price * (1 + SWING * sin(2 * pi * (now / DAY + self.phase)))
 
 
 @lru_cache(maxsize=8)
 def all_offers(seed: int) -> tuple[Offer, ...]:
-    """All that are ever there, which is the same for all accounts of a seed."""
+    """Return all offers that ever exist; they are the same for all accounts of a seed."""
     rng = Random(f"offers {seed}")
     heaviest = max(model.weight for model in GPU_MODELS)
     found: list[Offer] = []
@@ -51,5 +51,5 @@ def all_offers(seed: int) -> tuple[Offer, ...]:
 
 
 def offers_at(seed: int, now: float) -> list[Offer]:
-    """Those that are there now."""
+    """Return the offers available now."""
     return [one for one in all_offers(seed) if noise(one.phase, now / SLOT_SECONDS) < OFFERED_SHARE]

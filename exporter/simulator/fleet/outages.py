@@ -1,4 +1,4 @@
-"""What hosts do to instances: images don't come, containers die, nothing is heard of them, contracts end."""
+"""Simulate failures of hosts: stuck images, crashed containers, lost contact, ending contracts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
     from exporter.simulator.fleet.lifecycle import Lifecycle
 
-#: How a container exits that was killed.
+#: Exit code of a killed container.
 KILLED = 137
 
 
 class Outages:
-    """Begins and ends them."""
+    """Starts and ends outages."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._life = lifecycle
@@ -27,7 +27,7 @@ class Outages:
         self._contract_ends: dict[int, float] = {}
 
     def troubles(self) -> dict[IncidentType, Trouble]:
-        """What each type does."""
+        """Return the effects of each type."""
         return {
             IncidentType.STUCK_LOADING: Trouble(self._stick, self._loosen),
             IncidentType.ABANDONED: Trouble(self._abandon, self._notice),
@@ -59,7 +59,7 @@ class Outages:
             self._life.run(instance)
 
     def _abandon(self, instance: Instance, _: Incident) -> None:
-        """The host has lost the container, and nobody says so: it looks as if its user had stopped it."""
+        """Lose the container silently: it looks as if its user had stopped it."""
         self._books.change(instance, "exited", "stopped", running_message(instance))
 
     def _notice(self, incident: Incident) -> None:

@@ -1,6 +1,6 @@
-"""An instance at one moment, and what its host's agent reads there: or says where it has no reading.
+"""Compute the readings of an instance's host agent at one moment, including missing ones.
 
-Of what does not run the last readings are repeated.
+For an instance that does not run, the last readings are repeated.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from exporter.simulator.fleet.machines import Quirk
 if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Instance
 
-#: The API's unit of main memory is 1e6 KiB; this many MiB.
+#: The API's unit of main memory, 1e6 KiB, in MiB.
 MIB_OF_MEMORY = 1e6 / 1024
 UNKNOWN = -1.0
-#: What stands for a reading of the GPU where there is none.
+#: Value of a missing GPU reading.
 NO_READING: dict[Quirk | None, float | None] = {None: None, Quirk.NULLS: None, Quirk.ZEROS: 0.0}
-#: How far a clock is behind that is.
+#: Seconds by which a slow clock is behind.
 CLOCK_BEHIND_SECONDS = 240.0
 
 
 class View:
-    """One instance at one moment, as the columns see it."""
+    """One instance at one moment, as the columns read it."""
 
     def __init__(self, instance: Instance, now: float) -> None:
         self.instance = instance
@@ -36,17 +36,17 @@ class View:
         self.now = now
         live = instance.read_until is None
         self.running = instance.shown_status == "running"
-        #: When telemetry is from; None when there never was any.
+        #: Time of the telemetry; None if there never was any.
         self.read_at = (now if live else instance.read_until) if instance.ever_ran else None
 
     @cached_property
     def share(self) -> float:
-        """The share of the machine that is rented."""
+        """Rented share of the machine."""
         return self.contract.num_gpus / self.machine.num_gpus
 
     @cached_property
     def gap(self) -> Quirk | None:
-        """How the host's agent says that it has no readings, if it has none."""
+        """How the host's agent reports missing readings, if they are missing."""
         phase = self.contract.profile.phase
         if self.read_at is None:
             return None
@@ -58,7 +58,7 @@ class View:
 
     @cached_property
     def disk_util(self) -> float | None:
-        """The share of the disk in use, -1 for unknown."""
+        """Ratio of the disk in use, -1 for unknown."""
         if self.gap is Quirk.NULLS or self.instance.shown_status == "loading":
             return UNKNOWN
         if self.read_at is None:
@@ -69,19 +69,19 @@ class View:
         )
 
     def secret(self, purpose: str) -> str:
-        """Something that looks like a token."""
+        """Return a fake token."""
         return sha256(f"{purpose} {self.contract.id}".encode()).hexdigest()
 
 
 def gpu_util(view: View) -> float | None:
-    """Percent, the mean of its GPUs; negative for unknown."""
+    """Return the mean utilisation of its GPUs in percent; negative for unknown."""
     if view.read_at is None or view.gap is not None:
         return NO_READING[view.gap]
     return sensors.gpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
 
 
 def gpu_temp(view: View) -> float | None:
-    """Degrees Celsius, one value for all its GPUs."""
+    """Return degrees Celsius, one value for all its GPUs."""
     if view.read_at is None or view.gap is not None or not view.machine.has_sensor:
         return NO_READING[view.gap]
     span = view.gpu.idle_celsius, view.gpu.busy_celsius
@@ -89,14 +89,14 @@ def gpu_temp(view: View) -> float | None:
 
 
 def cpu_util(view: View) -> float:
-    """Percent of the rented share; 0 where it is unknown."""
+    """Return the percentage of the rented share; 0 if unknown."""
     if view.read_at is None or view.gap is not None:
         return 0.0
     return sensors.cpu_util(view.contract.profile, view.read_at, view.instance.disturbance)
 
 
 def vmem_usage(view: View) -> float | None:
-    """GiB of GPU memory in use."""
+    """Return the GPU memory in use in GiB."""
     if view.read_at is None or view.gap is not None:
         return NO_READING[view.gap]
     share = sensors.vram_share(view.contract.profile, view.read_at, view.instance.disturbance)
@@ -104,12 +104,12 @@ def vmem_usage(view: View) -> float | None:
 
 
 def mem_limit(view: View) -> float | None:
-    """Main memory, in the API's unit."""
+    """Return the main memory in the API's unit."""
     return None if view.read_at is None else round(view.machine.ram_mib * view.share / MIB_OF_MEMORY, 8)
 
 
 def mem_usage(view: View) -> float | None:
-    """Main memory in use, in the API's unit."""
+    """Return the main memory in use in the API's unit."""
     if view.read_at is None or view.gap is Quirk.NULLS:
         return None
     share = sensors.memory_share(view.contract.profile, view.read_at)
@@ -117,13 +117,13 @@ def mem_usage(view: View) -> float | None:
 
 
 def disk_usage(view: View) -> float | None:
-    """GB in use, -1 for unknown."""
+    """Return the disk space in use in GB, -1 for unknown."""
     util = view.disk_util
     return util if util is None or util < 0 else round(view.contract.disk_space * util, 3)
 
 
 def uptime_mins(view: View) -> float | None:
-    """Minutes since the container runs, by the clock of its host."""
+    """Return the minutes since the container started, by its host's clock."""
     since = view.instance.running_since
     if since is None or not view.running:
         return None

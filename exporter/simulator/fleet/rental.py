@@ -1,4 +1,4 @@
-"""Contracts: what is rented, from whom, at which price and for how long."""
+"""Sign contracts: what is rented, from whom, at which price and for how long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DISK_SIZES = (10.08, 20.0, 32.0, 50.0, 64.0, 100.0, 200.0, 500.0)
 
 
 class Rental:
-    """Signs contracts and enters them into the books."""
+    """Signs contracts and enters them in the books."""
 
     def __init__(self, seed: int, books: Books, rng: Random) -> None:
         self.market = Market(Random(f"market {seed}"))
@@ -34,7 +34,7 @@ class Rental:
         self._last_id = rng.randrange(23_000_000, 26_000_000)
 
     def sign(self, age: float = 0.0, *, is_bid: bool | None = None) -> Instance:
-        """A new instance that is still being provisioned, rented `age` seconds ago; None: of either sort."""
+        """Return a new instance in provisioning, rented `age` seconds ago; `is_bid` None: either type."""
         rng, now = self._rng, self._books.now
         contract = self._draw_contract(age, is_bid=is_bid)
         days = rng.choice((1, 2, 7, 30, 90, 330)) * rng.uniform(0.6, 1.4)
@@ -48,7 +48,7 @@ class Rental:
         return instance
 
     def end(self, instance: Instance) -> None:
-        """The contract is over; its GPUs can be rented by others."""
+        """End the contract and free its GPUs."""
         self._books.forget(instance)
         self.market.give_back(instance.contract.machine, instance.contract.num_gpus)
 

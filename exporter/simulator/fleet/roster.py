@@ -1,4 +1,4 @@
-"""The instances of one account, in order of their ids."""
+"""Hold the instances of one account in order of id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Roster:
-    """Finds instances by id and by position; adding at the end and looking up cost next to nothing."""
+    """Finds instances by id and position; appends and look-ups are cheap."""
 
     def __init__(self) -> None:
         self._ids: list[int] = []
@@ -22,19 +22,19 @@ class Roster:
         return len(self._ids)
 
     def __iter__(self) -> Iterator[Instance]:
-        """In order of id."""
+        """Iterate in order of id."""
         return map(self._by_id.__getitem__, self._ids)
 
     def ids(self) -> list[int]:
-        """All ids, ascending."""
+        """Return all ids in ascending order."""
         return list(self._ids)
 
     def get(self, instance_id: int) -> Instance | None:
-        """The instance, or None when there is none with that id."""
+        """Return the instance, or None if the id does not exist."""
         return self._by_id.get(instance_id)
 
     def at(self, index: int) -> Instance:
-        """The instance at a position in the order of ids."""
+        """Return the instance at a position in the order of ids."""
         return self._by_id[self._ids[index]]
 
     def add(self, instance: Instance) -> None:
@@ -43,12 +43,12 @@ class Roster:
         self._by_id[instance.id] = instance
 
     def remove(self, instance: Instance) -> None:
-        """Forget an instance."""
+        """Remove an instance."""
         del self._ids[bisect_left(self._ids, instance.id)]
         del self._by_id[instance.id]
 
     def after(self, instance_id: int | None) -> Iterator[Instance]:
-        """Those with a higher id, ascending; all of them for None."""
+        """Yield the instances with a higher id in ascending order; all for None."""
         first = 0 if instance_id is None else bisect_right(self._ids, instance_id)
         for index in range(first, len(self._ids)):
             yield self._by_id[self._ids[index]]

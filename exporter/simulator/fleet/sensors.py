@@ -1,4 +1,4 @@
-"""What an instance's GPU, memory and disk read at a moment: pure functions of its profile and the time."""
+"""Compute the readings of GPU, memory and disk as pure functions of profile and time."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from exporter.simulator.fleet.catalog import Workload
 if TYPE_CHECKING:
     from random import Random
 
-#: Share of five-minute slots in which the host's agent had no GPU reading, and no disk reading.
+#: Share of five-minute slots without a GPU reading, and without a disk reading.
 GPU_GAP_SHARE = 0.004
 DISK_GAP_SHARE = 0.015
-#: Share of a training period that goes into a checkpoint, while the GPU waits.
+#: Share of a training period spent on a checkpoint, while the GPU waits.
 CHECKPOINT_SHARE = 0.06
-#: Where a filling disk and an overheating GPU end up.
+#: Final values of a filling disk and an overheating GPU.
 FULL = 0.993
 HOT_CELSIUS = 91.0
-#: A disk that fills is full after this share of the incident.
+#: A filling disk is full after this share of the incident.
 FILLING_SHARE = 0.5
 
 
-#: Seconds between two reports of a host's agent, and the share of slots of five minutes without any.
+#: Seconds between two reports of a host's agent, and share of five-minute slots without a report.
 REPORT_SECONDS = 60.0
 SILENT_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How one instance is used; drawn once, when it is rented."""
+    """Usage pattern of one instance, drawn once at its rental."""
 
     workload: Workload
     base: float
@@ -47,7 +47,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What incidents do to an instance's readings: when each began (None: it is not under way)."""
+    """Effects of incidents on an instance's readings: start of each, or None if not active."""
 
     idle_since: float | None = None
     hot_since: float | None = None
@@ -67,7 +67,7 @@ SHAPES = {
 
 
 def draw_profile(rng: Random, workload: Workload) -> Profile:
-    """The habits of one new instance."""
+    """Return the usage pattern of a new instance."""
     base, wave, period = SHAPES[workload]
     return Profile(
         workload=workload,
@@ -85,13 +85,13 @@ def draw_profile(rng: Random, workload: Workload) -> Profile:
 
 
 def noise(phase: float, slot: float) -> float:
-    """A number in [0, 1) that looks random and is the same whenever it is asked for."""
+    """Return a pseudo-random number in [0, 1) that is the same for equal arguments."""
     value = sin(phase * 1013.7 + floor(slot) * 12.9898) * 43758.5453
     return value - floor(value)
 
 
 def load(profile: Profile, now: float) -> float:
-    """How busy the GPU is, 0 to 1, if nothing disturbs it."""
+    """Return the GPU's load from 0 to 1, without disturbances."""
     turn = now / profile.period + profile.phase
     if profile.workload is Workload.TRAINING and turn % 1.0 < CHECKPOINT_SHARE:
         return 0.04
@@ -101,7 +101,7 @@ def load(profile: Profile, now: float) -> float:
 
 
 def gpu_util(profile: Profile, now: float, disturbance: Disturbance) -> float:
-    """Percent; -1 where the agent had no reading."""
+    """Return the GPU utilisation in percent; -1 if there is no reading."""
     if noise(profile.phase + 0.31, now / 300) < GPU_GAP_SHARE:
         return -1.0
     if disturbance.idle_since is not None:
@@ -110,7 +110,7 @@ def gpu_util(profile: Profile, now: float, disturbance: Disturbance) -> float:
 
 
 def gpu_celsius(profile: Profile, now: float, span: tuple[float, float], disturbance: Disturbance) -> float:
-    """The hottest GPU, between the model's temperature when idle and when busy (`span`)."""
+    """Return the temperature of the hottest GPU; `span` is the model's idle and busy temperature."""
     idle, busy = span
     recent = 0.0
     if disturbance.idle_since is None:
@@ -123,25 +123,25 @@ def gpu_celsius(profile: Profile, now: float, span: tuple[float, float], disturb
 
 
 def vram_share(profile: Profile, now: float, disturbance: Disturbance) -> float:
-    """The share of GPU memory in use, 0 to 1."""
+    """Return the share of GPU memory in use, 0 to 1."""
     if disturbance.idle_since is not None:
         return 0.012
     return min(0.99, profile.vram_share * (0.9 + 0.1 * load(profile, now)))
 
 
 def memory_share(profile: Profile, now: float) -> float:
-    """The share of the instance's main memory in use, 0 to 1."""
+    """Return the share of the instance's main memory in use, 0 to 1."""
     return min(0.98, profile.memory_share * (1 + 0.08 * sin(2 * pi * now / (profile.period * 3))))
 
 
 def cpu_util(profile: Profile, now: float, disturbance: Disturbance) -> float:
-    """Percent of the rented share of the processor that is in use."""
+    """Return the percentage in use of the rented share of the processor."""
     busy = 0.02 if disturbance.idle_since is not None else load(profile, now)
     return round(100 * profile.cpu_share * busy + noise(profile.phase, now / 10), 2)
 
 
 def disk_util(profile: Profile, now: float, started: float, disturbance: Disturbance) -> float:
-    """The share of the disk in use, 0 to 1; -1 where the agent had no reading."""
+    """Return the share of the disk in use, 0 to 1; -1 if there is no reading."""
     if noise(profile.phase + 0.77, now / 300) < DISK_GAP_SHARE:
         return -1.0
     age = max(0.0, now - started)
@@ -154,10 +154,10 @@ def disk_util(profile: Profile, now: float, started: float, disturbance: Disturb
 
 
 def reports_zeros(phase: float, now: float) -> bool:
-    """Whether an agent that has a reading every second time has none: it says 0, and means that."""
+    """Return whether an agent that misses every second reading misses this one and sends 0."""
     return floor(now / REPORT_SECONDS + 2 * phase) % 2 == 1
 
 
 def reports_nothing(phase: float, now: float) -> bool:
-    """Whether an agent that has no readings now and then has none."""
+    """Return whether an agent that sometimes has no readings has none now."""
     return noise(phase + 0.11, now / 300) < SILENT_SHARE

@@ -1,4 +1,4 @@
-"""Serverless endpoints: which there are, and which instances are their workers."""
+"""Define the serverless endpoints and which instances are their workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exporter.simulator.fleet.catalog import Workload
 if TYPE_CHECKING:
     from exporter.simulator.fleet.instance import Contract
 
-#: Every so many of the contracts that serve with a template are workers.
+#: One in this many contracts for serving with a template is a worker.
 WORKER_EVERY = 2
 
 
@@ -27,7 +27,7 @@ class ServerlessEndpoint:
     max_workers: int
 
 
-#: The first two have workers; which one a worker has follows from its id. The last is suspended.
+#: The first two have workers, assigned by contract id. The last is suspended.
 ENDPOINTS = (
     ServerlessEndpoint(19_392, 25_355, "vLLM-Qwen3-8B", "active", 10.0, 2, 16),
     ServerlessEndpoint(19_407, 25_371, "embeddings", "active", 0.0, 1, 8),
@@ -36,7 +36,7 @@ ENDPOINTS = (
 
 
 def endpoint_of(contract: Contract) -> ServerlessEndpoint | None:
-    """The endpoint whose worker a contract's instance is; None for an ordinary instance."""
+    """Return the endpoint for which a contract's instance works; None for an ordinary instance."""
     template = contract.template
     if template.workload is not Workload.SERVING or template.number is None or contract.id % WORKER_EVERY:
         return None

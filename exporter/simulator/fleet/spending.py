@@ -1,4 +1,4 @@
-"""What one contract has cost, and for what."""
+"""Track the cost of one contract by purpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """Quantities of a contract in some time: dollars, and what they were for."""
+    """Quantities and dollars of a contract over some period."""
 
     gpu_hours: float = 0.0
     gpu: float = 0.0
@@ -23,7 +23,7 @@ class Amounts:
     down_kb: float = 0.0
 
     def plus(self, other: Amounts, sign: int = 1) -> Amounts:
-        """Both together, or the difference."""
+        """Return the sum, or the difference."""
         return Amounts(
             self.gpu_hours + sign * other.gpu_hours,
             self.gpu + sign * other.gpu,
@@ -35,7 +35,7 @@ class Amounts:
 
 
 class Spending:
-    """Counts what an instance costs for GPU and disk; its traffic is counted elsewhere."""
+    """Tracks the cost of an instance's GPU and disk; traffic is tracked separately."""
 
     __slots__ = ("_disk", "_disk_hours", "_gpu", "_gpu_hours")
 
@@ -43,14 +43,14 @@ class Spending:
         self._gpu_hours, self._gpu, self._disk_hours, self._disk = (Meter(now) for _ in range(4))
 
     def set_rates(self, now: float, gpu: float, disk: float) -> None:
-        """Spend so many dollars an hour from now on."""
+        """Spend at these rates in dollars per hour from now on."""
         self._gpu_hours.set_rate(now, float(gpu > 0))
         self._gpu.set_rate(now, gpu)
         self._disk_hours.set_rate(now, float(disk > 0))
         self._disk.set_rate(now, disk)
 
     def at(self, now: float, instance: Instance) -> Amounts:
-        """All that its instance has cost up to `now`, its traffic too."""
+        """Return the instance's total cost up to `now`, including traffic."""
         traffic = instance.traffic
         return Amounts(
             self._gpu_hours.at(now),

@@ -1,4 +1,4 @@
-"""An amount of money that something spends at a known rate."""
+"""Hold an amount of money that is spent at a known rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from exporter.simulator.fleet.meter import Meter
 
 
 class Wallet:
-    """What is left at any time, and what was ever spent; `put` and `set` are no spending."""
+    """The balance and total spending at any time; `put` and `set` do not count as spending."""
 
     def __init__(self, dollars: float, now: float) -> None:
         self._spent = Meter(now)
@@ -14,23 +14,23 @@ class Wallet:
 
     @property
     def rate(self) -> float:
-        """Dollars an hour that are being spent."""
+        """Current spending in dollars per hour."""
         return self._spent.rate
 
     def at(self, now: float) -> float:
-        """What is left at `now`."""
+        """Return the balance at `now`."""
         return self._put - self._spent.at(now)
 
     def spent_at(self, now: float) -> float:
-        """All that was ever spent, up to `now`."""
+        """Return the total spending up to `now`."""
         return self._spent.at(now)
 
     def change_rate(self, now: float, difference: float) -> None:
-        """Spend `difference` dollars an hour more (or less) from `now` on."""
+        """Spend `difference` dollars per hour more (or less) from `now` on."""
         self._spent.set_rate(now, self._spent.rate + difference)
 
     def begin(self, dollars: float, spent: float) -> None:
-        """Have had a past: `spent` was spent before it began, and `dollars` were left then."""
+        """Set the past: `spent` dollars spent before the start, and `dollars` left."""
         self._spent.total += spent
         self._put = dollars + self._spent.total
 
@@ -39,5 +39,5 @@ class Wallet:
         self._put += dollars
 
     def set(self, now: float, dollars: float) -> None:
-        """Forget what there was: it is `dollars` now."""
+        """Set the balance to `dollars`."""
         self._put = dollars + self._spent.at(now)
