@@ -41,6 +41,7 @@ def generated() -> dict[Path, str]:
         ROOT / "docs/cli.md": cli.page(),
         ROOT / "config.example.yaml": configuration.example(),
         VALUES_SCHEMA: chart.values_schema(VALUES_SCHEMA.read_text(encoding="utf-8"), THRESHOLDS),
+        CHART / "files/groups.yml": chart.groups(),
         CHART / "README.md": chart_readme.page((CHART / "values.yaml").read_text(encoding="utf-8")),
         **{
             CHART / "files/rules" / name: text

@@ -1,4 +1,4 @@
-"""What the chart takes from the rest of the repository: parts of values.schema.json, and its rules."""
+"""What the chart takes from the rest of the repository: parts of values.schema.json, groups, rules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from exporter.commands.configuration import CONFIG
+from exporter.exposition.self_metrics import GROUP
+from exporter.exposition.table import GROUPS
 from generator.markdown import NOTICE
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ _NEEDLESS = frozenset({"title", "default", "examples"})
 
 
 def values_schema(present: str, thresholds: Path) -> str:
-    """Return values.schema.json with what other files say made anew: configuration, accounts, thresholds."""
+    """Return values.schema.json with what other files say made anew: configuration, thresholds, and so on."""
     schema = json.loads(present)
     whole = CONFIG.model_json_schema()
     models = whole.pop("$defs")
@@ -42,6 +44,8 @@ def values_schema(present: str, thresholds: Path) -> str:
         name: found for name, found in accounts.items() if name not in {*own, *_KEYS}
     }
     properties["prometheusRule"]["properties"]["thresholds"] = _thresholds(thresholds)
+    part = schema["$defs"]["monitor"]["properties"]["parts"]["additionalProperties"]
+    part["properties"]["groups"] = _groups()
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -50,6 +54,23 @@ def rules(generator: Path, thresholds: Path) -> dict[str, str]:
     places = {name: f"%{name}%" for name in yaml.safe_load(thresholds.read_text(encoding="utf-8"))}
     files: dict[str, str] = runpy.run_path(str(generator))["generate"](places)
     return files
+
+
+def groups() -> str:
+    """Return files/groups.yml, of which a monitor takes what its parts leave."""
+    return f"# {NOTICE}\n{yaml.safe_dump([*GROUPS])}"
+
+
+def _groups() -> dict[str, Any]:
+    """Return the schema of a part's groups. `exporter` stays in the job whose `up` the rules read."""
+    names = [name for name in GROUPS if name != GROUP]
+    return {
+        "$comment": NOTICE,
+        "type": "array",
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"enum": names},
+    }
 
 
 def _thresholds(file: Path) -> dict[str, Any]:

@@ -53,14 +53,14 @@ def test_every_monitor_keeps_our_labels(root: Path) -> None:
     monitor = yaml.safe_load((root / "deploy/kubernetes/monitoring/servicemonitor.yaml").read_text())
     assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]
     templates = root / "deploy/helm/vastai-exporter/templates"
-    helper = (templates / "_helpers.tpl").read_text().partition('define "vastai-exporter.endpoint"')[2]
+    helper = (templates / "_monitors.tpl").read_text().partition('define "vastai-exporter.endpoint"')[2]
     assert "\nhonorLabels: {{ $monitor.honorLabels }}\n" in helper.partition("{{- end }}\n\n")[0]
     values = yaml.safe_load((templates.parent / "values.yaml").read_text())
     monitors = [value for value in values.values() if isinstance(value, dict) and "honorLabels" in value]
     assert [monitor["honorLabels"] for monitor in monitors] == [True] * len(monitors)
     assert monitors
     for name in ("servicemonitor.yaml", "podmonitor.yaml"):
-        assert 'include "vastai-exporter.endpoint"' in (templates / name).read_text(), name
+        assert 'include "vastai-exporter.endpoints"' in (templates / name).read_text(), name
 
 
 @pytest.fixture(scope="module")
