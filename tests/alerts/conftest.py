@@ -169,7 +169,7 @@ def verdicts(promtool: str, names: list[str], folder: Path) -> list[tuple[str, s
         return []
     command = [promtool, "test", "rules", *names]
     pipe = subprocess.PIPE
-    # promtool makes a database for each test; collecting their garbage less often saves a quarter of its time.
+    # promtool makes a database for each test; collecting garbage less often saves a quarter of its time.
     environment = {"GOGC": "800"} | os.environ
     ran = subprocess.run(
         command,
