@@ -1,8 +1,8 @@
-# The exporter and its locked dependencies, in a virtual environment on Debian's slim Python image.
+# The exporter and its pinned dependencies in a virtual environment on Debian's slim Python image.
 #
 #   docker build -t vastai-exporter --build-arg REVISION="$(git rev-parse HEAD)" .
 #
-# The hashes in the lock file keep the packages the same in every build. Behind a proxy with an authority of its own:
+# The hashes in the lock file guarantee the same packages in every build. Behind a proxy with its own CA, add
 #   --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
@@ -13,7 +13,7 @@ COPY requirements.lock ./
 RUN --mount=type=secret,id=ca,required=false \
     if [ -f /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
     && /opt/pip/bin/pip --python bin/python install --no-compile --require-hashes --no-deps --only-binary=:all: -r requirements.lock
-# The package is pure Python: its folder in the right place is all that installing it would do.
+# The package is pure Python, so copying its folder is the same as installing it.
 COPY exporter /tmp/exporter
 COPY config.example.yaml /tmp/exporter/files/
 COPY deploy/alertmanager /tmp/exporter/files/deploy/alertmanager
@@ -23,7 +23,7 @@ COPY deploy/systemd /tmp/exporter/files/deploy/systemd
 COPY deploy/textfile /tmp/exporter/files/deploy/textfile
 COPY grafana/*.json /tmp/exporter/files/grafana/
 COPY grafana/provisioning /tmp/exporter/files/grafana/provisioning
-# Byte code that doesn't look at its source file's time is the same in each build, and is never written again.
+# Byte code that ignores the source file's time is the same in every build, and Python never rewrites it.
 RUN mv /tmp/exporter lib/python*/site-packages/ \
     && printf '%s\n' '#!/opt/exporter/bin/python' 'from exporter.__main__ import main' '' 'main()' >bin/vastai-exporter \
     && printf '%s\n' '#!/opt/exporter/bin/python -ISB' >bin/container-health \
@@ -45,7 +45,7 @@ ENV PATH=/opt/exporter/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     VASTAI_EXPORTER_REVISION=${REVISION}
-# A number, so that Kubernetes can see that it is not root.
+# A number lets Kubernetes verify that the user is not root.
 USER 10001:10001
 EXPOSE 10622
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["container-health"]

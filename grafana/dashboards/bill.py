@@ -37,8 +37,8 @@ from grafana.lib.tables import Column, rows
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
-NOT_KNOWN = "Nothing was spent, or nothing is known of the chosen range. The dashboard Exporter says why."
-NOT_BILLED = "Not collected: switch on the collector charges (docs/configuration.md)"
+NOT_KNOWN = "Nothing was spent, or there is no data for the selected range. The dashboard Exporter says why."
+NOT_BILLED = "Not collected. Enable the collector charges (docs/configuration.md)."
 COUNTER = of_accounts("vastai_account_spend_dollars_total")
 #: The same, a sample an hour.
 HOURLY_COUNTER = of_accounts("account:vastai_account_spend_dollars_total:max")
@@ -86,11 +86,10 @@ def rates() -> Panel:
     yesterday = f'sum(max by (account, source, item) ({CHARGES[:-1]},window="yesterday"}})) / 24'
     return lines(
         "Spend rate: estimated, counted, billed",
-        "Estimated: what the chosen instances cost by their status at each moment, without traffic."
-        " Counted: all that the accounts spent by Vast.ai's own counter, whatever is chosen, as a rate"
-        f" over {WINDOW}: it follows later. Billed: the mean of yesterday (UTC), from the bill. Where all"
-        " is chosen and counted stays above estimated, something is paid for that the estimate doesn't"
-        " know, such as traffic and volumes.",
+        "Estimated: what the selected instances cost by status, without traffic. Counted: everything that"
+        f" the whole accounts spent by Vast.ai's counter, as a rate over {WINDOW}, so it lags. Billed: the"
+        " mean of yesterday (UTC), from the bill. If everything is selected and counted stays above"
+        " estimated, you pay for something outside the estimate, such as traffic or volumes.",
         Query(ESTIMATE, "estimated"),
         Query(COUNTED_RATE, "counted"),
         Query(yesterday, "billed, mean of yesterday"),
@@ -105,13 +104,13 @@ def traffic_costs() -> Panel:
     return stacked(
         lines(
             "Traffic cost",
-            "Billed traffic of the chosen instances at the prices of their machines, a rate over"
-            f" {WINDOW}. Counted and billed have it, the estimate has not.",
+            f"Billed traffic of the selected instances at their machines' prices, as a rate over {WINDOW}."
+            " Counted and billed include it; the estimate does not.",
             Query(_traffic("down"), "download"),
             Query(_traffic("up"), "upload"),
             unit=DOLLARS_PER_HOUR,
             colors={"download": NEUTRAL, "upload": WATCH},
-            no_value="No traffic was billed in the chosen time range",
+            no_value="No traffic was billed in the selected time range",
         ).max_data_points(60)
     )
 
@@ -130,8 +129,8 @@ def changes() -> Panel:
     now, before = of(""), of(" offset 1w")
     return rows(
         "Spend vs. a week before",
-        "Estimated: the last hour, the last 24 hours and the last 30 days, and the same times one week"
-        " before. Days and months are sums of whole hours.",
+        "Estimated spend of the last hour, 24 hours and 30 days, and of the same periods one week earlier."
+        " Days and months are sums of whole hours.",
         Query(now),
         Query(before),
         Query(f"({now}) / on (period) ({before} > 0) - 1"),
@@ -177,8 +176,8 @@ def compared() -> Panel:
 
     return rows(
         "Estimated, counted, billed",
-        "Estimated and counted: the last 24 hours, 7 and 30 days. Billed: yesterday, the last 7 whole"
-        " days and last month, in UTC; with traffic, discounts and volumes. Counted and billed are of"
+        "Estimated and counted: the last 24 hours, 7 days and 30 days. Billed: yesterday, the last 7 whole"
+        " days and last month (UTC), including traffic, discounts and volumes. Counted and billed cover"
         " whole accounts.",
         Query(periods(estimated("1d"), estimated("7d"), estimated("30d"))),
         Query(periods(counted("1d"), counted("7d"), counted("30d"))),
@@ -208,9 +207,9 @@ def billed_by_item() -> Panel:
 
     return rows(
         "Billed, by item",
-        "What Vast.ai billed the accounts, whatever label or GPU model is chosen; whole days in UTC. 7d:"
-        " the last 7 whole days. Traffic is download and upload. Total has volumes, serverless and all"
-        " else in it.",
+        "What Vast.ai billed the whole accounts, whatever label or GPU model is selected. Days are whole"
+        " days in UTC; 7 days are the last 7 whole ones. Traffic is download plus upload. Total includes"
+        " volumes, serverless and everything else.",
         Query(of("")),
         Query(of(',item="gpu"')),
         Query(of(',item="disk"')),
@@ -234,8 +233,8 @@ COUNTED_DAY = (
     f" - on (account) min by (account) (min_over_time({HOURLY_COUNTER}[25h] offset -1d)))"
 )
 DAYS = (
-    "Each day in UTC of the last 30, whatever time range is chosen; the last one is not over. Estimated:"
-    " of the chosen instances, without traffic. Counted: of whole accounts, by Vast.ai's counter."
+    "The last 30 days (UTC), whatever time range is selected; the last day is not over yet. Estimated: the"
+    " selected instances, without traffic. Counted: whole accounts, by Vast.ai's counter."
 )
 
 
@@ -264,7 +263,7 @@ def daily_table() -> Panel:
     return (
         rows(
             "Daily spend, as a table",
-            f"{DAYS} To download it as CSV, choose Inspect, Data in the panel's menu.",
+            f"{DAYS} To download it as CSV, open the panel's menu and choose Inspect, then Data.",
             Query(DAY),
             Query(COUNTED_DAY),
             columns=(
@@ -290,8 +289,8 @@ def price_rises() -> Panel:
     end = once("vastai_price_increase_contract_end_timestamp_seconds")
     return rows(
         "Price increases ahead",
-        "Instances whose host wants to raise the price of a GPU: the old and the new price of one. It"
-        " needs the collector price_increases.",
+        "Instances whose host wants to raise the GPU price: the old and the new price of one GPU. Needs the"
+        " collector price_increases.",
         Query(labelled(new)),
         Query(chosen(old)),
         Query(chosen(f"({new} / on (account, instance_id) ({old} > 0) - 1)")),

@@ -32,7 +32,7 @@ MONTH_HOURS = 720
 STEPS = 500
 #: Series of a chart that have a colour of their own.
 MOST = 9
-IN_RANGE = f"In the chosen time range, in {STEPS} steps; an estimate by status, without traffic."
+IN_RANGE = f"Sum over the selected time range, in {STEPS} steps; an estimate by status, without traffic."
 KNOWN_HOURS = (
     f"(count_over_time(group({ACCOUNT_BURN}{{{ACCOUNT}}})[$__range:$__interval]) * $__interval_ms / 3.6e6)"
 )
@@ -41,7 +41,11 @@ KNOWN_HOURS = (
 def build() -> Board:
     """Return the dashboard."""
     board = Board(
-        "vastai-cost", "Vast.ai / Cost", "What is spent, on what, and for nothing.", span="24h", refresh="5m"
+        "vastai-cost",
+        "Vast.ai / Cost",
+        "What you spend, what for, and what is wasted.",
+        span="24h",
+        refresh="5m",
     )
     board.annotate(*alerts())
     board.row(4, (8, _current_hourly_cost()), (8, _spend()), (8, _projected_monthly_cost()))
@@ -76,9 +80,9 @@ def build() -> Board:
 def _spend() -> Panel:
     return stat(
         "Spend (range)",
-        f"Estimated: {IN_RANGE[0].lower()}{IN_RANGE[1:]} Times of which nothing is known count as nothing."
-        " Counted: what Vast.ai says was spent in that time, traffic included and no gap left out; of whole"
-        " accounts, whatever label or GPU model is chosen.",
+        f"Estimated: {IN_RANGE[0].lower()}{IN_RANGE[1:]} Times without data count as nothing. Counted: what"
+        " was spent in that time by Vast.ai's counter, including traffic and gaps. It covers whole"
+        " accounts, whatever label or GPU model is selected.",
         Query(f"sum({SPENT}) or {NONE_EVER}", "estimated"),
         Query(bill.COUNTED, "counted"),
         unit=DOLLARS,
@@ -90,8 +94,8 @@ def _spend() -> Panel:
 def _projected_monthly_cost() -> Panel:
     return _dollars(
         "Projected monthly cost",
-        f"Estimated: what {MONTH_HOURS} hours cost at the average of the chosen time range, of the hours"
-        " that are known; without traffic. Choose a range that is typical, such as a week.",
+        f"Estimated: what {MONTH_HOURS} hours cost at the average of the selected time range, without"
+        " traffic. Only hours with data count. Select a typical range, such as a week.",
         f"{MONTH_HOURS} * (sum({SPENT}) or {NONE_EVER}) / {KNOWN_HOURS}",
     )
 
@@ -99,9 +103,8 @@ def _projected_monthly_cost() -> Panel:
 def _current_hourly_cost() -> Panel:
     return stat(
         "Current hourly cost",
-        "Estimated: what all chosen instances cost at this moment by their status, without traffic."
-        " Counted: what Vast.ai says the whole accounts spent, as a rate over the last hour, traffic"
-        " included.",
+        "Estimated: what all selected instances cost now by status, without traffic. Counted: what the"
+        " whole accounts spent by Vast.ai's counter, as a rate over the last hour, including traffic.",
         Query(bill.ESTIMATE, "estimated"),
         Query(bill.COUNTED_RATE, "counted"),
         unit=DOLLARS,
@@ -113,9 +116,8 @@ def _current_hourly_cost() -> Panel:
 def _idle_spend() -> Panel:
     return _dollars(
         "Idle spend (range)",
-        f"{IN_RANGE} An instance counts as idle where its GPU stayed below"
-        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')}, or where it is frozen."
-        " One that has no telemetry doesn't count.",
+        f"{IN_RANGE} An instance is idle if its GPU stayed below {threshold('idle_util_ratio'):.0%} for"
+        f" {duration('idle_window')}, or if it is frozen. Instances without telemetry do not count.",
         f"sum({spent(CHOSEN_IDLE)}) or {NONE_IDLE}",
         (None, GOOD),
         (0.005, WASTE),
@@ -125,7 +127,7 @@ def _idle_spend() -> Panel:
 def _stopped_storage() -> Panel:
     return _dollars(
         "Stopped storage (range)",
-        f"{IN_RANGE} The disk of a stopped instance is paid for until the instance is destroyed.",
+        f"{IN_RANGE} You pay for the disk of a stopped instance until you destroy the instance.",
         f"sum({spent(CHOSEN_STOPPED)}) or {NONE_EVER}",
         (None, OFF),
     )
@@ -147,8 +149,8 @@ def _over_time(label: str, title: str) -> Panel:
         without_values(
             lines(
                 title,
-                f"Dollars an hour at each moment. The {MOST} that cost most in the whole of the chosen range"
-                " have a colour of their own; all others are added up.",
+                f"Dollars per hour. The {MOST} with the highest cost in the selected range have their own"
+                " colour; the rest are summed as others.",
                 Query(f"{burn} and on ({label}) {dearest}", f"{{{{{label}}}}}"),
                 Query(f"sum({burn} unless on ({label}) {dearest})", "others"),
                 unit=DOLLARS_PER_HOUR,
@@ -163,9 +165,9 @@ def _wasted_spend() -> Panel:
     return stacked(
         lines(
             "Wasted spend",
-            "Idle: running, but the GPU does nothing, or frozen. Stopped: the disk, until the instance is"
-            f" destroyed. An alert begins at {threshold('idle_waste_dollars_per_hour'):.0f} $/hr of idle GPUs"
-            f" ({why('idle_waste_dollars_per_hour')}).",
+            "Idle: running while the GPU does nothing, or frozen. Stopped: the disk, until you destroy the"
+            f" instance. An alert fires from {threshold('idle_waste_dollars_per_hour'):.0f} $/hr of idle"
+            f" GPUs ({why('idle_waste_dollars_per_hour')}).",
             Query(f"sum({CHOSEN_IDLE}) or {NONE_IDLE}", "idle GPUs"),
             Query(f"sum({CHOSEN_STOPPED}) or {NONE}", "stopped storage"),
             unit=DOLLARS_PER_HOUR,

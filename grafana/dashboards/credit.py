@@ -59,13 +59,13 @@ def over_time() -> Panel:
     top_up = f"{change(CREDIT)} + on (account) {change('vastai_account_spend_dollars_total')}"
     panel = lines(
         "Credit and top-ups",
-        "Credit of each account, and as bars what was added in each step, of all accounts together: what"
-        f" the credit rose by beside what was spent, from {LEAST_TOP_UP} $ on.",
+        "Lines: credit of each account. Bars: top-ups of all accounts per step. A top-up is the change in"
+        f" credit plus the spend of the step, if that is at least {LEAST_TOP_UP} $.",
         Query(f"max by (account) ({of_accounts(CREDIT)})", "{{account}}"),
         Query(f"sum({top_up} >= {LEAST_TOP_UP})", "top-ups"),
         unit=DOLLARS,
         colors={"top-ups": NEUTRAL},
-        no_value="No account's credit is known in the chosen range",
+        no_value="No account's credit is known in the selected range",
     )
     return overlaid(without_values(panel), "top-ups")
 
@@ -74,8 +74,8 @@ def accounts() -> Panel:
     """Return each account's credit."""
     return rows(
         "Accounts",
-        "The shortest runway first. Auto top-up: automatic billing adds the amount whenever credit falls"
-        " below the threshold. An account of which the exporter may not read the credit is not here.",
+        "Shortest runway first. Auto top-up: automatic billing adds its amount whenever the credit falls"
+        " below its threshold. Accounts whose credit the exporter may not read are missing here.",
         Query(f"min by (account) ({LASTS})"),
         Query(f"min by (account) ({of_accounts(CREDIT)})"),
         Query(f"max by (account) ({of_accounts(ACCOUNT_BURN)})"),
@@ -119,9 +119,8 @@ def spend_by_account() -> Panel:
     )
     return rows(
         "Spend by account",
-        "Estimated: by status, without traffic. Counted: by Vast.ai's counter of the account, all that"
-        " was spent, as far back as is known. Billed: yesterday and this month, in UTC; it needs the"
-        " collector charges.",
+        "Estimated: by status, without traffic. Counted: everything, by Vast.ai's counter, as far back as"
+        " there is data. Billed: yesterday and this month (UTC); needs the collector charges.",
         Query(f"max by (account) ({of_accounts(SPENT_24H)})"),
         Query(f"max by (account) ({of_accounts(COUNTED_24H)})"),
         Query(billed("yesterday")),
@@ -143,9 +142,10 @@ def contracts() -> Panel:
     """Return the contracts that end next."""
     return rows(
         "Contracts ending",
-        f"The next 50. Yellow below {span('contract_info_seconds')}, orange below"
-        f" {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}: at its end the"
-        " instance stops and can't be started again, and its data may be deleted 48 h later.",
+        f"The next 50 to end. Yellow below {span('contract_info_seconds')}, orange below"
+        f" {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}. When a"
+        " contract ends, the instance stops and cannot be started again. Its data may be deleted 48 h"
+        " later.",
         Query(f"bottomk(50, {labelled(with_status(of_accounts(REMAINING)))})"),
         columns=(
             Column(field="instance_id", title="instance", link=instance_link(), width=85),
@@ -159,7 +159,7 @@ def contracts() -> Panel:
         ),
         worst_first="Value",
         ascending=True,
-        no_value="No contract has an end that is known",
+        no_value="No contract with a known end",
     )
 
 
@@ -167,9 +167,9 @@ def reserved() -> Panel:
     """Return the reserved instances whose prepaid credit ends next."""
     return rows(
         "Reserved credit runway",
-        "Reserved instances, the next 50. When prepaid credit is used up the discount lapses, and the"
-        f" account pays the full price. Yellow below {span('prepaid_info_seconds')}, orange below"
-        f" {span('prepaid_warning_seconds')}.",
+        "The 50 reserved instances whose prepaid credit runs out first. When it is used up, the discount"
+        f" lapses and the account pays the full price. Yellow below {span('prepaid_info_seconds')}, orange"
+        f" below {span('prepaid_warning_seconds')}.",
         Query(f"bottomk(50, {labelled(of_accounts(PREPAID))})"),
         Query(chosen(once("vastai_instance_credit_balance_dollars"))),
         columns=(

@@ -106,8 +106,8 @@ TYPE_WORDS = {
     name: (text, PLAIN if color == OTHER else color) for name, (text, color) in TYPES.items()
 } | FURTHER
 NOT_READ = (
-    "The collectors notifications and backups are off unless they are switched on (docs/configuration.md);"
-    " it is said here where the first one is off, or the API has no inbox for a key."
+    "The collectors notifications and backups are off by default (docs/configuration.md). A row says so if"
+    " notifications is off, or if the API has no inbox for a key."
 )
 
 
@@ -153,14 +153,14 @@ def status_changes() -> Panel:
             without_values(
                 lines(
                     "Status changes",
-                    "How many instances came to a status in each step, as the exporter saw it from one"
-                    " reading to the next. It follows the account only; the exporter's log has a line for"
-                    " each change.",
+                    "Number of instances that entered each status per step, as the exporter saw it from one"
+                    " reading to the next. Only the variable Account applies. The exporter's log has a line"
+                    " for each change.",
                     Query(f"sum by (to) ({events(CHANGES, 'from', 'to')}) > 0", "{{to}}"),
                     unit=COUNT,
                     decimals=0,
                     colors=STATUSES,
-                    no_value="No status changed in the chosen time range",
+                    no_value="No status changed in the selected time range",
                 )
             )
         )
@@ -173,14 +173,14 @@ def came_and_went() -> Panel:
         without_values(
             lines(
                 "Appeared and disappeared",
-                "How many instances were there for the first time in each step, and how many no longer:"
-                " rented and destroyed, most often. It follows the account only.",
+                "Number of instances per step that appeared for the first time, and that disappeared."
+                " Usually somebody rented or destroyed them. Only the variable Account applies.",
                 Query(f"sum({events('vastai_instances_appeared_total')}) > 0", "appeared"),
                 Query(f"sum({events('vastai_instances_disappeared_total')}) > 0", "disappeared"),
                 unit=COUNT,
                 decimals=0,
                 colors={"appeared": NEUTRAL, "disappeared": OFF},
-                no_value="None came or went in the chosen time range",
+                no_value="No instance appeared or disappeared in the selected time range",
             )
         )
     )
@@ -194,14 +194,15 @@ def notifications() -> Panel:
             without_values(
                 lines(
                     "Notifications",
-                    "What Vast.ai's inbox told in each step, by type: red is lost or does no work, orange"
-                    " needs a hand at leisure. Left out is what the user did, most often: created, started,"
-                    " stopped, resumed, deleted. It follows the account only.",
+                    "Notifications in Vast.ai's inbox per step, by type. Red: something is lost or does no"
+                    " work. Orange: look at it when you have time. Routine types, mostly caused by the"
+                    " user, are left out: created, started, stopped, resumed, deleted. Only the variable"
+                    " Account applies.",
                     Query(f"sum by (type) ({came}) > 0", "{{type}}"),
                     unit=COUNT,
                     decimals=0,
                     colors=SHADES,
-                    no_value="None in the chosen time range, or the collector notifications is off",
+                    no_value="None in the selected time range, or the collector notifications is off",
                 )
             )
         )
@@ -221,11 +222,12 @@ def latest() -> Panel:
 
     return _table(
         "Latest notifications",
-        "The newest of each type about each chosen instance, whether it is still there or not, and the copies"
-        f" that Vast.ai made of it: {MOST} at most, of {SHOWN_SECONDS // 86_400} days. Left out is what the"
-        " user did, most often: created, started, stopped, resumed, deleted; the dashboard Instance has it."
-        " Own bid and new bid: what was bid when it was outbid, and the least that won; the new one may be"
-        f" lower, where who rents on demand or the host took the GPUs. {NOT_READ}",
+        "The newest notification of each type for each selected instance, existing or gone, and the backups"
+        f" that Vast.ai made of it: at most {MOST}, from {SHOWN_SECONDS // 86_400} days. Routine types,"
+        " mostly caused by the user, are left out: created, started, stopped, resumed, deleted; the"
+        " dashboard Instance shows them. Own bid and new bid: the bid at the time of the outbid, and the"
+        " lowest bid that won. If the new bid is lower, an on-demand renter or the host took the GPUs."
+        f" {NOT_READ}",
         of_accounts,
         described,
         (
@@ -242,9 +244,9 @@ def latest_of_one() -> Panel:
     """Return the newest notification of each type about the one instance."""
     return _table(
         "Latest notifications",
-        "The newest of each type about this instance, and the copies that Vast.ai made of it, of"
-        f" {SHOWN_SECONDS // 86_400} days. Own bid and new bid: what was bid when it was outbid, and the"
-        " least that won; the new one may be lower, where who rents on demand or the host took the GPUs."
+        "The newest notification of each type for this instance, and the backups that Vast.ai made of it,"
+        f" from {SHOWN_SECONDS // 86_400} days. Own bid and new bid: the bid at the time of the outbid, and"
+        " the lowest bid that won. If the new bid is lower, an on-demand renter or the host took the GPUs."
         f" {NOT_READ}",
         one,
         lambda times: times,
@@ -288,7 +290,7 @@ def _table(
         ),
         worst_first="Value #A",
         most=MOST,
-        no_value="No notification, as far as the data go",
+        no_value="No known notifications",
     )
 
 

@@ -78,7 +78,7 @@ REASONS = {
     "incomplete": OTHER,
     "internal": "#808080",
 }
-NOT_SCRAPED = "No data: is the exporter running, and scraped by a job called vastai-exporter?"
+NOT_SCRAPED = "No data. Check that the exporter runs and that a job named vastai-exporter scrapes it."
 
 LANE = "{{account}} {{collector}}"
 #: More would write their names over each other.
@@ -91,7 +91,7 @@ def build() -> Board:
     board = Board(
         "vastai-exporter",
         "Vast.ai / Exporter",
-        "Whether what the other dashboards show can be trusted.",
+        "Whether you can trust what the other dashboards show.",
         variables=("account",),
     )
     board.annotate(*alerts())
@@ -123,12 +123,12 @@ def _can_i_trust_it() -> Panel:
     return filled(
         stat(
             "Data health",
-            "Down: Prometheus gets nothing from the exporter. Rules missing: Prometheus does not load"
-            " deploy/prometheus/recording.rules.yml, without which the dashboards stay empty. Stale: a"
-            f" collector has found nothing new for {STALE:.0f} intervals ({why('stale_intervals')}) or has"
-            " never succeeded; old data leave, so what is shown is not wrong, but missing. Failing: the"
-            " last run of a collector failed, and what is shown is that of the run before. Incomplete: the"
-            " API promised more instances than it sent. The rows below say which account, and why.",
+            "Exporter down: Prometheus gets nothing from the exporter. Rules missing: Prometheus does not"
+            " load deploy/prometheus/recording.rules.yml, so the dashboards stay empty. Stale: a collector"
+            f" has read nothing new for {STALE:.0f} intervals ({why('stale_intervals')}) or has never"
+            " succeeded. The exporter drops old data, so data is missing rather than wrong. A run failed: a"
+            " collector's last run failed, and the dashboards show the run before it. Incomplete: the API"
+            " reported more instances than it sent. The rows below show which account, and why.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
@@ -146,9 +146,9 @@ def _can_i_trust_it() -> Panel:
 def _oldest_data() -> Panel:
     return stat(
         "Oldest data",
-        "Since instances and credit were last read, the longest of all accounts. Instances are read every"
-        " minute, credit every five; a run that fails is repeated after at most four intervals. Collectors"
-        " that run more seldom are in Data age.",
+        "Time since instances and credit were last read, the longest of all accounts. The exporter reads"
+        " instances every minute and credit every five minutes. It repeats a failed run after at most four"
+        " intervals. Data age shows the collectors that run less often.",
         Query(f'max({AGE}{{{ACCOUNT},collector=~"instances|account"}})'),
         unit=SECONDS,
         decimals=0,
@@ -160,20 +160,20 @@ def _oldest_data() -> Panel:
 def _complete() -> Panel:
     return stat(
         "Complete",
-        "Of those that the API says there are, in the account where most are missing. Below"
-        f" {threshold('incomplete_ratio'):.0%} something is wrong: {why('incomplete_ratio')}.",
+        "Instances found, as a share of those that the API reports, for the account that misses most. Below"
+        f" {threshold('incomplete_ratio'):.0%} something is wrong ({why('incomplete_ratio')}).",
         Query(f"min({FOUND})"),
         unit=RATIO,
         decimals=1,
         steps=((None, CRITICAL), (0.95, WARNING), (threshold("incomplete_ratio"), GOOD)),
-        no_value="None there",
+        no_value="No instances",
     )
 
 
 def _failed_runs() -> Panel:
     return stat(
         "Failed runs",
-        "In the chosen time range. A few are harmless: what was known stays, and the next run comes soon.",
+        "In the selected time range. A few are harmless: the old data stays, and the next run follows soon.",
         Query(f"round(sum(increase(vastai_collector_failures_total{{{ACCOUNT}}}[$__range])))"),
         unit=COUNT,
         decimals=0,
@@ -184,8 +184,8 @@ def _failed_runs() -> Panel:
 def _unreadable() -> Panel:
     return stat(
         "Unreadable",
-        "In the chosen time range. Any at all means that the API sends something new: an update of the"
-        " exporter may be needed, and the values are missing until then.",
+        "In the selected time range. Any unreadable value means that the API has changed. These values are"
+        " missing, and you may need a newer exporter.",
         Query(f"round(sum(increase(vastai_unreadable_values_total{{{ACCOUNT}}}[$__range])))"),
         unit=COUNT,
         decimals=0,
@@ -196,8 +196,8 @@ def _unreadable() -> Panel:
 def _configuration() -> Panel:
     return stat(
         "Configuration",
-        "Whether the configuration was accepted when it was last read. Where it was not, the one before is"
-        " in force; the log says what is wrong with it.",
+        "Whether the exporter accepted its configuration when it last read it. If not, it keeps the"
+        " previous one, and its log says what is wrong.",
         Query("min(vastai_exporter_config_last_reload_successful)"),
         unit=COUNT,
         mappings={"1": ("Good", GOOD), "0": ("Refused", CRITICAL)},
@@ -213,7 +213,7 @@ def _freshness(board: Board) -> None:
 def _was_the_last_run_a_success() -> Panel:
     return timeline(
         "Collector runs",
-        f"A lane for each collector of each account; of more than {LANES}, those that failed come first.",
+        f"One lane per collector and account. With more than {LANES}, those that failed come first.",
         Query(
             steadily(
                 "bottomk", LANES, f"min by (account, collector) (vastai_collector_success{{{ACCOUNT}}})"
@@ -227,7 +227,7 @@ def _was_the_last_run_a_success() -> Panel:
 def _collectors() -> Panel:
     return rows(
         "Collectors",
-        "How each is doing, the oldest first. A walk reads 25 instances a page.",
+        "State of each collector, oldest data first. A walk reads 25 instances per page.",
         Query(OLDEST),
         Query(f"min by (account, collector) (vastai_collector_success{{{ACCOUNT}}})"),
         Query(DURATION),
@@ -255,8 +255,8 @@ def _how_old_are_the_data() -> Panel:
     return without_values(
         lines(
             "Data age",
-            "Since each collector's last success, the ten oldest. A healthy one is a low saw: up to its"
-            " interval, and back.",
+            "Time since each collector's last success, the ten oldest. A healthy collector draws a low"
+            " sawtooth: up to its interval, and back.",
             Query(steadily("topk", 10, OLDEST), LANE),
             unit=SECONDS,
             no_value=NOT_SCRAPED,
@@ -269,8 +269,8 @@ def _duration() -> Panel:
         limited(
             lines(
                 "Run duration, of its interval",
-                "Above 100 % the next run follows at once, and data come less often than configured: the"
-                " API allows one page of 25 instances a second. The ten longest.",
+                "The ten longest. Above 100 % the next run follows at once, and data arrives less often"
+                " than configured. The API allows one page of 25 instances per second.",
                 Query(steadily("topk", 10, f"{DURATION} / on (account, collector) {INTERVAL}"), LANE),
                 unit=RATIO,
                 no_value=NOT_SCRAPED,
@@ -286,8 +286,8 @@ def _missing() -> Panel:
         limited(
             lines(
                 "Instances not sent by the API",
-                "How many fewer it sent than it said there are, the ten worst accounts. 0 is good; for a"
-                " moment it may be more, or less than nothing, where instances come and go in mid-walk.",
+                "How many fewer instances the API sent than it reported, for the ten worst accounts. 0 is"
+                " good. The number may briefly be above or below 0 if instances start or end during a walk.",
                 Query(
                     steadily(
                         "topk",
@@ -317,9 +317,9 @@ def _failed_runs_by_reason() -> Panel:
     return as_bars(
         lines(
             "Failed runs by reason",
-            "auth: the key was refused. rate_limited: somebody else uses the same key. server_error,"
-            " timeout, network: Vast.ai, or the way there; it passes. bad_reply, client_error, incomplete:"
-            " the API has changed. internal: a fault of the exporter; see its log.",
+            "auth: the API rejected the key. rate_limited: another client uses the same key. server_error,"
+            " timeout, network: a temporary problem of Vast.ai or of the network. bad_reply, client_error,"
+            " incomplete: the API has changed. internal: a bug in the exporter; see its log.",
             Query(
                 f"sum by (reason) ({events('vastai_collector_failures_total', 'collector', 'reason')}) > 0",
                 "{{reason}}",
@@ -335,7 +335,7 @@ def _failed_runs_by_reason() -> Panel:
 def _who_failed_and_why() -> Panel:
     return rows(
         "Failures by account",
-        "In the chosen time range, the most frequent first.",
+        "In the selected time range, most frequent first.",
         Query(
             "round(sum by (account, collector, reason)"
             f" (increase(vastai_collector_failures_total{{{ACCOUNT}}}[$__range]))) > 0"
@@ -354,7 +354,7 @@ def _who_failed_and_why() -> Panel:
 def _which_values_could_not_be_read() -> Panel:
     return rows(
         "Unreadable values by field",
-        "By field of the API, in the chosen time range; id counts instances that were left out altogether.",
+        "By API field, in the selected time range. id counts instances that were left out completely.",
         Query(
             "round(sum by (account, field)"
             f" (increase(vastai_unreadable_values_total{{{ACCOUNT}}}[$__range]))) > 0"
@@ -365,7 +365,7 @@ def _which_values_could_not_be_read() -> Panel:
             Column(field="Value", title="values", unit=COUNT, decimals=0, width=70),
         ),
         worst_first="Value",
-        no_value="All values could be read in the chosen time range",
+        no_value="All values were readable in the selected time range",
     )
 
 
@@ -377,8 +377,8 @@ def _requests_a_minute_by_answer() -> Panel:
     return stacked(
         lines(
             "Requests by code",
-            "Every attempt. 200 is good; 429 asks for a slower pace, which the exporter keeps; 401 and 404"
-            " mostly mean that the key was refused; error is a request without an answer.",
+            "Every attempt. 200: success. 429: the API asks for a slower pace, and the exporter slows down."
+            " 401 and 404: usually a rejected key. error: no reply.",
             Query(
                 f"60 * sum by (code) (rate(vastai_api_requests_total{{{ACCOUNT}}}[$__rate_interval]))",
                 "{{code}}",
@@ -393,7 +393,7 @@ def _requests_a_minute_by_answer() -> Panel:
 def _how_long_the_api_takes_to_answer() -> Panel:
     return lines(
         "API response time",
-        "From the start of a request to the last byte of its reply, of all accounts together. A walk is at"
+        "From the start of a request to the last byte of its reply, over all accounts. A walk takes at"
         " least as long as its pages.",
         Query(f"histogram_quantile(0.99, {LATENCY})", "p99"),
         Query(f"histogram_quantile(0.95, {LATENCY})", "p95"),
@@ -412,7 +412,7 @@ def _memory() -> Panel:
     return without_values(
         lines(
             "Memory",
-            "Resident memory of each exporter. About 150 MB for 10,000 instances.",
+            "Resident memory of each exporter. About 124 MB for 10,000 instances.",
             Query(f"process_resident_memory_bytes{{{JOB}}}", "{{instance}}"),
             unit=BYTES,
             no_value=NOT_SCRAPED,
@@ -424,7 +424,7 @@ def _processor() -> Panel:
     return without_values(
         lines(
             "CPU",
-            "Of one core.",
+            "Share of one core.",
             Query(f"rate(process_cpu_seconds_total{{{JOB}}}[$__rate_interval])", "{{instance}}"),
             unit=RATIO,
             no_value=NOT_SCRAPED,
@@ -435,7 +435,7 @@ def _processor() -> Panel:
 def _how_long_a_scrape_takes() -> Panel:
     return lines(
         "Scrape duration",
-        "As Prometheus measures it. A scrape never waits for the API.",
+        "As measured by Prometheus. A scrape never waits for the API.",
         Query(f"scrape_duration_seconds{{{JOB}}}", "{{instance}}"),
         unit=SECONDS,
         colors={"localhost:10622": NEUTRAL},
@@ -446,7 +446,7 @@ def _how_long_a_scrape_takes() -> Panel:
 def _what_runs() -> Panel:
     return rows(
         "Version",
-        "Each exporter that is scraped, and what it is.",
+        "Version and number of samples of each scraped exporter.",
         Query(BUILD_INFO),
         Query(
             f"scrape_samples_scraped{{{JOB}}} * on (job, instance) group_left (version, revision,"

@@ -93,7 +93,7 @@ WEIGHTED = (
 def build() -> Board:
     """Return the dashboard."""
     board = Board(
-        "vastai-fleet", "Vast.ai / Fleet", "What is rented now, what it costs, and what needs a hand."
+        "vastai-fleet", "Vast.ai / Fleet", "What you rent now, what it costs, and what needs attention."
     )
     board.annotate(*alerts(), *events.marks())
     _answers(board)
@@ -126,14 +126,13 @@ def _fleet_status() -> Panel:
     return filled(
         stat(
             "Fleet status",
-            "Of the accounts and instances that are chosen above. Act now: a contract has ended, an"
-            " instance is offline, down, outbid or too hot, a host gave up its start, or credit lasts less"
-            f" than {span('credit_critical_seconds')} and nobody tops it up. Have a look: something below"
-            " is amiss, and can wait. Partly blind: of some account nothing new has come for"
+            "For the accounts and instances selected above. Act now: a contract has ended, an instance is"
+            " offline, down, outbid or too hot, a host gave up a start, or credit lasts less than"
+            f" {span('credit_critical_seconds')} without auto top-up. Have a look: there is a problem below,"
+            " but it can wait. Partly blind: an account has had no new data for"
             f" {threshold('stale_intervals'):.0f} intervals, or a collector has failed for {PATIENCE}."
-            " Blind: that holds of all accounts, or the exporter is not scraped. The dashboard Exporter"
-            " says why. No rules yet: there are instances, and Prometheus has not evaluated the recording"
-            " rules.",
+            " Blind: no account has new data, or the exporter is not scraped. The dashboard Exporter says"
+            " why. No rules yet: there are instances, but Prometheus has not evaluated the recording rules.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
@@ -151,8 +150,8 @@ def _fleet_status() -> Panel:
 def _active_problems() -> Panel:
     return stat(
         "Active problems",
-        "Instances with a problem, and accounts whose credit runs out or whose data are stale. They are"
-        " listed below.",
+        "Instances with a problem, and accounts whose credit is running out or whose data is stale. The"
+        " tables below list them.",
         Query(f"{problems.active()} or {NONE}"),
         unit=COUNT,
         steps=((None, GOOD), (1, WARNING)),
@@ -162,9 +161,9 @@ def _active_problems() -> Panel:
 def _current_spend() -> Panel:
     return stat(
         "Current spend",
-        "An estimate of what all chosen instances cost at this moment, by their state: running ones their"
-        " price, stopped ones their disk, offline ones nothing; traffic is in none of it. A day is 24"
-        " hours of that; the dashboard Cost has what was really spent.",
+        "An estimate of what all selected instances cost now, by status: a running instance costs its"
+        " price, a stopped one its disk, an offline one nothing. Traffic is not included. A day is 24 hours"
+        " at this rate; the dashboard Cost shows what was really spent.",
         Query(SPEND, "an hour"),
         Query(f"24 * {SPEND}", "a day"),
         unit=DOLLARS,
@@ -176,11 +175,10 @@ def _current_spend() -> Panel:
 def _idle_spend() -> Panel:
     return stat(
         "Idle spend",
-        f"Of instances whose GPU stayed below {threshold('idle_util_ratio'):.0%} for"
-        f" {duration('idle_window')} ({why('idle_window')}), and of frozen ones. Without telemetry nobody"
-        " knows whether one is idle: it doesn't count. Red from"
-        f" {threshold('idle_waste_dollars_per_hour'):.0f} $/hr ({why('idle_waste_dollars_per_hour')})."
-        " Known after half an hour.",
+        "Cost of frozen instances, and of instances whose GPU stayed below"
+        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')} ({why('idle_window')})."
+        f" Instances without telemetry do not count. Red from {threshold('idle_waste_dollars_per_hour'):.0f}"
+        f" $/hr ({why('idle_waste_dollars_per_hour')}). It takes half an hour to detect an idle instance.",
         Query(f"sum({CHOSEN_IDLE}) or {NONE_IDLE}"),
         unit=DOLLARS_PER_HOUR,
         decimals=2,
@@ -192,9 +190,9 @@ def _idle_spend() -> Panel:
 def _data_age() -> Panel:
     return stat(
         "Data age",
-        "How long ago the instances of the account were last read as a whole; of several accounts, the"
-        " longest. A walk over 1,000 instances takes 45 s. Orange from 5 minutes, when old data begins to"
-        " leave; red from 10.",
+        "Time since the exporter last read all instances of an account; with several accounts, the longest."
+        " A walk over 1,000 instances takes 44 s. Orange from 5 minutes, when the exporter starts to drop"
+        " old data; red from 10 minutes.",
         Query(f"max({AGE}{{{INSTANCES}}})"),
         unit=SECONDS,
         decimals=0,
@@ -206,8 +204,7 @@ def _spending(board: Board) -> None:
     def dearest(label: str, title: str) -> Panel:
         return rows(
             title,
-            "What instances cost at this moment, and how many there are; dearest first. The dashboard"
-            " Cost shows how it came about.",
+            "Number and cost of instances now, most expensive first. The dashboard Cost shows the history.",
             Query(f"sum by ({label}) ({CHOSEN_BURN})"),
             Query(f"sum by ({label}) ({CHOSEN_COUNT})"),
             columns=(
@@ -237,9 +234,9 @@ def _work(board: Board) -> None:
 def _gpu_utilization() -> Panel:
     return lines(
         "GPU utilization",
-        "Of the running instances that have telemetry: a tenth are above p90, half above the median, a"
-        " tenth below p10. Weighted by dollars: the share of what they cost that is at work; the rest is"
-        " paid for nothing.",
+        "Running instances with telemetry. 10 % of them are above p90, half are above the median, and 10 %"
+        " are below p10. Weighted by dollars: the share of their cost that does work; the rest is paid for"
+        " nothing.",
         Query(f"quantile(0.9, {UTIL})", "p90"),
         Query(f"quantile(0.5, {UTIL})", "median"),
         Query(f"quantile(0.1, {UTIL})", "p10"),
@@ -254,7 +251,7 @@ def _gpu_temperature() -> Panel:
     return limited(
         lines(
             "GPU temperature",
-            "Of the running instances that have telemetry. The dashed lines are where alerts begin:"
+            "Running instances with telemetry. The dashed lines mark where alerts begin:"
             f" {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}) and"
             f" {threshold('hot_critical_celsius'):.0f} °C ({why('hot_critical_celsius')}).",
             Query(f"max({HEAT})", "max"),
@@ -278,11 +275,10 @@ def _instances_by_status() -> Panel:
     return stacked(
         lines(
             "Instances by status",
-            "Green runs; blue is on its way; purple is frozen, which is paid in full; grey is stopped, by its"
-            " user, an outbid or its host; orange and red can't be reached. queued and boot_failed are no"
-            " statuses of the API: a queued one starts whenever its GPU is free (cur_state stopped,"
-            " next_state running); where a boot failed the status stays what it was, but its host has"
-            " given up.",
+            "Green: running. Blue: starting. Purple: frozen, billed in full. Grey: stopped by the user, an"
+            " outbid or the host. Orange and red: unreachable. queued and boot_failed are not API statuses."
+            " A queued instance starts as soon as its GPU is free (cur_state stopped, next_state running)."
+            " With boot_failed, the host has given up the start, but the API's status stays the same.",
             Query(f"sum by (status) ({CHOSEN_COUNT})", "{{status}}"),
             unit=COUNT,
             decimals=0,
@@ -294,9 +290,9 @@ def _instances_by_status() -> Panel:
 def _gpus() -> Panel:
     return lines(
         "GPUs: billed, running, idle",
-        "Billed are those of running, frozen, rebooting and unknown instances. The gap between billed and"
-        " running does no work; neither do the idle ones, which the first row counts in dollars. Of those"
-        " without telemetry nobody knows; on some hosts every second reading has none.",
+        "Billed: GPUs of running, frozen, rebooting and unknown instances. The gap between billed and"
+        " running does no work. Neither do idle GPUs; the first row shows their cost. Without telemetry, it"
+        " is unknown whether a GPU is idle; on some hosts every other reading has no telemetry.",
         Query(f"sum({summed('gpus_paid')}) or {NONE}", "billed"),
         Query(f"sum({summed('gpus_running')}) or {NONE}", "running"),
         Query(f"sum({summed('gpus_idle')}) or {NONE_IDLE}", "idle"),

@@ -132,7 +132,7 @@ def build() -> Board:
     board = Board(
         "vastai-instance",
         "Vast.ai / Instance",
-        "One instance, from its state to its bill.",
+        "One instance, from its status to its bill.",
         variables=("account", "instance"),
     )
     board.annotate(*alerts(ONE), *events.marks_of_one())
@@ -164,11 +164,11 @@ def _status() -> Panel:
     return filled(
         stat(
             "Status",
-            "What the API says it is (actual_status). Green runs; blue is on its way; purple is frozen and"
-            " paid in full; grey is stopped, by its user, an outbid or its host, which the API shows alike;"
-            " orange and red can't be reached. Queued: it waits for its GPU, which others have, and starts,"
-            " and costs, whenever that is free (cur_state stopped, next_state running). Boot failed: its host"
-            " has given up the start, and nothing happens until somebody starts it again.",
+            "The API's actual_status. Green: running. Blue: starting. Purple: frozen, billed in full. Grey:"
+            " stopped by the user, an outbid or the host; the API does not tell these apart. Orange and"
+            " red: unreachable. Queued: others have its GPU, and it starts, and costs money, as soon as the"
+            " GPU is free (cur_state stopped, next_state running). Boot failed: the host gave up the start,"
+            " and nothing happens until somebody starts it again.",
             Query(STATE_NUMBER),
             unit=COUNT,
             mappings=STATE_TILES,
@@ -180,8 +180,8 @@ def _status() -> Panel:
 def _since() -> Panel:
     return stat(
         "In status",
-        "How long it has had this status, as far as the exporter has seen: counted from the exporter's own"
-        " start where that came later.",
+        "How long the instance has had this status, as far as the exporter has seen: if the exporter"
+        " started later, the time since then.",
         Query(f"max({one(STATUS_AGE)})"),
         unit=DURATION,
         decimals=1,
@@ -191,7 +191,7 @@ def _since() -> Panel:
 def _it_costs() -> Panel:
     return stat(
         "Current cost",
-        "What it costs at this moment, by its state. The line behind it is the chosen time range.",
+        "What the instance costs now, by status. The line shows the selected time range.",
         Query(f"max({one(BURN)})"),
         unit=DOLLARS_PER_HOUR,
         decimals=3,
@@ -203,8 +203,8 @@ def _it_costs() -> Panel:
 def _it_has_cost() -> Panel:
     return stat(
         "Spend (range)",
-        "What it cost in the chosen time range, without bandwidth. Choose a longer one for more; times in"
-        " which the exporter was not scraped count as nothing.",
+        "What the instance cost in the selected time range, without traffic. Select a longer range for"
+        " more. Times in which the exporter was not scraped count as nothing.",
         Query(f"sum({spent(one(BURN))})"),
         unit=DOLLARS,
         decimals=2,
@@ -215,8 +215,9 @@ def _it_has_cost() -> Panel:
 def _ends_in() -> Panel:
     return stat(
         "Contract ends",
-        "At its end the instance stops and can't be started again; its data may be deleted 48 h later."
-        f" Orange below {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}.",
+        "When the contract ends, the instance stops and cannot be started again. Its data may be deleted 48"
+        f" h later. Orange below {span('contract_warning_seconds')}, red below"
+        f" {span('contract_critical_seconds')}.",
         Query(f"min({one(REMAINING)})"),
         unit=DURATION,
         decimals=1,
@@ -228,8 +229,8 @@ def _ends_in() -> Panel:
 def _its_credit_lasts() -> Panel:
     return stat(
         "Credit runway",
-        "A reserved instance spends credit of its own; at 0 the discount lapses and the account pays. For"
-        " any other this is the credit of its account, which all of its instances share.",
+        "A reserved instance spends its own prepaid credit; at 0 the discount lapses and the account pays."
+        " For any other instance, this is the account's credit, which all its instances share.",
         Query(f"min({one(PREPAID)}) or min({LASTS} and on (account) {one(DESCRIPTION)})"),
         unit=DURATION,
         decimals=1,
@@ -242,8 +243,8 @@ def _its_credit_lasts() -> Panel:
 def _identity() -> Panel:
     return rows(
         "Identity",
-        "What describes the instance and the machine it is on. Interruptible instances can be outbid;"
-        " reserved ones are prepaid. A machine that is not verified has not been tested by Vast.ai.",
+        "The instance and its machine. Interruptible instances can be outbid; reserved ones are prepaid."
+        " Vast.ai has not tested machines that are not verified.",
         Query(named(unique(one(DESCRIPTION)))),
         columns=(
             Column(field="instance_id", title="instance", width=80),
@@ -268,9 +269,8 @@ def _hardware() -> Panel:
 
     return facts(
         "Resources",
-        "Shares of the machine that are mine, and what Vast.ai has measured of it. Download and upload are"
-        " the speed of the machine's link, not traffic. Reliability is the host's; a new one starts at 60"
-        " %.",
+        "Your share of the machine, and what Vast.ai measured on it. Download and upload are the speed of"
+        " the machine's link, not traffic. Reliability is the host's; a new host starts at 60 %.",
         *map(of, HARDWARE),
         names={f"vastai_instance_{name}": fact for group in HARDWARE for name, fact in group.items()},
     )
@@ -280,9 +280,10 @@ def _history() -> Panel:
     missing = f"min_over_time({one('vastai_instance_telemetry_missing')}[{instance_readings.BRIDGE}])"
     return timeline(
         "Status over time",
-        "What the API said it was, and what it was meant to be: after an outbid and a failed start as well as"
-        " after a stop by its user, that is stopped. Telemetry shows when the GPUs' was missing for"
-        f" {instance_readings.BRIDGE}. A gap means that nobody asked, or that the instance was not there.",
+        "The API's status, and what the instance is meant to be (intended_status). The latter is stopped"
+        " after an outbid, a failed start and a stop by the user. Telemetry shows when GPU telemetry was"
+        f" missing for {instance_readings.BRIDGE}. A gap means that the exporter did not poll, or that the"
+        " instance did not exist.",
         Query(STATE_NUMBER, "status"),
         Query(INTENDED_NUMBER, "meant to be"),
         Query(f"{NO_TELEMETRY} * (max({instance_readings.while_running(missing)}) == 1)", "telemetry"),
@@ -293,14 +294,14 @@ def _history() -> Panel:
 def _problems() -> Panel:
     return rows(
         "Active problems",
-        "As on the dashboard Fleet, worst first; empty is good.",
+        "As on the dashboard Fleet, worst first. Empty is good.",
         Query(one(TROUBLE)),
         columns=(
             Column(field="reason", title="reason", mappings=REASONS),
             Column(field="instance_id", title="instance", width=120),
         ),
         worst_first="Value",
-        no_value="Nothing, as far as the data go",
+        no_value="No known problems",
     )
 
 
@@ -314,8 +315,8 @@ def _neighbours() -> Panel:
 
     return rows(
         "My instances on this host",
-        "All of my instances on machines of the same host. Where all of them are offline or slow it is the"
-        " host, and waiting or moving helps; where only this one is, look inside it.",
+        "All your instances on machines of the same host. If all of them are offline or slow, it is the"
+        " host: wait, or move. If only this one is, look inside it.",
         Query(beside(of_accounts(BURN))),
         Query(beside(of_accounts(STATUS_AGE))),
         Query(beside(once("vastai_instance_gpu_temp_celsius"))),

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from grafana.lib.board import Board
     from grafana.lib.panels import Panel
 
-RUNNING = "Shown only while it runs: on other rows the API repeats the last value."
+RUNNING = "Shown only while the instance runs, since otherwise the API repeats the last value."
 #: Of the GPUs. On some hosts every second reading has no telemetry, which would leave nothing of a line.
 BRIDGE = "3m"
-MEASURED = f"A gap while it runs is missing telemetry, not 0; one that is shorter than {BRIDGE} is bridged."
-UNMEASURED = "It does not run, or has no telemetry of its GPUs. The dashboard Exporter says more."
+MEASURED = f"A gap while it runs is missing telemetry, not 0. Gaps shorter than {BRIDGE} are bridged."
+UNMEASURED = "The instance does not run, or has no GPU telemetry. The dashboard Exporter says more."
 #: Longer than the steps in which billed traffic is counted.
 TRAFFIC_WINDOW = "15m"
 
@@ -73,7 +73,7 @@ def _cpu() -> Panel:
     return limited(
         drawn(
             "CPU",
-            f"Of the rented virtual CPUs together (cpu_util). {RUNNING}",
+            f"Share of all rented virtual CPUs (cpu_util). {RUNNING}",
             Query(_reading("vastai_instance_cpu_util_ratio"), "utilization"),
             unit=RATIO,
             colors={"utilization": NEUTRAL},
@@ -86,8 +86,8 @@ def _cpu() -> Panel:
 def _memory() -> Panel:
     return drawn(
         "Memory",
-        "In use, and the limit. At the limit the container is killed; the alert begins at"
-        f" {threshold('mem_ratio'):.0%}. {RUNNING}",
+        "Memory in use, and the limit. At the limit, the kernel kills a process in the container. The alert"
+        f" begins at {threshold('mem_ratio'):.0%}. {RUNNING}",
         Query(f"max({one('vastai_instance_mem_usage_bytes')})", "in use"),
         Query(f"max({one('vastai_instance_mem_limit_bytes')})", "total"),
         unit=BYTES,
@@ -98,10 +98,10 @@ def _memory() -> Panel:
 def _disk() -> Panel:
     return drawn(
         "Disk",
-        f"In use, and what is rented. An alert says that it is filling from"
-        f" {threshold('disk_filling_ratio'):.0%} on where it will be full within"
-        f" {span('disk_horizon_seconds')}, and that it is full at {threshold('disk_critical_ratio'):.0%}. A"
-        " disk can't be made larger: delete, or move to another instance.",
+        f"Space in use, and rented space. One alert fires from {threshold('disk_filling_ratio'):.0%} if the"
+        f" disk will be full within {span('disk_horizon_seconds')}, another at"
+        f" {threshold('disk_critical_ratio'):.0%}. A disk cannot be enlarged: delete files, or move to"
+        " another instance.",
         Query(f"max({one('vastai_instance_disk_usage_bytes')})", "in use"),
         Query(f"max({one('vastai_instance_disk_space_bytes')})", "total"),
         unit="decbytes",
@@ -113,7 +113,7 @@ def _gpu_utilization() -> Panel:
     return limited(
         drawn(
             "GPU utilization",
-            "The mean of its GPUs. Below the dashed line it counts as idle"
+            "Mean of the instance's GPUs. Below the dashed line it counts as idle"
             f" ({why('idle_util_ratio')}). {RUNNING} {MEASURED}",
             Query(_reading("vastai_instance_gpu_util_ratio"), "utilization"),
             unit=RATIO,
@@ -129,10 +129,10 @@ def _gpu_temperature() -> Panel:
     return limited(
         drawn(
             "GPU temperature",
-            f"The dashed lines are where alerts begin: {threshold('hot_celsius'):.0f} °C"
+            f"The dashed lines mark where alerts begin: {threshold('hot_celsius'):.0f} °C"
             f" ({why('hot_celsius')}) and {threshold('hot_critical_celsius'):.0f} °C"
-            f" ({why('hot_critical_celsius')}). You can't cool it: lower the power limit, or move. {RUNNING}"
-            f" {MEASURED}",
+            f" ({why('hot_critical_celsius')}). You cannot cool a rented GPU: lower its power limit, or"
+            f" move. {RUNNING} {MEASURED}",
             Query(_reading("vastai_instance_gpu_temp_celsius"), "temperature"),
             unit=CELSIUS,
             decimals=0,
@@ -152,7 +152,7 @@ def _gpu_temperature() -> Panel:
 def _gpu_memory() -> Panel:
     return drawn(
         "VRAM",
-        f"In use, and what all of its GPUs have together. {RUNNING} {MEASURED}",
+        f"VRAM in use, and the total of the instance's GPUs. {RUNNING} {MEASURED}",
         Query(_reading("vastai_instance_vmem_usage_bytes"), "in use"),
         Query(f"max({one('vastai_instance_gpu_totalram_bytes')})", "total"),
         unit=BYTES,
@@ -168,8 +168,9 @@ def money(board: Board) -> None:
 def _price() -> Panel:
     return drawn(
         "Price per hour",
-        "What it costs by its state, and the parts of its price: all of it while running, the GPUs' part"
-        " (an interruptible one's bid), and the disk, which is paid in every state but offline.",
+        "What the instance costs now by status, and the parts of its price: the full price while running,"
+        " the GPUs (for an interruptible instance, its bid), and the disk. The disk is billed in every"
+        " status except offline.",
         Query(f"max({one(BURN)})", "costs"),
         Query(f"max({one('vastai_instance_dph_total_dollars_per_hour')})", "while running"),
         Query(f"max({one('vastai_instance_dph_base_dollars_per_hour')})", "GPUs"),
@@ -191,9 +192,8 @@ def _price() -> Panel:
 def _traffic() -> Panel:
     return drawn(
         "Billed traffic",
-        "What Vast.ai counts of its traffic, which is paid for beside the price. A rate over"
-        f" {TRAFFIC_WINDOW}, since it is counted now and then. The speed of the machine's link is something"
-        " else: see above.",
+        f"Traffic as Vast.ai counts it, billed on top of the price. A rate over {TRAFFIC_WINDOW}, since the"
+        " counter moves in steps. The speed of the machine's link is in Resources above.",
         Query(f"max({billed('down')})", "download"),
         Query(f"max({billed('up')})", "upload"),
         unit=BYTES_PER_SECOND,
@@ -205,7 +205,7 @@ def _traffic() -> Panel:
 def _traffic_cost() -> Panel:
     return drawn(
         "Traffic cost per hour",
-        "Billed traffic at the prices of its machine, which may be 0. No other amount of this dashboard has"
+        "Billed traffic at the machine's prices, which may be 0. No other cost on this dashboard includes"
         " it.",
         Query(f"max({traffic_cost('down')})", "download"),
         Query(f"max({traffic_cost('up')})", "upload"),

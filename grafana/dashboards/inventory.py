@@ -40,11 +40,11 @@ def instances() -> Panel:
     memory = f"{once('vastai_instance_vmem_usage_bytes')} / {once('vastai_instance_gpu_totalram_bytes')}"
     return rows(
         "All instances",
-        f"What is rented now, dearest first, {MOST:,} at most; narrow it down by the variables above, sort"
-        " it by a click on a heading. Utilization, VRAM and temperature are there while an instance runs"
-        f" and has telemetry. Contract: yellow below {span('contract_info_seconds')}, orange below"
-        f" {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}. Click on an"
-        " instance to see it, on a status to manage it in Vast.ai's console.",
+        f"All rented instances, most expensive first; at most {MOST:,}. Filter with the variables above, and"
+        " click a heading to sort. Utilization, VRAM and temperature appear only while an instance runs and"
+        f" has telemetry. Contract: yellow below {span('contract_info_seconds')}, orange below"
+        f" {span('contract_warning_seconds')}, red below {span('contract_critical_seconds')}. Click an"
+        " instance to open it, or a status to manage the instance in Vast.ai's console.",
         Query(f"topk({MOST}, {labelled(with_status(of_accounts(BURN)))})"),
         Query(chosen(once("vastai_instance_gpu_util_ratio"))),
         Query(chosen(memory)),
@@ -92,5 +92,5 @@ def instances() -> Panel:
         ),
         worst_first="Value #A",
         most=MOST,
-        no_value="No instances, as far as the data go: is Fleet status green?",
+        no_value="No known instances. Check that Fleet status is green.",
     )

@@ -33,8 +33,8 @@ def budgets() -> Panel:
     will = both(f"account:{forecast}", f"account_label:{forecast}")
     return rows(
         "Budgets",
-        "Of this month (UTC), of accounts and of labels that have one: the budget, what was spent so far,"
-        " and what will have been at the month's end at the present pace. Spent is the bill where the"
+        "Budgets of accounts and labels for this month (UTC): the budget, the spend so far, and the"
+        " forecast for the end of the month at the present pace. The spend comes from the bill if the"
         " collector charges reads it.",
         Query(f"{budget} or {label_budget}"),
         Query(both(f"account:{month}", f"account_label:{month}")),
@@ -68,10 +68,10 @@ def above_market() -> Panel:
 
     return rows(
         "Price vs. market",
-        "Instances that cost much more than the median of what is on offer for the same GPU model, number"
-        " of GPUs and kind of rental, of a GPU; dollars an hour. Above: what the instance costs more than"
-        " at the median. Saves: what moving to the cheapest comparable offer would. It needs the"
-        " collector market.",
+        "Instances that cost much more than the median offer for the same GPU model, number of GPUs and"
+        " rental type, in dollars per hour. Median: the price of one GPU. Above: how much more the instance"
+        " costs than at the median. Saves: what a move to the cheapest comparable offer would save. Needs"
+        " the collector market.",
         Query(labelled(of_accounts(ABOVE))),
         Query(beside(MEDIAN)),
         Query(beside("vastai_market_saving_dollars_per_hour")),
@@ -85,7 +85,7 @@ def above_market() -> Panel:
             Column(field="account", title="account", least=70),
         ),
         worst_first="Value #A",
-        no_value="Nothing is dear, or the collector market is off (docs/configuration.md)",
+        no_value="No instance is above the market, or the collector market is off (docs/configuration.md)",
     )
 
 
@@ -98,8 +98,8 @@ def offers() -> Panel:
 
     return rows(
         "Market offers",
-        "What others ask for a GPU of what is rented here, dollars an hour, by model, number of GPUs and"
-        " kind of rental: of the cheapest 64 offers. It needs the collector market.",
+        "Market price of one GPU in dollars per hour, for each GPU model, number of GPUs and rental type"
+        " that you rent. Covers the cheapest 64 offers. Needs the collector market.",
         Query(price("min")),
         Query(price("p25")),
         Query(price("median")),
@@ -115,5 +115,5 @@ def offers() -> Panel:
         ),
         worst_first="gpu_name",
         ascending=True,
-        no_value="No offers are known, or the collector market is off (docs/configuration.md)",
+        no_value="No known offers, or the collector market is off (docs/configuration.md)",
     )

@@ -141,13 +141,13 @@ def problems() -> Panel:
     words = REASONS | ACCOUNT_REASONS
     return rows(
         "Problems by instance",
-        "Instances and accounts that need a hand: worst first, and among equals the dearest; 200 at most."
-        " An instance is listed once for each reason. Value is what was measured, or how long it has been"
-        " so; limit is from where it counts, which is the alert's without its waiting time (hot:"
-        f" {why('hot_celsius')}; memory: {why('mem_ratio')}; contract: {why('contract_warning_seconds')})."
-        f" Outbid or stopped: an interruptible one that ran within {duration('outbid_window')}; the API"
-        " shows an outbid and a stop by its user alike. Click on an instance to see it, on a runbook to"
-        " read it.",
+        "Instances and accounts that need attention, worst first, then most expensive first; at most 200."
+        " An instance has one row per reason. Value: the measured value, or how long the problem has"
+        " lasted. Limit: where the problem begins; this is the alert's threshold without its waiting time"
+        f" (hot: {why('hot_celsius')}; memory: {why('mem_ratio')}; contract:"
+        f" {why('contract_warning_seconds')}). Outbid or stopped: an interruptible instance that ran within"
+        f" {duration('outbid_window')}; the API does not tell an outbid from a stop by the user. Click an"
+        " instance to open it, or a runbook to read it.",
         Query(marked(f"{valued(ranked, 'account, instance_id, reason')} or 100 * ({accounts})")),
         Query(marked(valued(of_accounts(BURN), "account, instance_id"))),
         columns=(
@@ -175,7 +175,7 @@ def problems() -> Panel:
             ),
         ),
         worst_first="Value #A",
-        no_value="No problems, as far as the data go: is Fleet status green?",
+        no_value="No known problems. Check that Fleet status is green.",
     )
 
 
@@ -183,7 +183,7 @@ def by_reason() -> Panel:
     """Return how many there are of each reason, and what they cost."""
     return rows(
         "Problems by reason",
-        "Instances that have each problem, and what they cost an hour now; worst first. The alerts'"
+        "Number of instances with each problem, and their cost per hour now; worst first. The alerts'"
         " runbooks say what to do.",
         Query(f"max by (reason) ({TROUBLES})"),
         Query(f"count by (reason) ({TROUBLES})"),
@@ -196,7 +196,7 @@ def by_reason() -> Panel:
             Column(field="Value #C", title="cost", unit=DOLLARS_PER_HOUR, decimals=2, width=95),
         ),
         worst_first="Value #A",
-        no_value="No problems, as far as the data go",
+        no_value="No known problems",
     )
 
 
@@ -210,10 +210,11 @@ def idle() -> Panel:
     since = f"(({worked}) < on (account, instance_id) ({age})) or on (account, instance_id) ({age})"
     return rows(
         "Idle GPUs",
-        "Instances that are paid for while their GPU does nothing, dearest first, 500 at most: below"
-        f" {threshold('idle_util_ratio'):.0%} for {duration('idle_window')} ({why('idle_window')}), or"
-        " frozen. Idle for: since it last worked, or since it runs; a day at most. Best: the highest"
-        f" utilization of {duration('idle_window')}. Stop or destroy them.",
+        "Instances that cost money while their GPU does nothing, most expensive first; at most 500. Idle"
+        f" means below {threshold('idle_util_ratio'):.0%} for {duration('idle_window')}"
+        f" ({why('idle_window')}), or frozen. Idle for: time since the GPU last worked, or since the"
+        " instance started to run; at most a day. Best: the highest utilization within"
+        f" {duration('idle_window')}. Stop or destroy these instances.",
         Query(f"topk(500, {cost})"),
         Query(chosen(f"({since})")),
         Query(chosen(f"({once(BEST_UTIL)} and on (account, instance_id) {of_accounts(IDLE_BURN)})")),
@@ -228,5 +229,5 @@ def idle() -> Panel:
         ),
         worst_first="Value #A",
         most=500,
-        no_value="No GPU is idle, as far as that is known",
+        no_value="No known idle GPUs",
     )

@@ -24,12 +24,11 @@ def credit_runway() -> Panel:
     """Return the tile that says how long the credit lasts."""
     return stat(
         "Credit runway",
-        "How long the credit of the account lasts at the present spend; of several accounts, the first to"
-        f" run out. Orange below {span('credit_warning_seconds')}, red below"
-        f" {span('credit_critical_seconds')}. Auto top-up: automatic billing tops it up, so little is"
-        " right. Reserved instances spend prepaid credit of their own and don't count. It knows accounts,"
-        " not labels or GPU models. Not known where nothing is spent, or where the account is not"
-        " collected.",
+        "How long the account's credit lasts at the present spend; with several accounts, the first to run"
+        f" out. Orange below {span('credit_warning_seconds')}, red below {span('credit_critical_seconds')}."
+        " Auto top-up: automatic billing refills the credit, so a low credit is fine. Reserved instances"
+        " spend their own prepaid credit and do not count. The variables for label and GPU model do not"
+        " apply. Not known: the account spends nothing, or the exporter does not read it.",
         Query(f"min({LASTS})"),
         unit=SECONDS,
         decimals=1,

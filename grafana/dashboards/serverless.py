@@ -34,7 +34,7 @@ from grafana.lib.thresholds import duration, why
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
-NOTHING = "Nothing known of serverless endpoints. The collector serverless is off unless it is switched on."
+NOTHING = "No data about serverless endpoints. The collector serverless is off by default."
 COLLECTOR = f'{ACCOUNT},collector="serverless"'
 READY = 'status=~"idle|running"'
 READY_OR_COLD = 'status=~"idle|running|stopped"'
@@ -95,7 +95,7 @@ def build() -> Board:
     board = Board(
         "vastai-serverless",
         "Vast.ai / Serverless",
-        "Whether the serverless endpoints are served, and what that costs.",
+        "Whether serverless endpoints have ready workers, and what they cost.",
         variables=("account",),
     )
     board.annotate(*alerts())
@@ -119,10 +119,10 @@ def _service() -> Panel:
     return filled(
         stat(
             "Service",
-            "No worker: an active endpoint should have one, by min_load or cold_workers, and has none that is"
-            " ready. Workers failed: some are in error or unavailable. Not read: the last run of the"
-            " collector failed, and what is shown is that of runs before. Collector off: serverless is not"
-            " switched on.",
+            "No worker: an active endpoint has no ready worker, although min_load or cold_workers requires"
+            " one. Workers failed: some are in error or unavailable. Not read: the collector's last run"
+            " failed, so the panels show earlier data. Collector off: the collector serverless is not"
+            " enabled.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
@@ -140,7 +140,8 @@ def _service() -> Panel:
 def _ready() -> Panel:
     return stat(
         "Ready workers",
-        "Of all endpoints: model loaded, waiting for requests or working on them. Vast.ai calls them idle.",
+        "Workers of all endpoints with a loaded model that wait for requests or process them. Vast.ai calls"
+        " them idle.",
         Query(f"sum({_workers(READY)})"),
         unit=COUNT,
         decimals=0,
@@ -152,7 +153,7 @@ def _ready() -> Panel:
 def _failed() -> Panel:
     return stat(
         "Failed workers",
-        f"In error or unavailable. The alert waits for {duration('endpoint_failed_for')}:"
+        f"Workers in error or unavailable. The alert waits {duration('endpoint_failed_for')}:"
         f" {why('endpoint_failed_for')}.",
         Query(f"sum({FAILED})"),
         unit=COUNT,
@@ -165,8 +166,8 @@ def _failed() -> Panel:
 def _load_of_capacity_now() -> Panel:
     return stat(
         "Load of capacity",
-        "Load that comes in a second over what ready workers can do, of the endpoint where it is highest."
-        " Above 100 % requests wait.",
+        "Load that arrives per second, divided by the capacity of the ready workers, for the endpoint with"
+        " the highest ratio. Above 100 %, requests wait.",
         Query(f"max({UTILISATION})"),
         unit=RATIO,
         decimals=0,
@@ -178,7 +179,7 @@ def _load_of_capacity_now() -> Panel:
 def _cost_now() -> Panel:
     return stat(
         "Cost",
-        "Workers are instances, and in every other sum of the dashboards already.",
+        "Workers are instances, so every other sum on the dashboards already includes them.",
         Query(f"sum(max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}}))"),
         unit=DOLLARS_PER_HOUR,
         decimals=2,
@@ -190,8 +191,8 @@ def _by_state() -> Panel:
     return stacked(
         lines(
             "Workers by state",
-            "Of all endpoints. Idle is ready. Stopped ones are a reserve with the model loaded, and cost"
-            " their disk. Other than with plain instances, loading is billed.",
+            "All endpoints. Idle workers are ready. Stopped workers are a reserve with the model loaded,"
+            " and cost their disk. Unlike plain instances, workers are billed while loading.",
             Query(f"sum by (status) ({WORKERS}) > 0", "{{status}}"),
             unit=COUNT,
             decimals=0,
@@ -205,8 +206,8 @@ def _load_of_capacity() -> Panel:
     return limited(
         lines(
             "Load of capacity",
-            "Of each endpoint: the load that comes in a second over what its ready workers can do. The"
-            " autoscaler aims at target_util, 90 % unless it was set otherwise. No line: no worker is ready.",
+            "Load that arrives per second, divided by the capacity of the ready workers, per endpoint. The"
+            " autoscaler aims at target_util, which is 90 % by default. No line: no worker is ready.",
             Query(f"topk(10, {_named(UTILISATION)})", ENDPOINT),
             unit=RATIO,
             no_value=NOTHING,
@@ -221,7 +222,7 @@ def _requests() -> Panel:
         stacked(
             lines(
                 "Active requests",
-                "At the moment of each reading, by endpoint.",
+                "Requests in progress at each reading, by endpoint.",
                 Query(
                     f"topk(10, {_named(_one('vastai_endpoint_requests_working'))})",
                     ENDPOINT,
@@ -240,8 +241,8 @@ def _of_the_most() -> Panel:
         limited(
             lines(
                 "Workers of max_workers",
-                "Stopped ones included. At 100 % and with none stopped the endpoint can't grow; the alert"
-                f" waits for {duration('endpoint_limit_for')}: {why('endpoint_limit_for')}.",
+                "Includes stopped workers. At 100 % with none stopped, the endpoint cannot grow. The alert"
+                f" waits {duration('endpoint_limit_for')}: {why('endpoint_limit_for')}.",
                 Query(
                     f"topk(10, {_named(f'{ALL_WORKERS} / on (account, endpoint_id) {most}')})",
                     ENDPOINT,
@@ -260,7 +261,7 @@ def _cost() -> Panel:
         stacked(
             lines(
                 "Cost by endpoint",
-                "By endpoint; an estimate without traffic, like the burn of all instances, and a part of it.",
+                "An estimate by endpoint, without traffic. It is a part of the burn of all instances.",
                 Query(
                     f"topk(10, {_named(f'max by (account, endpoint_id) ({ENDPOINT_BURN}{{{ACCOUNT}}})')})",
                     ENDPOINT,
@@ -275,7 +276,7 @@ def _cost() -> Panel:
 def _endpoints() -> Panel:
     return rows(
         "Endpoints",
-        "Each endpoint. Workers are all but those that are being destroyed.",
+        "All endpoints. The column workers excludes those that are being destroyed.",
         Query(_named(_workers(READY), "state")),
         Query(_named(ALL_WORKERS, "state")),
         Query(_named(UTILISATION, "state")),
@@ -301,7 +302,7 @@ def _instances() -> Panel:
     info = unique(f"{INFO}{{{ACCOUNT}}}")
     return rows(
         "Workers as instances",
-        "Each worker is the instance of its id, and in the numbers of the dashboards Fleet and Cost too.",
+        "Each worker is an instance with the same id. The dashboards Fleet and Cost include it too.",
         Query(
             f"({workers} * on (account, instance_id) group_left () {burn})"
             f" * on (account, instance_id) group_left (gpu_name) {info}"

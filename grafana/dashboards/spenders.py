@@ -44,10 +44,9 @@ def by_label() -> Panel:
 
     return rows(
         "Spend by label",
-        "Estimated by status, without traffic: in the chosen time range, 24 hours and 30 days. Billed:"
-        " what Vast.ai billed in the last 7 whole days and in this month, in UTC, by the label of the"
-        " instance, traffic included; it needs the collector charges. An instance whose label was changed"
-        " counts for each at its time.",
+        "Estimated by status, without traffic, for the selected time range, 24 hours and 30 days. Billed:"
+        " the last 7 whole days and this month (UTC), by the label of the instance, including traffic;"
+        " needs the collector charges. After a change of label, each label keeps the cost of its own time.",
         Query(f"sum by (label) ({spent(CHOSEN_BURN)})"),
         Query(f"sum by (label) (sum_over_time({CHOSEN_HOURS}[1d]))"),
         Query(f"sum by (label) (sum_over_time({CHOSEN_HOURS}[30d]))"),
@@ -70,7 +69,7 @@ def by_gpu_model() -> Panel:
     """Return what each GPU model has cost."""
     return rows(
         "Spend by GPU model",
-        "Estimated by status, without traffic: in the chosen time range, 24 hours and 30 days.",
+        "Estimated by status, without traffic, for the selected time range, 24 hours and 30 days.",
         Query(f"sum by (gpu_name) ({spent(CHOSEN_BURN)})"),
         Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[1d]))"),
         Query(f"sum by (gpu_name) (sum_over_time({CHOSEN_HOURS}[30d]))"),
@@ -90,9 +89,9 @@ def instances() -> Panel:
     hours = f"sum_over_time({HOURLY}{{{CHOICE}}}[$__range])"
     return rows(
         "Top instances by spend",
-        "Estimated: the 100 that cost most in the hours that ended in the chosen time range, destroyed"
-        " ones too; one whose label was changed has a row for each. Costs now: nothing where it is gone."
-        " Click on one to see it.",
+        "Estimated: the 100 instances with the highest cost in the hours that ended in the selected time"
+        " range, including destroyed ones. An instance whose label changed has a row per label. Costs now:"
+        " empty if the instance is gone. Click an instance to open it.",
         Query(f"topk(100, {hours})"),
         Query(labelled(once("vastai_instance_burn_dollars_per_hour"))),
         columns=(
@@ -105,7 +104,7 @@ def instances() -> Panel:
         ),
         worst_first="Value #A",
         most=100,
-        no_value="No hour has ended in the chosen time range, or nothing is known of it",
+        no_value="No hour ended in the selected time range, or there is no data for it",
     )
 
 
@@ -116,8 +115,9 @@ def unused_disk() -> Panel:
     unused = f"({price} * on (account, instance_id) {never})"
     return rows(
         "Unused disk",
-        "Disk that is rented and was not used in the last 24 hours, in dollars: its price times the share"
-        " that was never in use. A disk can't be made smaller; rent less the next time. The 50 dearest.",
+        "Rented disk space that was unused throughout the last 24 hours, in dollars: the price of the disk"
+        " times its unused share. A disk cannot be shrunk; rent a smaller one next time. The 50 most"
+        " expensive.",
         Query(f"topk(50, {MONTH_HOURS} * {labelled(unused)})"),
         Query(chosen(never)),
         Query(chosen(once("vastai_instance_disk_space_bytes"))),
@@ -146,10 +146,10 @@ def prices() -> Panel:
 
     return rows(
         "Price vs. own median",
-        "Running instances: the price of one GPU for an hour, disk included, against the median of the"
-        " own instances of the same model, all accounts together; dearest first, 50 at most. Yellow from"
-        " 1.2 times, orange from 1.5 times the median: there is likely a cheaper offer of the same model."
-        " Interruptible and reserved ones are cheaper by nature.",
+        "Running instances: the hourly price of one GPU, including the disk, against the median of your own"
+        " instances of the same model across all accounts. Highest first; at most 50. Yellow from 1.2 times"
+        " the median, orange from 1.5 times: there is probably a cheaper offer of the same model."
+        " Interruptible and reserved instances are cheaper by nature.",
         Query(f"topk(50, {told(ratio)})"),
         Query(chosen(f"max by (account, instance_id) ({price})")),
         columns=(

@@ -72,7 +72,7 @@ def build() -> Board:
                 12,
                 lines(
                     "Tokens a second",
-                    "What vLLM has generated, and what came as prompts, over five minutes.",
+                    "Tokens that vLLM generated, and tokens of prompts, as a rate over five minutes.",
                     Query(_summed(GENERATED), "generated"),
                     Query(_summed(PROMPTS), "prompts"),
                     unit=COUNT,
@@ -95,8 +95,8 @@ def build() -> Board:
                 12,
                 lines(
                     "Each GPU",
-                    "Utilisation of each GPU where dcgm-exporter is scraped. The API has only the mean of an"
-                    " instance's GPUs, in which one that is idle hides.",
+                    "Utilisation of each GPU, if dcgm-exporter is scraped. The API has only the mean over"
+                    " an instance's GPUs, which hides an idle one.",
                     Query(chosen(GPU_UTIL), "{{instance_id}} GPU {{gpu}}"),
                     unit=RATIO,
                     most=1,
@@ -114,12 +114,12 @@ def _number(title: str, expression: str, unit: str, no_value: str, why: str) -> 
 
 
 _ALL_TOKENS = (
-    "Dollars for a million tokens, of prompts and generated: what all chosen instances cost on which vLLM is"
-    " scraped, idle ones too, for all their tokens."
+    "Dollars per million tokens, prompts and generated together: the cost of all selected instances whose"
+    " vLLM is scraped, including idle ones, divided by all their tokens."
 )
-_GENERATED = "The same for generated tokens only, which are what is sold."
+_GENERATED = "The same for generated tokens only, the ones that you sell."
 _WORKING = (
-    "Dollars for an hour of one GPU at full work: what instances cost, for the utilisation of all their GPUs."
-    " By dcgm-exporter where it is scraped, else by the API's mean."
+    "Dollars per hour of one fully used GPU: the cost of the instances divided by the utilisation of all"
+    " their GPUs. Utilisation comes from dcgm-exporter if it is scraped, otherwise from the API's mean."
 )
-_AT_WORK = "Utilisation of all GPUs added up: two GPUs at 50 % are one at work."
+_AT_WORK = "Utilisation of all GPUs added up: two GPUs at 50 % count as one at work."

@@ -388,12 +388,12 @@ def test_values_that_mean_nothing_are_refused(helm: Helm, values: dict[str, Any]
         ),
         (
             {"accounts": [ACCOUNT], "shards": 2, "service": {"type": "NodePort"}},
-            "service.type: with shards it is ClusterIP",
+            "service.type: with shards it has to be ClusterIP",
         ),
         ({"accounts": [{"name": "web"}]}, "accounts: web has no existingSecret, and keysSecret is not set"),
         (
             {"accounts": [{"name": "R & D"}], "keysSecret": "vast-keys"},
-            "accounts: R & D: a secret has no key of this name; say which `key` it is in keysSecret",
+            "accounts: R & D: a secret cannot have a key of this name; set `key` to its name in keysSecret",
         ),
         ({"accounts": [ACCOUNT, ACCOUNT]}, 'accounts: two have the name "research"'),
         (
@@ -414,9 +414,9 @@ def test_values_that_mean_nothing_are_refused(helm: Helm, values: dict[str, Any]
         ),
         (
             {"demo": True, "web": {"tls": True}},
-            "web: TLS is switched on by the web.yml in web.existingSecret",
+            "web: TLS needs a web.yml in web.existingSecret",
         ),
-        ({"demo": True, "web": {"tlsSecret": "vast-tls"}}, "web: TLS is switched on by the web.yml"),
+        ({"demo": True, "web": {"tlsSecret": "vast-tls"}}, "web: TLS needs a web.yml"),
         (
             {"demo": True, "web": {"existingSecret": "vast-web", "clientCertificates": True}},
             "web: with tlsSecret or clientCertificates, tls has to be true",

@@ -80,7 +80,7 @@ def test_a_chart_above_can_switch_it_off_and_has_its_globals_heard(helm: Helm, p
 def test_switched_off_where_nothing_could_switch_it_off_is_an_error(helm: Helm) -> None:
     rendered = helm("template", {"demo": True, "enabled": False})
     assert rendered.returncode != 0
-    assert "enabled: it is for charts that have this one as a dependency" in rendered.stderr
+    assert "enabled: this key is for charts that have this one as a dependency" in rendered.stderr
 
 
 def test_keys_of_the_users_own_may_stand_at_the_top_and_nowhere_else(helm: Helm) -> None:

@@ -76,7 +76,7 @@ def test_nothing_is_published_before_all_is_tested_and_built(root: Path) -> None
     jobs = jobs_of(root / FOLDER / "release.yml")
     assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
     assert jobs["build"]["needs"] == "test"
-    assert "The tag is the version" in [step.get("name") for step in jobs["build"]["steps"]]
+    assert "Check that the tag matches the version" in [step.get("name") for step in jobs["build"]["steps"]]
     assert jobs["image"]["needs"] == "build"
     assert jobs["publish-python"]["needs"] == ["build", "image"]
 

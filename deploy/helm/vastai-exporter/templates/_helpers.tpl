@@ -24,7 +24,7 @@ app.kubernetes.io/name: {{ include "vastai-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- /* Labels of an object: list of the root and of more labels. */}}
+{{- /* Labels of an object. Arguments: root, further labels. */}}
 {{- define "vastai-exporter.labels" -}}
 {{- $root := index . 0 }}
 {{- $own := fromYaml (include "vastai-exporter.selector" $root) }}
@@ -36,8 +36,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- toYaml (merge $own (index . 1) $root.Values.commonLabels) }}
 {{- end }}
 
-{{- /* Name, namespace, labels and annotations: list of the root, a suffix of the name, labels, annotations, and a
-namespace other than the chart's, which may be left out. */}}
+{{- /* Name, namespace, labels and annotations. Arguments: root, suffix of the name, labels, annotations, and optionally a
+namespace other than the chart's. */}}
 {{- define "vastai-exporter.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "vastai-exporter.fullname" $root }}{{ index . 1 }}
@@ -58,17 +58,17 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* With shards another service: one that has an address can't become one that has none. */}}
+{{- /* With shards the service has another name: a service with an address cannot become headless. */}}
 {{- define "vastai-exporter.service" -}}
 {{- include "vastai-exporter.fullname" . }}{{ if gt (int .Values.shards) 1 }}-shards{{ end }}
 {{- end }}
 
-{{- /* Of the service. Without an address of its own, as with shards, it translates no port. */}}
+{{- /* The service's port. A headless service, as with shards, does not translate ports. */}}
 {{- define "vastai-exporter.port" -}}
 {{- ternary 10622 .Values.service.port (gt (int .Values.shards) 1) }}
 {{- end }}
 
-{{- /* global.imageRegistry takes the place of a registry that stands in the repository, and that of image.registry. */}}
+{{- /* global.imageRegistry overrides a registry in the repository and image.registry. */}}
 {{- define "vastai-exporter.image" -}}
 {{- $image := .Values.image }}
 {{- $first := regexFind "^[^/]+/" $image.repository }}
@@ -79,7 +79,7 @@ annotations:
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .Chart.AppVersion $image.tag }}{{ end }}
 {{- end }}
 
-{{- /* Names of secrets, in either form: many charts' global.imagePullSecrets is a list of texts. */}}
+{{- /* Accepts names and objects: in many charts global.imagePullSecrets is a list of names. */}}
 {{- define "vastai-exporter.imagePullSecrets" -}}
 {{- $secrets := list }}
 {{- range concat (default (list) (default (dict) .Values.global).imagePullSecrets) .Values.imagePullSecrets }}
@@ -99,14 +99,14 @@ annotations:
 {{- else if not $.Values.keysSecret }}
 {{- fail (printf "accounts: %s has no existingSecret, and keysSecret is not set" .name) }}
 {{- else if not (regexMatch "^[-._a-zA-Z0-9]+$" (default .name .key)) }}
-{{- fail (printf "accounts: %s: a secret has no key of this name; say which `key` it is in keysSecret" .name) }}
+{{- fail (printf "accounts: %s: a secret cannot have a key of this name; set `key` to its name in keysSecret" .name) }}
 {{- end }}
 {{- $accounts = append $accounts (merge (dict "api_key_file" $file) (omit . "existingSecret" "key")) }}
 {{- end }}
 {{- toYaml (merge (dict "accounts" $accounts) .Values.config) }}
 {{- end }}
 
-{{- /* A probe: list of the root, the path and the value with its periods. */}}
+{{- /* A probe. Arguments: root, path, value with its periods. */}}
 {{- define "vastai-exporter.probe" -}}
 {{- $web := (index . 0).Values.web }}
 {{- if $web.clientCertificates -}}

@@ -1,4 +1,4 @@
-{{- /* What both monitors say beside their endpoints: list of the root, the monitor, and the key of targetLabels. */}}
+{{- /* The part of both monitors other than endpoints. Arguments: root, monitor, key of targetLabels. */}}
 {{- define "vastai-exporter.monitored" -}}
 {{- $root := index . 0 }}
 {{- $monitor := index . 1 -}}
@@ -19,8 +19,8 @@ selector:
     {{- include "vastai-exporter.selector" $root | nindent 4 }}
 {{- end }}
 
-{{- /* The endpoints of a monitor, as a list: that of the whole page, or of what its parts leave of it, and each part.
-List of the root and the monitor. */}}
+{{- /* The endpoints of a monitor: the whole page, or what its parts leave of it, and each part. Arguments: root,
+monitor. */}}
 {{- define "vastai-exporter.endpoints" -}}
 {{- $root := index . 0 }}
 {{- $monitor := index . 1 }}
@@ -45,8 +45,8 @@ List of the root and the monitor. */}}
 {{- end }}
 {{- end }}
 
-{{- /* Fails where Prometheus would take series for gone between two scrapes, or after a single one that fails late: it
-looks back 5 minutes. List of a part's name and its interval. */}}
+{{- /* Fails if series would disappear between two scrapes, or after a single failed scrape: Prometheus looks back 5
+minutes. Arguments: name of the part, interval. */}}
 {{- define "vastai-exporter.oftenEnough" -}}
 {{- $milliseconds := 0 }}
 {{- range regexFindAll "[0-9]+[a-z]+" (index . 1) -1 }}
@@ -58,9 +58,9 @@ looks back 5 minutes. List of a part's name and its interval. */}}
 {{- end }}
 {{- end }}
 
-{{- /* An endpoint: list of the root, the monitor, the name of a part or "", its groups or an empty list, and the interval.
-Job and instance are the same after every restart, so that it begins no new series. A part has a job of its own, or else
-two targets would share one `up`; its samples get the common job back. */}}
+{{- /* One endpoint. Job and instance stay the same after every restart, so that a restart creates no new series. A part
+has its own job, because otherwise two targets would share one `up`. Its samples get the common job back. Arguments:
+root, monitor, name of the part or "", its groups or an empty list, interval. */}}
 {{- define "vastai-exporter.endpoint" -}}
 {{- $root := index . 0 }}
 {{- $monitor := index . 1 }}

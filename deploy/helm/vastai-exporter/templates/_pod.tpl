@@ -1,6 +1,6 @@
-{{- /* What the container is given: each is a list, or nothing. */}}
+{{- /* Environment, mounts and volumes of the container. Each is a list or empty. */}}
 
-{{- /* List of the root and of the shard that it is for, -1 for the one that the pod's number says. */}}
+{{- /* Arguments: root, shard; -1 takes the shard from the pod's number. */}}
 {{- define "vastai-exporter.env" -}}
 {{- $shard := index . 1 }}
 {{- with index . 0 }}
@@ -39,9 +39,9 @@
 {{- end }}
 {{- end }}
 
-{{- /* Configuration and keys are one volume, so that a new key is in place in one step. 288 is 0440. A shard with a
-Deployment of its own has the keys of its own accounts only. A secret that is not there costs its own account, and keeps
-no pod from starting. List of the root and of that shard, -1 for all. */}}
+{{- /* Configuration and keys are one volume, so that a new account and its key arrive together. 288 is 0440. A shard with
+its own Deployment gets only the keys of its accounts. A missing secret affects only its own account; the pod still
+starts. Arguments: root, shard; -1 means all shards. */}}
 {{- define "vastai-exporter.volumes" -}}
 {{- $shard := index . 1 }}
 {{- with index . 0 }}

@@ -1,5 +1,5 @@
-{{- /* The chart's rule files by their names. %name% in them is a threshold: that of the values, or that of
-files/thresholds.yml. A whole number is written as one, whatever Helm makes of it. */}}
+{{- /* The chart's rule files by name. %name% in them stands for a threshold from the values, or else from
+files/thresholds.yml. Whole numbers stay whole, although Helm parses them as floats. */}}
 {{- define "vastai-exporter.rules" -}}
 {{- $settings := .Values.prometheusRule }}
 {{- $thresholds := dict }}

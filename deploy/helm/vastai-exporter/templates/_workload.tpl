@@ -1,9 +1,9 @@
-{{- /* Whether each shard has a Deployment of its own. */}}
+{{- /* Whether each shard has its own Deployment. */}}
 {{- define "vastai-exporter.oneEach" -}}
 {{- and (gt (int .Values.shards) 1) (eq .Values.shardKind "Deployment") }}
 {{- end }}
 
-{{- /* The shard that an account belongs to, as in exporter/config/shards.py: list of its name and of how many there are. */}}
+{{- /* The shard of an account, as in exporter/config/shards.py. Arguments: name of the account, number of shards. */}}
 {{- define "vastai-exporter.owner" -}}
 {{- $name := index . 0 }}
 {{- $owner := 0 }}
@@ -18,7 +18,7 @@
 {{- $owner }}
 {{- end }}
 
-{{- /* What runs the exporter: list of the root and of the shard that it is for, -1 for all that there are. */}}
+{{- /* The workload that runs the exporter. Arguments: root, shard; -1 means all shards. */}}
 {{- define "vastai-exporter.workload" -}}
 {{- $shard := index . 1 }}
 {{- with index . 0 }}
@@ -37,9 +37,9 @@ spec:
   serviceName: {{ include "vastai-exporter.service" . }}
   podManagementPolicy: Parallel
   {{- else }}
-  # Two at a time would ask the API twice as often as its thresholds allow.
+  # Two pods at a time would send twice as many requests as the API's thresholds allow.
   strategy: {type: Recreate}
-  progressDeadlineSeconds: 3600 # ready after the first walk: 10,000 instances take 7 minutes
+  progressDeadlineSeconds: 3600 # ready after the first walk, which takes 7 min 20 s for 10,000 instances
   {{- end }}
   selector:
     matchLabels:
