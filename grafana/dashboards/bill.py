@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
 NOT_KNOWN = "Nothing was spent, or there is no data for the selected range. The dashboard Exporter says why."
-NOT_BILLED = "Not collected. Enable the collector charges (docs/configuration.md)."
+NOT_BILLED = "No data, or the collector charges is off (docs/configuration.md)"
 COUNTER = of_accounts("vastai_account_spend_dollars_total")
 #: The same, a sample an hour.
 HOURLY_COUNTER = of_accounts("account:vastai_account_spend_dollars_total:max")
@@ -50,9 +50,10 @@ COUNTED = (
 )
 #: Longer than the steps in which Vast.ai counts.
 WINDOW = "1h"
-#: Where less than a window is known, a rate would be too low.
+#: If less than a window is known, or the data ended within it, a rate would be too low.
 COUNTED_RATE = (
     f"3600 * sum(max by (account) (rate({COUNTER}[{WINDOW}]))"
+    f" and on (account) max by (account) ({COUNTER})"
     f" and on (account) max by (account) ({COUNTER} offset {WINDOW}))"
 )
 ESTIMATE = f"(sum({CHOSEN_BURN}) or {NONE})"

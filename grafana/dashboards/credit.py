@@ -184,5 +184,5 @@ def reserved() -> Panel:
         worst_first="Value #A",
         ascending=True,
         most=50,
-        no_value="No instance has prepaid credit",
+        no_value="No known prepaid credit",
     )

@@ -153,7 +153,7 @@ def _oldest_data() -> Panel:
         unit=SECONDS,
         decimals=0,
         steps=((None, GOOD), (400, WATCH), (1200, CRITICAL)),
-        no_value="Never read",
+        no_value="Not known",
     )
 
 
@@ -166,7 +166,7 @@ def _complete() -> Panel:
         unit=RATIO,
         decimals=1,
         steps=((None, CRITICAL), (0.95, WARNING), (threshold("incomplete_ratio"), GOOD)),
-        no_value="No instances",
+        no_value="Not known",
     )
 
 

@@ -196,7 +196,6 @@ def _it_costs() -> Panel:
         unit=DOLLARS_PER_HOUR,
         decimals=3,
         steps=((None, NEUTRAL),),
-        graph=True,
     )
 
 

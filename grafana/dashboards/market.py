@@ -49,7 +49,7 @@ def budgets() -> Panel:
             Column(field="Value #D", title="of it", unit=RATIO, decimals=0, width=55, steps=BUDGET_STEPS),
         ),
         worst_first="Value #D",
-        no_value="No budget is set (docs/configuration.md)",
+        no_value="No data, or no budget is set (docs/configuration.md)",
     )
 
 

@@ -80,9 +80,10 @@ UNSERVED = (
     f" and on (account, endpoint_id) {_one('vastai_endpoint_cold_workers')} > 0)"
 )
 #: The first that holds.
-IS_OFF, UNREAD, NOT_SERVED, SOME_FAILED, SERVED, NONE = 5, 4, 3, 2, 1, 0
+BLIND, IS_OFF, UNREAD, NOT_SERVED, SOME_FAILED, SERVED, NONE = 6, 5, 4, 3, 2, 1, 0
 VERDICT = f"""\
-{IS_OFF} * absent(vastai_collector_success{{{COLLECTOR}}})
+{BLIND} * absent(vastai_collector_success{{{ACCOUNT}}})
+or {IS_OFF} * absent(vastai_collector_success{{{COLLECTOR}}})
 or {UNREAD} * group(vastai_collector_success{{{COLLECTOR}}} == 0)
 or {NOT_SERVED} * group({UNSERVED})
 or {SOME_FAILED} * group({FAILED} > 0)
@@ -122,7 +123,7 @@ def _service() -> Panel:
             "No worker: an active endpoint has no ready worker, although min_load or cold_workers requires"
             " one. Workers failed: some are in error or unavailable. Not read: the collector's last run"
             " failed, so the panels show earlier data. Collector off: the collector serverless is not"
-            " enabled.",
+            " enabled. Blind: Prometheus has no data from the exporter.",
             Query(VERDICT),
             unit=COUNT,
             mappings={
@@ -132,6 +133,7 @@ def _service() -> Panel:
                 str(NOT_SERVED): ("No worker", FILLS[CRITICAL]),
                 str(UNREAD): ("Not read", FILLS[WARNING]),
                 str(IS_OFF): ("Collector off", OFF_TILE),
+                str(BLIND): ("Blind", FILLS[CRITICAL]),
             },
         )
     )
@@ -145,7 +147,6 @@ def _ready() -> Panel:
         Query(f"sum({_workers(READY)})"),
         unit=COUNT,
         decimals=0,
-        graph=True,
         no_value="Nothing known",
     )
 

@@ -19,8 +19,10 @@ WORKING = "account_instance:vastai_gpus_working:avg5m"
 GPU_UTIL = "account_instance_gpu:dcgm_gpu_util_ratio:max"
 TOKENS = f"({GENERATED} + {PROMPTS})"
 WORKING_BURN = f"({BURN} and on (account, instance_id) {WORKING})"
-NO_TOKENS = "No tokens"
-NO_WORK = "No work"
+NO_TOKENS = "No known tokens"
+NO_WORK = "No known work"
+#: GPUs in the chart; more lines could not be told apart.
+LEAST_USED = 20
 
 
 def _summed(expression: str, *labels: str) -> str:
@@ -45,7 +47,7 @@ def build() -> Board:
     return (
         Board(
             "vastai-work",
-            "Vast.ai work",
+            "Vast.ai / Work",
             "What vLLM and the GPUs do on rented instances, and what that costs.",
         )
         .annotate(*alerts())
@@ -94,10 +96,10 @@ def build() -> Board:
             (
                 12,
                 lines(
-                    "Each GPU",
-                    "Utilisation of each GPU, if dcgm-exporter is scraped. The API has only the mean over"
+                    f"Least used GPUs ({LEAST_USED})",
+                    "Utilisation of single GPUs, if dcgm-exporter is scraped. The API has only the mean over"
                     " an instance's GPUs, which hides an idle one.",
-                    Query(chosen(GPU_UTIL), "{{instance_id}} GPU {{gpu}}"),
+                    Query(f"bottomk({LEAST_USED}, {chosen(GPU_UTIL)})", "{{instance_id}} GPU {{gpu}}"),
                     unit=RATIO,
                     most=1,
                 ),
@@ -108,9 +110,7 @@ def build() -> Board:
 
 def _number(title: str, expression: str, unit: str, no_value: str, why: str) -> Panel:
     steps = ((None, NEUTRAL),)
-    return stat(
-        title, why, Query(expression), unit=unit, steps=steps, decimals=2, graph=True, no_value=no_value
-    )
+    return stat(title, why, Query(expression), unit=unit, steps=steps, decimals=2, no_value=no_value)
 
 
 _ALL_TOKENS = (

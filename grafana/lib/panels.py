@@ -120,15 +120,15 @@ def stat(
     steps: Steps = ((None, PLAIN),),
     decimals: float | None = None,
     mappings: Mapping[str, tuple[str, str]] | None = None,
-    graph: bool = False,
     no_value: str = "No data",
 ) -> stat_builder.Panel:
-    """Return big numbers; `graph` draws their past behind them."""
-    panel = common_parts(stat_builder.Panel(), title, why, queries, unit, instant=not graph).no_value(
-        no_value
-    )
-    panel.color_mode(options.BigValueColorMode.VALUE)
-    panel.graph_mode(options.BigValueGraphMode.AREA if graph else options.BigValueGraphMode.NONE)
+    """Return big numbers of this moment.
+
+    They have no graph behind them: with a time range Grafana shows the last value of the range as if it were
+    the present one, however long ago the data ended.
+    """
+    panel = common_parts(stat_builder.Panel(), title, why, queries, unit, instant=True).no_value(no_value)
+    panel.color_mode(options.BigValueColorMode.VALUE).graph_mode(options.BigValueGraphMode.NONE)
     panel.text_mode(options.BigValueTextMode.VALUE)
     if len(queries) > 1:
         panel.text_mode(options.BigValueTextMode.VALUE_AND_NAME)
