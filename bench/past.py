@@ -69,8 +69,7 @@ def series(instances: int, now: float, span: float) -> Iterator[tuple[str, float
 
 def _instance(number: int, span: float) -> Iterator[tuple[str, float, float]]:
     both = f"{identity(number)},{choice(number)}"
-    for reading in ("gpu_util_ratio", "gpu_temp_celsius"):
-        yield f"account_instance_label_gpu_name:vastai_instance_{reading}:max{{{both}}}", RECORDED, span
+    yield f"account_instance_label_gpu_name:vastai_instance_gpu_util_ratio:max{{{both}}}", SLOW, span
     yield f"account_instance_label_gpu_name:vastai_instance_spend_dollars:sum_1h{{{both}}}", HOUR, span
     for name, interval in (("gpu_util_ratio:max_recent", SLOW), ("disk_used:ratio", RECORDED)):
         yield f"account_instance:vastai_instance_{name}{{{identity(number)}}}", interval, DAY
@@ -81,6 +80,7 @@ def _instance(number: int, span: float) -> Iterator[tuple[str, float, float]]:
 
 
 def _chosen(own: str, span: float) -> Iterator[tuple[str, float, float]]:
+    yield f"account_label_gpu_name:vastai_instance_gpu_temp_celsius:max{{{own}}}", RECORDED, span
     for name in SUMS:
         yield f"account_label_gpu_name:{name}:sum{{{own}}}", RECORDED, span
     for status in ("running", "exited"):

@@ -23,7 +23,6 @@ from grafana.lib.palette import (
     STATUSES,
     WARNING,
     WASTE,
-    WATCH,
 )
 from grafana.lib.panels import (
     CELSIUS,
@@ -53,6 +52,7 @@ from grafana.lib.promql import (
     fresh,
     of_accounts,
     stale,
+    steadily,
     summed,
 )
 from grafana.lib.tables import Column, rows
@@ -85,8 +85,10 @@ or {WELL} * group({SUCCESS}{{{INSTANCES}}})"""
 
 #: Points of charts that read every instance over the whole range, which is most of the cost in large fleets.
 FEW_POINTS = 120
+#: GPU models in a chart.
+MODELS = 8
 UTIL = f"account_instance_label_gpu_name:vastai_instance_gpu_util_ratio:max{{{CHOICE}}}"
-HEAT = f"account_instance_label_gpu_name:vastai_instance_gpu_temp_celsius:max{{{CHOICE}}}"
+HEAT = f"account_label_gpu_name:vastai_instance_gpu_temp_celsius:max{{{CHOICE}}}"
 WEIGHTED = (
     f"sum({summed('instance_busy_dollars_per_hour')}) / sum({summed('instance_measured_dollars_per_hour')})"
 )
@@ -253,16 +255,15 @@ def _gpu_temperature() -> Panel:
     return limited(
         lines(
             "GPU temperature",
-            "Running instances with telemetry. The dashed lines mark where alerts begin:"
+            "The hottest running instance of each GPU model, for the hottest models. The dashed lines mark"
+            " where alerts begin:"
             f" {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}) and"
             f" {threshold('hot_critical_celsius'):.0f} °C ({why('hot_critical_celsius')}).",
-            Query(f"max({HEAT})", "max"),
-            Query(f"quantile(0.9, {HEAT})", "p90"),
+            Query(steadily("topk", MODELS, f"max by (gpu_name) ({HEAT})"), "{{gpu_name}}"),
             unit=CELSIUS,
             decimals=0,
             least=20,
-            colors={"max": WARNING, "p90": WATCH},
-        ).max_data_points(FEW_POINTS),
+        ),
         steps=(
             (None, "transparent"),
             (threshold("hot_celsius"), WARNING),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from grafana.lib.board import Board, alerts
 from grafana.lib.palette import NEUTRAL
 from grafana.lib.panels import COUNT, DOLLARS, RATIO, Query, lines, stat
-from grafana.lib.promql import BURN, chosen, described, named
+from grafana.lib.promql import BURN, chosen, described, named, steadily
 
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
@@ -99,7 +99,7 @@ def build() -> Board:
                     f"Least used GPUs ({LEAST_USED})",
                     "Utilisation of single GPUs, if dcgm-exporter is scraped. The API has only the mean over"
                     " an instance's GPUs, which hides an idle one.",
-                    Query(f"bottomk({LEAST_USED}, {chosen(GPU_UTIL)})", "{{instance_id}} GPU {{gpu}}"),
+                    Query(steadily("bottomk", LEAST_USED, chosen(GPU_UTIL)), "{{instance_id}} GPU {{gpu}}"),
                     unit=RATIO,
                     most=1,
                 ),
