@@ -1,4 +1,4 @@
-"""Writes the documentation that is generated from the code; with --check says what is stale instead.
+"""Writes the documentation that is generated from the code, or with --check reports stale files.
 
 Run as `python docs/generate.py [--check]`. `--check` writes nothing, names each stale file and exits with 1.
 """
@@ -33,7 +33,7 @@ BLOCKS = {
 
 
 def generated() -> dict[Path, str]:
-    """Return what each generated file should hold."""
+    """Return the content that each generated file should have."""
     return {
         ROOT / "docs/metrics.md": metrics.page(ROOT / "docs/api_fields.yaml", RULES, DASHBOARDS),
         ROOT / "docs/configuration.md": configuration.page(),
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     for path, text in stale.items():
         name = path.relative_to(ROOT)
         if arguments:
-            print(f"{name} is stale: `{markdown.COMMAND}` makes it anew", file=sys.stderr)
+            print(f"{name} is stale: run `{markdown.COMMAND}`", file=sys.stderr)
         else:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {name}")

@@ -1,9 +1,9 @@
-"""Stage the repository's pages for the documentation's site, which `make site` builds.
+"""Stage the repository's pages for the documentation site that `make site` builds.
 
     python docs/stage.py FOLDER
 
-Each page keeps its place, so that links between pages are those of the repository. Linked files that are no
-pages, such as pictures, rules and examples, come along.
+Each page keeps its path, so links between pages work as in the repository. Linked files that are not pages,
+such as pictures, rules and examples, are copied too.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Folders whose pages are part of the documentation, as a whole or by their README alone.
+#: Pages of the documentation: all pages of some folders, only the README of others.
 PAGES = ("*.md", "docs/**/*.md", "grafana/README.md", "bench/README.md", "deploy/**/README.md")
-#: Text, target and anchor of a link, or of a picture.
+#: Text, target and anchor of a link or a picture.
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 
 
 def stage(folder: Path) -> list[Path]:
-    """Copy pages and what they link to into `folder`, and return the pages, relative to it.
+    """Copy pages and the files that they link to into `folder`, and return the pages, relative to it.
 
     Raises:
-        FileNotFoundError: a page links to something that is not there.
+        FileNotFoundError: a page links to a file that does not exist.
 
     """
     if folder.exists():
@@ -69,7 +69,7 @@ def linked(page: Path) -> list[Path]:
             continue
         target = (ROOT / page.parent / unquote(match[2])).resolve()
         if not target.exists():
-            raise FileNotFoundError(f"{page} links to {match[2]}, which is not there")
+            raise FileNotFoundError(f"{page} links to {match[2]}, which does not exist")
         if target.is_file():
             found.append(target.relative_to(ROOT))
     return found

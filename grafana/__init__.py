@@ -1,1 +1,1 @@
-"""The Grafana dashboards, as Python; `python -m grafana` writes their JSON beside this file."""
+"""The Grafana dashboards, as Python; `python -m grafana` writes their JSON next to this file."""

@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON; with --check says what is stale instead.
+"""Writes the dashboards' JSON, or with --check reports stale files.
 
 Run as `python -m grafana [--check]`. `--check` writes nothing, names each stale file and exits with 1.
 """
@@ -17,9 +17,9 @@ from grafana.dashboards import cost, exporter, fleet, instance, serverless, work
 if TYPE_CHECKING:
     from grafana.lib.board import Board
 
-#: The oldest that they are made for.
+#: The oldest Grafana that the dashboards support.
 GRAFANA = "11.0.0"
-#: What Grafana calls the panels that are used.
+#: Grafana's names of the panel types in use.
 PANELS = {
     "stat": "Stat",
     "state-timeline": "State timeline",
@@ -34,19 +34,19 @@ BOARDS = {
     "serverless.json": serverless.build,
     "exporter.json": exporter.build,
 }
-#: Dashboards that not everybody has data for, by their place in the repository.
+#: Dashboards that need extra data, by their path in the repository.
 ELSEWHERE = {"deploy/discovery/work.json": work.build}
 
 
 def generated(folder: Path) -> dict[Path, str]:
-    """Return what each generated file in `folder` should hold."""
+    """Return the content that each generated file in `folder` should have."""
     boards = {folder / name: build for name, build in BOARDS.items()}
     boards |= {folder.parent / name: build for name, build in ELSEWHERE.items()}
     return {path: text(build()) for path, build in boards.items()}
 
 
 def text(board: Board) -> str:
-    """Return a dashboard's JSON, with what grafana.com asks for: nothing to be given, and what it needs."""
+    """Return a dashboard's JSON with the parts that grafana.com requires: no inputs, and the requirements."""
     found = json.loads(json.dumps(board.build(), cls=JSONEncoder))
     kinds = {panel["type"] for panel in found["panels"]} - {"row"}
     requires = [

@@ -1,10 +1,10 @@
-"""Hours of a simulated fleet in a Prometheus database, for pictures and tests of the dashboards.
+"""Hours of a simulated fleet in a Prometheus database, for screenshots and tests of the dashboards.
 
     python -m grafana.history FOLDER [--instances N] [--hours H] [--calm] [--port P]
 
-Simulator, collectors and exposition run here by clocks that are moved by hand, so the same arguments give
-the same history, which ends at 2026-01-15 18:00 UTC. promtool puts it into FOLDER and evaluates the
-recording rules over it; then a Prometheus serves it until Ctrl-C.
+Simulator, collectors and exposition run on manual clocks, so the same arguments give the same history. It
+ends at 2026-01-15 18:00 UTC. promtool writes it into FOLDER and evaluates the recording rules over it. Then a
+Prometheus serves it until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 RULES = Path(__file__).resolve().parent.parent / "deploy/prometheus/recording.rules.yml"
-#: Every history ends here, so that the instances' ids and ages don't depend on its length.
+#: Every history ends here, so that its length does not change the instances' ids and ages.
 END = 1_768_500_000.0  # 2026-01-15 18:00 UTC
 HOUR = 3600.0
 MONTH = 30 * 24 * HOUR
 #: Every collector runs between two scrapes.
 INTERVALS = {collector.name: 60.0 for collector in COLLECTORS}
-#: But for this one, whose searches of a day are counted: it runs as often as it does by itself.
+#: Except this one, which has a daily quota of searches and keeps its usual interval.
 MARKET, MARKET_INTERVAL = "market", 900.0
 INTERVALS[MARKET] = MARKET_INTERVAL
 TARGET = 'job="vastai-exporter",instance="localhost:10622"'
-#: What a calm fleet's disks are filled to at most.
+#: The fullest disk of a calm fleet.
 MOST_OF_DISK = 0.8
-#: Where work may stay away for so long that a GPU counts as idle, and how busy a calm fleet's are then, in
-#: percent.
+#: Workloads that may pause for so long that a GPU counts as idle, and the utilisation of a calm fleet's GPUs
+#: in a pause, in per cent.
 RESTING = {Workload.NOTEBOOK, Workload.SERVING}
 LEAST_BUSY = 30.0
-#: What the first account has of the fleet, which is the simulator's own; the others share the rest.
+#: The share of the fleet in the first account, which is the simulator's own. The others share the rest.
 FIRST_SHARE = 0.7
 PLANNED = (
     budgets.Budget("research", 40_000.0, {"prod-inference": 12_000.0}),
@@ -71,15 +71,15 @@ _SAMPLE = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What history is wanted.
+    """The requested history.
 
     Attributes:
-        instances: how many, over all accounts.
-        accounts: how many.
-        hours: from the first scrape to the last.
+        instances: number of instances over all accounts.
+        accounts: number of accounts.
+        hours: time from the first scrape to the last.
         step: seconds between two scrapes, and between two evaluations of rules.
-        calm: nothing goes wrong, and nothing needs a hand.
-        seed: of everything that looks random.
+        calm: without incidents, and without instances that need attention.
+        seed: seed of all random values.
 
     """
 
@@ -92,7 +92,7 @@ class Plan:
 
 
 class Exporter:
-    """The exporter, run by hand: all of its loops one after another, on a clock that waiting moves on."""
+    """The exporter on a manual clock: its loops run one after another, and waiting advances the clock."""
 
     def __init__(self, vast: SimulatedVast, keys: Mapping[str, str], wall_clock: ManualClock) -> None:
         self._clock = _Busy(Random("requests"))
@@ -136,7 +136,7 @@ class Exporter:
         )
 
     def step(self, seconds: float) -> None:
-        """Let every loop run once, and the rest of `seconds` pass."""
+        """Run every loop once, then let the rest of `seconds` pass."""
         begin = self._clock.time
         end = begin + seconds
         searches = begin - self._searched >= MARKET_INTERVAL
@@ -145,25 +145,25 @@ class Exporter:
         for loop in self.loops:
             if loop.job.collector.name == MARKET and not searches:
                 continue
-            self._clock.time = begin  # they run side by side
+            self._clock.time = begin  # in reality they run in parallel
             loop.run_once()
             end = max(end, self._clock.time)
         self._clock.time = end
 
     def scrape(self) -> bytes:
-        """Return what Prometheus gets."""
+        """Return the body of a scrape."""
         return b"".join(self._exposition.body(openmetrics=False, gzip=False).pieces)
 
 
 def _loaded(keys: Mapping[str, str]) -> Loaded:
-    """Return the configuration of some accounts, by name, with every collector switched on."""
+    """Return the configuration of some accounts, by name, with every collector enabled."""
     collectors = {collector.name: {"enabled": True} for collector in COLLECTORS}
     accounts = tuple(AccountKey(name, Key(value=key), {}) for name, key in keys.items())
     return Loaded(CONFIG.model_validate({"collectors": collectors}), accounts, ())
 
 
 class _Busy(ManualClock):
-    """Some time passes whenever it is looked at, as if a request were under way."""
+    """A clock that advances with every reading, as if a request were in progress."""
 
     def __init__(self, rng: Random) -> None:
         super().__init__(1000.0)
@@ -175,7 +175,7 @@ class _Busy(ManualClock):
 
 
 class _Moves(threading.Event):
-    """Moves a clock on instead of waiting."""
+    """Advances a clock instead of waiting."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class _Moves(threading.Event):
 
 
 def exposition(plan: Plan) -> Iterator[bytes]:
-    """Yield the samples of every scrape, with timestamps, in the text that promtool reads."""
+    """Yield the samples of every scrape with timestamps, in promtool's text format."""
     begin = END - plan.hours * HOUR
     clock = ManualClock(begin)
     sizes = _sizes(plan)
@@ -219,7 +219,7 @@ def exposition(plan: Plan) -> Iterator[bytes]:
 
 
 def _sizes(plan: Plan) -> dict[str, int]:
-    """Return how many instances each account has."""
+    """Return the number of instances of each account."""
     names = [*NAMES, *(f"team-{number:02}" for number in range(len(NAMES) + 1, plan.accounts + 1))][
         : plan.accounts
     ]
@@ -230,11 +230,11 @@ def _sizes(plan: Plan) -> dict[str, int]:
 
 
 def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
-    """Return what every picture should show beside what happens by itself, by the share of the history."""
+    """Return the incidents that every screenshot shows, each with its point in the history as a share."""
 
     def begin(*kinds: IncidentType) -> None:
         for kind in kinds:
-            with suppress(LookupError):  # a small fleet has not always one to which it can happen
+            with suppress(LookupError):  # a small fleet may have no suitable instance
                 vast.inject(kind, duration=5 * HOUR)
 
     def fail(*replies: Reply) -> None:
@@ -264,10 +264,10 @@ def _troubles(vast: SimulatedVast) -> Mapping[float, Callable[[], None]]:
 
 
 def _soothe(vast: SimulatedVast) -> None:
-    """Undo what is no incident in the simulator but needs a hand, or looks as if it did.
+    """Undo what the simulator does not count as an incident, but needs attention or looks as if it did.
 
-    Those are short contracts, full disks and freezing; interruptible instances that their user has stopped,
-    which look as if they were outbid; and GPUs without work for a quarter of an hour.
+    These are short contracts, full disks and freezing; interruptible instances that their user has stopped,
+    because they look outbid; and GPUs without work for a quarter of an hour.
     """
     for account in vast.accounts:
         fleet = vast.fleet_of(account)
@@ -286,7 +286,7 @@ def _soothe(vast: SimulatedVast) -> None:
 
 
 def _dated(scrape: bytes, now: float) -> bytes:
-    """Return a scrape's samples as Prometheus would store them: with the target's labels and the time."""
+    """Return a scrape's samples as Prometheus would store them, with the target's labels and the time."""
     stamp = f" {now:.3f}".encode()
     dated = [
         b"up{%s} 1%s" % (TARGET.encode(), stamp),
@@ -302,7 +302,7 @@ def _dated(scrape: bytes, now: float) -> bytes:
 
 
 def write(folder: Path, plan: Plan) -> None:
-    """Put the history and what the recording rules make of it into `folder`."""
+    """Write the history and the results of the recording rules into `folder`."""
     tsdb.write(folder, exposition(plan))
     tsdb.evaluate(folder, RULES, END - plan.hours * HOUR, END, plan.step)
 
@@ -317,8 +317,8 @@ def write(folder: Path, plan: Plan) -> None:
 @click.option("--calm", is_flag=True, help="Nothing goes wrong.")
 @click.option("--port", default=9090, show_default=True, help="Where Prometheus serves it.")
 def main(folder: Path, port: int, **wanted: Any) -> None:  # noqa: ANN401 - the fields of Plan
-    """Make a history, unless FOLDER has one, and serve it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Prometheus ends with this
+    """Create a history, unless FOLDER has one, and serve it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops Prometheus too
     plan = Plan(**wanted)
     if not (folder / "data").exists():
         write(folder, plan)

@@ -1,4 +1,4 @@
-"""A Prometheus database that is written from text, with the results of recording rules, and its server."""
+"""A Prometheus database written from text, with the results of recording rules, and its server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-#: The interval of groups whose samples are added up.
+#: The interval of groups whose samples are summed.
 HOURLY = "1h"
 _NAMES = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
 def write(folder: Path, text: Iterable[bytes]) -> None:
-    """Put the samples of an OpenMetrics text into the database of `folder`."""
+    """Write the samples of an OpenMetrics text into the database of `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "history.txt"
     with source.open("wb") as file:
@@ -35,7 +35,7 @@ def write(folder: Path, text: Iterable[bytes]) -> None:
 
 
 def evaluate(folder: Path, rules: Path, start: float, end: float, step: float) -> None:
-    """Add what recording rules make of the database of `folder`."""
+    """Add the results of recording rules to the database of `folder`."""
     for content in levels(yaml.safe_load(rules.read_text(encoding="utf-8"))):
         (folder / "level.yml").write_text(json.dumps(content), encoding="utf-8")
         with served(folder, step) as url:
@@ -48,16 +48,16 @@ def evaluate(folder: Path, rules: Path, start: float, end: float, step: float) -
                 f"--eval-interval={step:.0f}s",
                 "--output-dir=data",
                 f"--url={url}",
-                # When within a step a group is evaluated follows from a hash of this path, as it is given.
+                # A hash of this path, as given, sets the time within a step at which a group is evaluated.
                 "level.yml",
                 folder=folder,
             )
 
 
 def levels(rules: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield files of rules, each of which needs only what the ones before it have recorded.
+    """Yield files of rules; each needs only series that the files before it have recorded.
 
-    promtool evaluates the rules of a file apart from each other, so that none sees what another records.
+    promtool evaluates the rules of a file separately, so none sees the results of another.
     """
     waiting = [(group.get("interval"), rule) for group in rules["groups"] for rule in group["rules"]]
     while waiting:
@@ -67,7 +67,7 @@ def levels(rules: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         ]
         if not ready:
             raise ValueError(f"rules that need each other: {sorted(names)}")
-        # Samples of an hour are added up; for all others a step is as good as an interval.
+        # Hourly samples are summed and need their interval; all other rules can use the step.
         hourly = [rule for interval, rule in ready if interval == HOURLY]
         others = [rule for interval, rule in ready if interval != HOURLY]
         groups = [
@@ -80,7 +80,7 @@ def levels(rules: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def served(folder: Path, step: float = 60.0, port: int = 0) -> Iterator[str]:
-    """Serve the history of `folder` while the context lasts; gives the address of Prometheus."""
+    """Serve the history of `folder` while the context lasts; yields the address of Prometheus."""
     config = folder / "prometheus.yml"
     config.write_text("{}\n")
     port = port or free_port()
@@ -92,7 +92,7 @@ def served(folder: Path, step: float = 60.0, port: int = 0) -> Iterator[str]:
             f"--storage.tsdb.path={folder / 'data'}",
             "--storage.tsdb.retention.time=100y",
             f"--web.listen-address=127.0.0.1:{port}",
-            # Written data have no marker where a series ends; what is a whole step old has ended.
+            # Written data has no staleness markers, so a series without a sample for a whole step has ended.
             f"--query.lookback-delta={1000 * step - 1:.0f}ms",
             "--log.level=error",
         ],
@@ -116,14 +116,14 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def program(name: str) -> str:
-    """Return the path of a program; VASTAI_PROMETHEUS and VASTAI_PROMTOOL name others than PATH's."""
+    """Return the path of a program, from VASTAI_PROMETHEUS or VASTAI_PROMTOOL, or else from PATH."""
     found = os.environ.get(f"VASTAI_{name.upper()}") or shutil.which(name)
     if found is None:
         raise FileNotFoundError(f"{name} is not installed: it comes with Debian's package prometheus")

@@ -192,7 +192,7 @@ class TestMetricsPage:
             (row,) = [line for line in lines if line.startswith(f"| `{metric.name}` | {metric.type} |")]
             above = reversed(lines[: lines.index(row)])
             words = next(line for line in above if line and not line.startswith("|"))
-            shown = row.split(" | ")[3] + words.partition("Labels of all")[2]
+            shown = row.split(" | ")[3] + words.partition("Labels on all")[2]
             assert set(re.findall(r"`(\w+)`", shown)) == set(metric.labels), metric.name
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The whole chain on this machine: demo exporter, Prometheus with the rules, Alertmanager, and who is told.
+"""The whole chain on this machine: demo exporter, Prometheus with the rules, Alertmanager and a webhook.
 
     python deploy/stack/stack.py --instances 60 --hurry 10
 
-Takes the files of deploy/prometheus and deploy/alertmanager as they are, but for addresses and waiting times.
-Prints where everything is, then each notification. Ctrl-C ends all that was started.
+Uses the files of deploy/prometheus and deploy/alertmanager and changes only addresses and waiting times.
+Prints all addresses and then each notification. Ctrl-C stops everything.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 DEPLOY = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
-#: Seconds that a program has to be ready, and to end.
+#: Seconds in which a program must be ready, and in which it must stop.
 READY_SECONDS = 30.0
 END_SECONDS = 10.0
 #: Names of the programs; Debian calls Alertmanager differently.
@@ -47,7 +47,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def find(name: str) -> str:
-    """Return where a program is: VASTAI_PROMETHEUS, VASTAI_ALERTMANAGER, else PATH.
+    """Return the path of a program: VASTAI_PROMETHEUS, VASTAI_ALERTMANAGER, or else from PATH.
 
     Raises:
         FileNotFoundError: nowhere.
@@ -64,7 +64,7 @@ def find(name: str) -> str:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return a port that nobody listens on: the preferred one if possible."""
+    """Return a free port, the preferred one if possible."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,7 +79,7 @@ def free_port(preferred: int = 0) -> int:
 def load_generator() -> ModuleType:
     """Return deploy/prometheus/generate.py, which is a script."""
     spec = importlib.util.spec_from_file_location("generate", DEPLOY / "prometheus/generate.py")
-    assert spec is not None  # noqa: S101 - the file stands beside this one
+    assert spec is not None  # noqa: S101 - the file is part of the repository
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -87,7 +87,7 @@ def load_generator() -> ModuleType:
 
 
 def hurried(values: Mapping[str, str], factor: float, least: int) -> dict[str, str]:
-    """Return those values that are durations, `factor` times as short, but `least` seconds at least."""
+    """Return the values that are durations, divided by `factor`, but at least `least` seconds."""
     return {
         name: f"{max(least, round(int(match[1]) * SECONDS[match[2]] / factor))}s"
         for name, value in values.items()
@@ -97,7 +97,7 @@ def hurried(values: Mapping[str, str], factor: float, least: int) -> dict[str, s
 
 @contextmanager
 def running(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program while entered; what it says goes to `log`."""
+    """Run a program while entered, with its output in `log`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -123,7 +123,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urlopen(url, timeout=5):  # noqa: S310 - an address of ours
+            with urlopen(url, timeout=5):  # noqa: S310 - our own address
                 return
         except (URLError, OSError):
             time.sleep(0.05)
@@ -134,7 +134,7 @@ class Receiver:
     """A webhook that Alertmanager notifies, served while entered.
 
     Args:
-        notified: told of each notification.
+        notified: called with each notification.
 
     """
 
@@ -147,7 +147,7 @@ class Receiver:
                 notified(json.loads(body))
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self.url = f"http://{HOST}:{self._server.server_address[1]}/"
@@ -168,10 +168,10 @@ class Stack:
         folder: where configurations, data and logs go.
         exporter: host and port of the exporter.
         notify: the webhook's URL.
-        values: thresholds other than those of thresholds.yml.
+        values: thresholds that replace those of thresholds.yml.
         interval: seconds between scrapes, and between evaluations of the rules.
-        waits: seconds that Alertmanager waits for a group, and between two looks at it.
-        ports: those that are preferred, of Prometheus and Alertmanager.
+        waits: Alertmanager's group_wait and group_interval in seconds.
+        ports: preferred ports of Prometheus and Alertmanager.
 
     """
 
@@ -247,7 +247,7 @@ class Stack:
 
 
 def show(notification: dict[str, Any]) -> None:
-    """Print a notification: a line for the group, a line for each alert."""
+    """Print a notification: one line for the group, one line for each alert."""
     group = " ".join(notification["groupLabels"].values())
     sys.stdout.write(f"\n{time.strftime('%H:%M:%S')} {notification['receiver'].upper()}: {group}\n")
     for alert in notification["alerts"]:
@@ -276,7 +276,7 @@ def main() -> None:
 
 
 def serve(arguments: argparse.Namespace) -> None:
-    """Start everything and wait for ever."""
+    """Start everything and wait forever."""
     values = hurried(load_generator().defaults(), arguments.hurry, 3 * arguments.interval)
     address = f"{HOST}:{free_port(10622)}"
     demo = [sys.executable, "-m", "exporter", "demo", "--web.listen-address", address]

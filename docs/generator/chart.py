@@ -1,4 +1,4 @@
-"""What the chart takes from the rest of the repository: parts of values.schema.json, groups, rules."""
+"""The generated parts of the chart: parts of values.schema.json, groups of metrics, and rules."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from generator.markdown import NOTICE
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Sections of config.yaml for which the chart has values of its own.
+#: Sections of config.yaml that have their own values in the chart.
 _OTHERWISE = ("accounts", "web")
-#: Keys of an account that the chart makes of its secret, and those that name the secret.
+#: Keys of an account that the chart derives from its secret, and the keys that name the secret.
 _KEYS = ("api_key", "api_key_file", "api_key_env")
 _SECRET = ("existingSecret", "key")
-#: Thresholds for which the chart has values of its own: where links lead to.
+#: Thresholds that have their own values in the chart: the targets of links.
 _BASES = ("runbook_base", "grafana_base")
-#: What says nothing of what is allowed. A default is in seconds where a duration is in words.
+#: Keys that do not restrict values. Defaults of durations would be in seconds, unlike the values.
 _NEEDLESS = frozenset({"title", "default", "examples"})
 
 
 def values_schema(present: str, thresholds: Path) -> str:
-    """Return values.schema.json with what other files say made anew: configuration, thresholds, and so on."""
+    """Return values.schema.json with renewed parts from other files: configuration, accounts, thresholds."""
     schema = json.loads(present)
     whole = CONFIG.model_json_schema()
     models = whole.pop("$defs")
@@ -50,7 +50,7 @@ def values_schema(present: str, thresholds: Path) -> str:
 
 
 def rules(generator: Path, thresholds: Path) -> dict[str, str]:
-    """Return the chart's rule files by their names: those of Prometheus, with %name% for each threshold."""
+    """Return the chart's rule files by name: the rules of Prometheus, with %name% for each threshold."""
     places = {name: f"%{name}%" for name in yaml.safe_load(thresholds.read_text(encoding="utf-8"))}
     files: dict[str, str] = runpy.run_path(str(generator))["generate"](places)
     return files
@@ -74,7 +74,7 @@ def _groups() -> dict[str, Any]:
 
 
 def _thresholds(file: Path) -> dict[str, Any]:
-    """Return the schema of thresholds: each of the kind that it has in the file."""
+    """Return the schema of thresholds; each has the type of its value in the file."""
     kinds = {
         name: {"type": "string" if isinstance(threshold["value"], str) else "number"}
         for name, threshold in yaml.safe_load(file.read_text(encoding="utf-8")).items()
@@ -84,7 +84,7 @@ def _thresholds(file: Path) -> dict[str, Any]:
 
 
 def _inlined(node: Any, models: dict[str, Any], *, names: bool = False) -> Any:  # noqa: ANN401 - any JSON
-    """Return a schema without references and without what says nothing; `names`: its keys are properties."""
+    """Return a schema without references and needless keys; `names`: its keys are properties."""
     if isinstance(node, list):
         return [_inlined(item, models) for item in node]
     if not isinstance(node, dict):
@@ -100,7 +100,7 @@ def _inlined(node: Any, models: dict[str, Any], *, names: bool = False) -> Any: 
 
 
 def _without_null(node: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema without the null that stands for a key that is not given."""
+    """Return a schema without the null that means "not set"."""
     kinds = [kind for kind in node.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return {**node, "anyOf": kinds} if kinds else node

@@ -1,4 +1,4 @@
-"""The chart's README.md: what its values.yaml says, as a table."""
+"""The chart's README.md: a table of its values.yaml."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ A Prometheus exporter for people who rent GPUs on Vast.ai. In a clone of the rep
 helm install demo deploy/helm/vastai-exporter --set image.repository=IMAGE,demo=true # without a key
 ```
 
-With keys, TLS, users, the Prometheus operator and Grafana: `docs/install.md` in the repository. Whole files
-of values: the folder `ci` beside this. As a dependency: `condition: vastai-exporter.enabled`.
+`docs/install.md` in the repository describes keys, TLS, users, the Prometheus operator and Grafana. The
+folder `ci` next to this file contains complete values files. As a dependency, use
+`condition: vastai-exporter.enabled`.
 
 ## Values
 
@@ -31,8 +32,8 @@ of values: the folder `ci` beside this. As a dependency: `condition: vastai-expo
 def page(values: str) -> str:
     """Return README.md for a values.yaml.
 
-    What stands beside a key, or in the lines right above it, tells of it. Sections are gone into as far as
-    they are written in lines of their own.
+    The comment on the line of a key, or on the lines right above it, is its meaning. Sections in flow style
+    count as one value.
     """
     root = yaml.compose(values, yaml.SafeLoader)
     if root is None:
@@ -63,7 +64,7 @@ def _default(value: yaml.Node) -> str:
 
 
 def _meaning(lines: Sequence[str], line: int) -> str:
-    """Return what is said beside a line and right above it."""
+    """Return the comments on a line and right above it."""
     beside = lines[line].partition(" # ")[2].strip()
     first = line
     while first and lines[first - 1].lstrip().startswith("#"):
@@ -73,5 +74,5 @@ def _meaning(lines: Sequence[str], line: int) -> str:
 
 
 def _said(comment: str) -> str:
-    """Return a line of a comment; what is indented is an example, on a line of its own."""
+    """Return a line of a comment; an indented line is an example and stays a line."""
     return f"<br>{code(comment.strip())}<br>" if comment.startswith("   ") else comment.strip()

@@ -19,40 +19,40 @@ _WIDTH = 100
 _BEFORE = """\
 # Commands
 
-The command `run` may be left out. [Configuration](configuration.md) tells of the file and the environment.
+The command `run` is the default and can be omitted. [Configuration](configuration.md) describes the file and
+the environment.
 
 | exit code | meaning |
 | --- | --- |
-| 0 | it did what it was asked for, or was stopped by SIGTERM or SIGINT while serving |
-| 1 | it can't serve (the address is taken), `once` or `probe` could not ask for all, or was interrupted |
-| 2 | a flag, the environment or the file can't be used; each mistake is a line on standard error |
-| 3 | `probe` only: something is not as it is taken for, whatever else could not be asked |
+| 0 | success, or SIGTERM or SIGINT stopped a command that serves |
+| 1 | the exporter cannot serve (the address is in use), or `once` or `probe` could not finish its requests |
+| 2 | a flag, the environment or the file is invalid; standard error has one line for each mistake |
+| 3 | `probe` only: an assumption does not hold, even if some requests failed |
 
-1 also says that what `health` asks is not healthy, that `once` or `probe` can't write what it found, and that
-a signal ended a command that does not serve.
+Exit code 1 has three more causes: `health` finds the exporter unhealthy, `once` or `probe` cannot write its
+result, or a signal stops a command that does not serve.
 
-Logs go to standard error. `once` writes nothing but metrics to standard output, and `probe` nothing but its
-report; on a terminal `once` shows how far it is.
+Logs go to standard error. `once` writes only metrics to standard output, and `probe` only its report. On a
+terminal, `once` shows its progress.
 
-Standard output and standard error may be closed, full, gone, or a pipe that nobody reads. What can't be said
-is dropped, lines of the log are counted in `vastai_log_lines_dropped_total`, and the exit code stays what it
-is. Only the metrics that `once` writes to standard output are waited for, until they are taken or a signal
-comes.
+Standard output and standard error may be closed, full, gone, or a pipe that nobody reads. The exporter then
+drops its output and counts lost log lines in `vastai_log_lines_dropped_total`. The exit code does not change.
+Only `once` waits until standard output has taken its metrics, or until a signal arrives.
 
 | signal | `run`, `demo` | other commands |
 | --- | --- | --- |
-| SIGTERM, SIGINT | an end, with exit code 0 | an end, with exit code 1 |
-| SIGHUP | the configuration is read again | an end, with exit code 1; ignored under `nohup` |
+| SIGTERM, SIGINT | stop with exit code 0 | stop with exit code 1 |
+| SIGHUP | reload the configuration | stop with exit code 1; ignored under `nohup` |
 
-A SIGHUP that comes while `run` starts counts when it has started.
+If a SIGHUP arrives while `run` starts, the reload follows after the start.
 """
 
 
 _BEFORE_FLAGS = """\
 ## Flags and variables
 
-Some flags can be set by a variable of the environment instead. A flag wins over its variable.
-A flag that is given twice is an error: one address is served, not several.
+You can set some flags with an environment variable instead. A flag overrides its variable. Giving a flag
+twice is an error, because the exporter serves only one address.
 """
 
 
@@ -64,7 +64,7 @@ def page() -> str:
 
 
 def variables() -> dict[str, str]:
-    """Return the flags that a variable of the environment sets, by the variable."""
+    """Return the flags that have an environment variable, by the variable."""
     return {
         str(parameter.envvar): parameter.opts[0]
         for _, parameter in _parameters()
@@ -77,7 +77,7 @@ def _commands() -> list[tuple[str, click.Command]]:
 
 
 def _flags() -> str:
-    """Return the table of all flags and arguments, with the variables of the environment that set them."""
+    """Return the table of all flags and arguments, with their environment variables."""
     commands: dict[tuple[str, str], list[str]] = {}
     for command, parameter in _parameters():
         name = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(_CONTEXT)

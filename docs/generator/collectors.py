@@ -1,4 +1,4 @@
-"""What the declarations of the collectors say, as tables and sentences for several pages."""
+"""Tables and sentences for several pages, from the declarations of the collectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.collectors.assumptions.declaration import Assumption, Origin
     from exporter.vast.endpoints import Endpoint, Host
 
-#: Where an assumption comes from.
+#: The sources of assumptions, in words.
 _ORIGINS: Mapping[Origin, str] = {
     "measured": "live replies",
     "client": "the vendor's client",
@@ -33,21 +33,21 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def facts(collector: Collector) -> str:
-    """Return in a sentence or two what a reader has to know before its metrics."""
-    state = "on by default" if collector.enabled else "off unless it is switched on"
+    """Return the sentences that introduce the metrics of a collector."""
+    state = "on by default" if collector.enabled else "off by default"
     often = f"every {format_duration(collector.interval)}"
-    whom = "" if collector.scope == "account" else ", once for all accounts and with the key of the first"
+    whom = "" if collector.scope == "account" else ", once for all accounts with the first one's key"
     told = f"Collector {code(collector.name)}: {state}, {often}{whom}; {need(collector)}."
     return f"{sentence(collector.about)} {told}"
 
 
 def need(collector: Collector) -> str:
-    """Return in words which permission it needs."""
+    """Return the permission that it needs, in words."""
     return f"the key needs {code(collector.permission) or 'a permission that is not documented'}"
 
 
 def permissions() -> str:
-    """Return the table of what a key needs, and what that opens, for docs/permissions.md."""
+    """Return docs/permissions.md's table of the permissions that a key needs, and what they open up."""
     return table(
         ("collector", "by default", "permission", "data", "the permission also gives access to"),
         [
@@ -83,7 +83,7 @@ def endpoints() -> str:
 
 
 def costs() -> str:
-    """Return docs/api.md's table of how many requests a day each collector makes for an account."""
+    """Return docs/api.md's table of the requests per day of each collector for an account."""
     return table(
         ("collector", "by default", "interval", "requests per day"),
         [
@@ -99,7 +99,7 @@ def _a_day(collector: Collector) -> str:
 
 
 def requests() -> str:
-    """Return SECURITY.md's list of what is asked, and how much of it is asked by default."""
+    """Return SECURITY.md's list of requests, and how many of them are sent by default."""
     asked = list(_asked())
     usual = [endpoint for collector, endpoint in asked if collector.enabled]
     methods = " and ".join(sorted({endpoint.method for endpoint in usual}))
@@ -119,12 +119,12 @@ def requests() -> str:
         for collector, endpoint in asked
     ]
     posts = [endpoint for _, endpoint in asked if endpoint.method != "GET"]
-    after = "\nThe POST requests are queries too, and change nothing.\n" if posts else ""
+    after = "\nThe POST requests are queries too and change nothing.\n" if posts else ""
     return f"{words}\n\n{table(('request', 'host', 'collector', 'by default'), rows)}{after}{_probed()}"
 
 
 def _probed() -> str:
-    """Return what the command `probe` alone asks."""
+    """Return the requests that only the command `probe` sends."""
     paths = [
         code(f"{collector.endpoints[0].method} {each.question.path}")
         for collector in COLLECTORS
@@ -135,7 +135,7 @@ def _probed() -> str:
 
 
 def assumptions() -> str:
-    """Return docs/api.md's tables of what is taken for true of the API, and how sure that is."""
+    """Return docs/api.md's tables of the assumptions about the API, and their confidence."""
     tables = [f"\n### {each.title}\n\n{_assumptions(assumptions_of(each))}" for each in COLLECTORS]
     return "".join([*tables, f"\n### The API as a whole\n\n{_assumptions(everywhere.ASSUMPTIONS)}\n"])
 
@@ -157,7 +157,7 @@ def _assumptions(listed: Iterable[Assumption]) -> str:
 
 
 def request(endpoint: Endpoint) -> str:
-    """Return an endpoint as it is asked; its host where that is not the usual one."""
+    """Return an endpoint as it is requested, with its host if that is not the usual one."""
     host = "" if endpoint.host == "api" else _name_of(endpoint.host)
     return f"{endpoint.method} {host}{endpoint.path}"
 

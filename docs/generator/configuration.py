@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _WIDTH = 100
-#: The key of an account that config.example.yaml uses; the two others stand there as comments.
+#: The keys of an account that config.example.yaml sets; the others are comments there.
 _SHOWN = frozenset({"accounts.name", "accounts.api_key_file"})
 #: Defaults that are the same as not being set.
 _NOTHING: tuple[object, ...] = (None, {}, ())
@@ -83,9 +83,9 @@ def example() -> str:
     head = [
         f"# {NOTICE}",
         "#",
-        "# Every key of the configuration. What is set here is the default, but for the account.",
-        "# What stands behind a # without a space is not set: take the # away to set it.",
-        "# Durations are written as Prometheus does: 500ms, 90s, 5m, 1h30m.",
+        "# Every key of the configuration. Except for the account, the values here are the defaults.",
+        "# A line with a # and no space after it is a key that is not set: remove the # to set it.",
+        "# Durations use Prometheus's format: 500ms, 90s, 5m, 1h30m.",
     ]
     return "\n".join([*head, *_lines(CONFIG)]) + "\n"
 
@@ -131,13 +131,13 @@ def _setting(key: Key, indent: str) -> Iterator[str]:
     shown = key.default not in _NOTHING
     value = _plain(key) if shown else (key.info.examples or [""])[0]
     text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
-    if text.startswith(":"):  # no need, but a colon at the beginning looks like a mistake
+    if text.startswith(":"):  # valid without quotes, but a leading colon looks like a mistake
         text = f'"{text}"'
     yield f"{indent}{'' if shown or key.path in _SHOWN else '#'}{key.name}: {text}"
 
 
 def _about(section: Key) -> str:
-    """Return what is said over a section."""
+    """Return the description of a section."""
     for collector in COLLECTORS:
         if section.path == f"collectors.{collector.name}":
             return " ".join(map(sentence, (collector.about, need(collector))))
@@ -146,7 +146,7 @@ def _about(section: Key) -> str:
 
 
 def _section(key: Key, level: int = 2) -> str:
-    words = f"{_about(key)}{' A list, each item with these keys.' if key.is_list else ''}"
+    words = f"{_about(key)}{' A list; each item has these keys.' if key.is_list else ''}"
     head = f"{'#' * level} {code(key.path)}\n\n{words}\n"
     inner = list(keys(key.model, f"{key.path}.")) if key.model and not key.is_list else []
     if any(each.model for each in inner):
@@ -155,7 +155,7 @@ def _section(key: Key, level: int = 2) -> str:
 
 
 def rows(key: Key) -> list[tuple[str, str, str, str]]:
-    """Return a table's rows of a key and of those below it: path, type, default, meaning."""
+    """Return the table rows of a key and of the keys below it: path, type, default, meaning."""
     return [(code(row.path), _type(row), code(_default(row)), row.meaning) for row in _leaves(key)]
 
 
@@ -197,14 +197,14 @@ def _default(key: Key) -> str:
 
 
 def _plain(key: Key) -> Any:  # noqa: ANN401 - what YAML can write
-    """Return the default as it stands in the file."""
+    """Return the default as it is written in the file."""
     if isinstance(key.default, float) and DURATION in _kind(key.info)[1]:
         return format_duration(key.default)
     return list(key.default) if isinstance(key.default, tuple) else key.default
 
 
 def _kind(info: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
-    """Return the type of a key's value, but for None, and what is said of it beside."""
+    """Return the type of a key's value without None, and its metadata."""
     annotation: Any = info.annotation
     metadata = tuple(info.metadata)
     if get_origin(annotation) in {Union, types.UnionType}:
@@ -216,67 +216,69 @@ def _kind(info: FieldInfo) -> tuple[Any, tuple[Any, ...]]:
 
 def _flags() -> str:
     rows = [(code(flag), code(path)) for path, flag in FLAGS.items()]
-    return f"## Flags\n\n[The commands](cli.md) tell more.\n\n{table(('flag', 'key'), rows)}"
+    return f"## Flags\n\n[Commands](cli.md) describes all flags.\n\n{table(('flag', 'key'), rows)}"
 
 
 _BEFORE = """\
 # Configuration
 
-The exporter works without a file. A file is given with `--config.file`; `config.example.yaml` has every key.
-Unknown keys, wrong types and impossible values are errors: one line each, with the key's path, what was given
-and what is allowed, and exit code 2. `vastai-exporter check-config FILE` says whether a file can be used.
+The exporter works without a file. To use one, set `--config.file`; `config.example.yaml` lists every key.
+Unknown keys, wrong types and impossible values are errors. The exporter prints one line for each, with the
+key's path, the given value and the allowed values, and exits with code 2. `vastai-exporter check-config FILE`
+checks a file.
 
 ## What wins
 
 1. Flags win over the environment.
 2. The environment wins over the file.
-3. Accounts are the exception: accounts in the file win over `VAST_API_KEY` and `VAST_API_KEY_FILE`, which are
-   then said to be ignored.
+3. Accounts are the exception: accounts in the file win over `VAST_API_KEY` and `VAST_API_KEY_FILE`. The log
+   then says that these are ignored.
 
 ## Environment variables
 
 | variable | meaning |
 | --- | --- |
-| `VAST_API_KEY` | the key of one account, which is then called `default` |
-| `VAST_API_KEY_FILE` | a file that holds this key; not together with `VAST_API_KEY` |
-| `VAST_URL` | where the API is; wins over `api.url` |
-| the name in an account's `api_key_env` | the key of that account |
+| `VAST_API_KEY` | the key of a single account with the name `default` |
+| `VAST_API_KEY_FILE` | a file that contains this key; not together with `VAST_API_KEY` |
+| `VAST_URL` | the API's URL; wins over `api.url` |
+| the name in an account's `api_key_env` | the key of this account |
 @variables@
-| `VASTAI_EXPORTER_REVISION` | the commit that `vastai_exporter_build_info` names; an image's build sets it |
-| `XDG_CONFIG_HOME`, `HOME` | where the vendor's own client keeps its key |
+| `VASTAI_EXPORTER_REVISION` | the commit in `vastai_exporter_build_info`; the image build sets it |
+| `XDG_CONFIG_HOME`, `HOME` | the folder in which the vendor's client keeps its key |
 
-With neither accounts in the file nor `VAST_API_KEY` or `VAST_API_KEY_FILE`, the key file of the vendor's own
-client is used: `$XDG_CONFIG_HOME/vastai/vast_api_key`, else `~/.config/vastai/vast_api_key`.
+If there are neither accounts in the file nor `VAST_API_KEY` or `VAST_API_KEY_FILE`, the exporter uses the key
+file of the vendor's client: `$XDG_CONFIG_HOME/vastai/vast_api_key`, or else `~/.config/vastai/vast_api_key`.
 
-The requests to the API also obey `HTTPS_PROXY` and `NO_PROXY`. They trust the system's certificates, unless
-`REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` names others; `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the
-system's are.
+The requests to the API also obey `HTTPS_PROXY` and `NO_PROXY`. They trust the system's certificates, or those
+in `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` if one of them is set. `SSL_CERT_FILE` and `SSL_CERT_DIR` set the
+location of the system's certificates.
 
 ## Durations
 
-Durations are written as Prometheus does: a whole number and a unit, from large to small, without spaces:
-`500ms`, `90s`, `5m`, `1h30m`, `1d`, `0s`. Units are `y`, `w`, `d`, `h`, `m`, `s`, `ms`.
+Durations use Prometheus's format, whole numbers with units, from large to small, without spaces: `500ms`,
+`90s`, `5m`, `1h30m`, `1d`, `0s`. Units are `y`, `w`, `d`, `h`, `m`, `s`, `ms`.
 
 ## Keys and files
 
-A key file holds the key and nothing else; blanks and line ends around it are left out. A path that does not
-begin with `/` counts from the folder of the configuration file. A key file is read again before each request:
-a new key is used at once, without a restart. After a failed run the exporter looks at the file every second,
-and tries again as soon as it has changed.
+A key file contains only the key. The exporter ignores spaces and line ends around it. A relative path starts
+at the folder of the configuration file. The exporter reads a key file before each request, so it uses a new
+key at once, without a restart. After a failed run, it checks the file every second and retries as soon as the
+file has changed.
 
-An account whose key file or variable is missing costs only itself: its runs fail with the reason `auth`,
-the log says so at every start and reload, and the key is used as soon as it is there. The exporter exits
-with 2 if no account has a key. `check-config` exits with 2 for every missing key.
+A missing key file or variable affects only its own account. The runs of this account fail with the reason
+`auth`, and the log reports it at every start and reload. The exporter uses the key as soon as it exists. If
+no account has a key, the exporter exits with code 2. `check-config` exits with code 2 for any missing key.
 
 Two accounts with the same key share its pace.
 
 ## Reload
 
-The exporter reads the configuration file again when it changes, and at SIGHUP and POST `/-/reload`. It
-looks at the file every 2 seconds and takes a change that two looks in a row have seen, so that a file that
-is being written is not taken half. It follows links, so it sees what Kubernetes mounts. A configuration
-with a mistake is refused, and the old one stays. Accounts that did not change keep their data.
+The exporter reloads the configuration file when it changes, and on SIGHUP and POST `/-/reload`. It checks the
+file every 2 seconds and applies a change that two checks in a row have seen. It therefore never loads a
+half-written file. It follows symbolic links, so it notices changes to Kubernetes volumes. It refuses a
+configuration with a mistake and keeps the old one. Accounts that did not change keep their data.
 
-A change of `web` needs a restart and is refused. The file `web.config_file` is read again by itself when it
-changes ([web configuration](web-configuration.md)). Variables and flags are those of the start.
+A change of `web` needs a restart, so a reload refuses it. The exporter rereads the file `web.config_file`
+when it changes ([web configuration](web-configuration.md)). Variables and flags keep their values from the
+start.
 """

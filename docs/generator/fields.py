@@ -1,7 +1,7 @@
-"""Of docs/metrics.md: every field of the API, and where the vendor's documentation is wrong or silent.
+"""Part of docs/metrics.md: every field of the API, and where the vendor's documentation is wrong or silent.
 
-docs/api_fields.yaml tells of the fields of some collectors in words; of the others the declaration says which
-are read, and why the rest is not exported.
+docs/api_fields.yaml describes the fields of some collectors. For the others, the declaration lists the fields
+that are read, and why the rest is not exported.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from exporter.collectors import Collector
     from exporter.metrics.rows import Metric
 
-#: The fields that a help text names.
+#: The API fields in a help text.
 NAMED = re.compile(r"\s*\(API fields? ([^)]*)\)")
 
 _ABOUT = """\
 ## Every field of the API
 
-Of instances, only the fields that a metric reads are asked for (`select_cols`); the others are never
-received. Other replies can't be narrowed: what is not read is dropped at once.
+For instances, the exporter requests only the fields that a metric reads (`select_cols`), and never receives
+the others. Other replies cannot be narrowed; the exporter drops unread fields at once.
 """
 _ABOUT_DOUBTS = """\
 ## Where the vendor's documentation is wrong or silent
 
-The exporter reads these fields as the column says, on the evidence of the vendor's own client and of the
-documented examples. None was confirmed by the vendor. Compare them once with what you know of your own
-instances before you build alerts on them.
+The exporter reads these fields as the second column shows. This is based on the vendor's own client and on
+documented examples; the vendor has not confirmed it. Compare the values with your own instances before you
+build alerts on them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the API, as docs/api_fields.yaml tells of it; "" for what it does not say."""
+    """A field of the API, as docs/api_fields.yaml describes it; "" if it has no entry."""
 
     name: str
     collector: str
@@ -54,7 +54,7 @@ class Field:
 
 
 def named(metric: Metric) -> list[str]:
-    """Return the fields that the help of a metric names."""
+    """Return the API fields in the help of a metric."""
     found = NAMED.search(metric.help)
     return found[1].split(", ") if found else []
 
@@ -104,7 +104,7 @@ def _destiny(field: Field) -> str:
 
 
 def _declared(collector: Collector) -> str:
-    """Return the section of a collector of which docs/api_fields.yaml does not tell."""
+    """Return the section of a collector that docs/api_fields.yaml does not cover."""
     rows = [(code(name), _read(name, collector)) for name in collector.fields]
     rows += [(code(name), f"not exported: {why}") for name, why in collector.not_exported.items()]
     title = ", ".join(map(request, collector.endpoints))
@@ -112,9 +112,9 @@ def _declared(collector: Collector) -> str:
 
 
 def _read(name: str, collector: Collector) -> str:
-    """Return what becomes of a field that is read."""
+    """Return what a field that is read is used for."""
     exported = [metric.name for metric in collector.metrics if name in named(metric)]
     if exported:
         return codes(exported)
     reading = [row.name for row in collector.rows if name in {each.name for each in row.fields}]
-    return f"condition of {codes(reading)}" if reading else "read; no metric is made of it alone"
+    return f"condition of {codes(reading)}" if reading else "read, but not exported on its own"

@@ -1,4 +1,4 @@
-"""Of docs/metrics.md: what is in each group of metrics, and what reads it."""
+"""Part of docs/metrics.md: the groups of metrics, and what reads them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ The table counts a group as read if an alert or a dashboard uses one of its metr
 recording rule.
 """
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:]*")
-#: Parts of a family's name that stand behind it in queries.
+#: Suffixes of a family's name in queries.
 _SUFFIX = re.compile(r"_(?:bucket|count|sum)$")
 
 
@@ -60,7 +60,7 @@ def section(rules: Sequence[Path], dashboards: Sequence[Path], configurable: Seq
 
 
 def _named(group: str, readers: Mapping[str, frozenset[str]], *, quoted: bool = False) -> str:
-    """Return who reads a group: by name, or, where nearly all do, who does not."""
+    """Return who reads a group, or, if nearly all do, who does not."""
     does = [name for name, groups in readers.items() if group in groups]
     does_not = [name for name in readers if name not in does]
     words = codes if quoted else ", ".join
@@ -70,7 +70,7 @@ def _named(group: str, readers: Mapping[str, frozenset[str]], *, quoted: bool = 
 
 
 def _groups_in(text: str, recorded: Mapping[str, str]) -> frozenset[str]:
-    """Return the groups of the metrics that a text names, by itself or by what is recorded of them."""
+    """Return the groups of the metrics in a text, including those behind recorded series."""
     of = {metric.name: metric.group for metric in METRICS}
     seen: set[str] = set()
     waiting = [text]

@@ -1,4 +1,4 @@
-"""docs/metrics.md: every metric, how many series there are, and every field of the API."""
+"""docs/metrics.md: every metric, the number of series, and every field of the API."""
 
 from __future__ import annotations
 
@@ -25,23 +25,22 @@ _UNIT = re.compile(r"_((?:bytes|seconds|dollars|celsius|ratio)(?:_per_[a-z]+)?)(
 
 _MOST_LABELS = max(METRICS, key=lambda metric: len(metric.labels))
 _ABOUT = f"""\
-Units are base units: bytes, seconds, dollars, ratios from 0 to 1. A value that the API does not give is no
-sample; it is never 0. Samples carry no timestamps. The names follow the API: the prefix, the API's own field
-name, the unit.
+Units are base units: bytes, seconds, dollars, ratios from 0 to 1. If the API gives no value, there is no
+sample, never a 0. Samples carry no timestamps. Names follow the API: the prefix, the API's field name, the
+unit.
 
-Text in labels is as its users wrote it, up to {LONGEST_TEXT} bytes of UTF-8; what is longer is cut and ends
-with `{CUT}`. So Prometheus's `label_value_length_limit` may be {LONGEST_TEXT}. Its `label_limit` has to be at
-least {len(_MOST_LABELS.labels) + 3}, for `{_MOST_LABELS.name}`, and one more for each label that a job adds.
+Label values are the users' own text, up to {LONGEST_TEXT} bytes of UTF-8. Longer text is cut and ends with
+`{CUT}`. You can therefore set Prometheus's `label_value_length_limit` to {LONGEST_TEXT}. Its `label_limit`
+has to be at least {len(_MOST_LABELS.labels) + 3}, for `{_MOST_LABELS.name}`, plus one for each label that a
+job adds.
 """
 _ABOUT_BUDGETS = (
-    "Of the configuration, for each account; they are there from the start, whatever the API says. The"
-    " exporter only shows them: it stops nothing."
+    "Budgets come from the configuration of each account. They exist from the start, whatever the API"
+    " returns. The exporter only shows them; it stops nothing."
 )
-_ABOUT_SELF = (
-    "Always there. `process_*` and `python_info`, as prometheus_client writes them, stand beside them."
-)
+_ABOUT_SELF = "These metrics always exist. prometheus_client adds `process_*` and `python_info`."
 
-#: Of the first section: the metrics that answer the five questions, and the question's short name.
+#: The first section: the metrics that answer the main questions, each with a short name of the question.
 MAIN = (
     ("cost", "vastai_instance_burn_dollars_per_hour"),
     ("cost", "vastai_instance_dph_total_dollars_per_hour"),
@@ -66,7 +65,7 @@ MAIN = (
 
 
 def page(api_fields: Path, rules: Sequence[Path], dashboards: Sequence[Path]) -> str:
-    """Return docs/metrics.md; it says what in `rules` and `dashboards` reads which group."""
+    """Return docs/metrics.md; `rules` and `dashboards` show what reads each group."""
     return "\n".join(
         [
             notice(),
@@ -97,7 +96,7 @@ def _main_table() -> str:
 def _collector(collector: Collector) -> str:
     parts = [f"## {collector.title}\n\n{facts(collector)}\n"]
     if collector.summaries:
-        parts.append(_metrics(f"Of all {collector.objects} together.", collector.summaries))
+        parts.append(_metrics(f"Over all {collector.objects}.", collector.summaries))
     if collector.rows:
         words = f"At most one sample for each of the {collector.objects}.{_join(collector)}"
         parts.append(_metrics(words, collector.rows))
@@ -105,13 +104,13 @@ def _collector(collector: Collector) -> str:
 
 
 def _join(collector: Collector) -> str:
-    """Return how to come by what describes an object, where one of the metrics says that."""
+    """Return how to join the description of an object, if one of the metrics has it."""
     common = _common(collector.rows)
     for row in collector.rows:
         if row.name.endswith("_info") and len(collector.rows) > 1:
             own = [name for name in row.labels if name not in common]
             join = f"* on ({', '.join(common)}) group_left ({', '.join(own[:2])}) {row.name}"
-            return f" What describes one stands on {code(row.name)} only; join it with {code(join)}."
+            return f" Only {code(row.name)} has the descriptive labels; join them with {code(join)}."
     return ""
 
 
@@ -131,25 +130,25 @@ def _metrics(words: str, metrics: Sequence[Metric]) -> str:
         )
         for metric in metrics
     ]
-    said = f" Labels of all: {codes(common)}." if common else ""
+    said = f" Labels on all: {codes(common)}." if common else ""
     labels = "other labels" if common else "labels"
     head = ("metric", "type", "unit", labels, "meaning", "API field", "notes", *["group"] * grouped)
     return f"{words}{said}\n\n{table(head, rows)}"
 
 
 def _common(metrics: Sequence[Metric]) -> list[str]:
-    """Return the labels that all have, in their order."""
+    """Return the labels that all of them have, in order."""
     labels = set.intersection(*(set(metric.labels) for metric in metrics))
     return [name for name in metrics[0].labels if name in labels]
 
 
 def _sentence(metric: Metric) -> str:
-    """Return the help without the fields, which have a column of their own."""
+    """Return the help without the API fields, which have their own column."""
     return fields.NAMED.sub("", metric.help)
 
 
 def _unit(metric: Metric) -> str:
-    """Return the unit that the name ends with, or "" for a number of things and for what has none."""
+    """Return the unit at the end of the name, or "" for counts and metrics without a unit."""
     if metric.name.endswith("_timestamp_seconds"):
         return "seconds since 1970"
     found = _UNIT.search(metric.name)

@@ -1,4 +1,4 @@
-"""Of docs/metrics.md: how many series there are, counted from the metric table."""
+"""Part of docs/metrics.md: the number of series, counted from the metric table."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _ABOUT = f"""\
 ## How many series
 
-Counted from the metric table. A new rental has a new `instance_id`, so its series are new too. User labels
-beyond `limits.labels` are counted together as `_other`.
+These numbers come from the metric table. A new rental has a new `instance_id`, so its series are new too.
+User labels above `limits.labels` are counted together as `_other`.
 
 1,000 running instances are at most {1000 * len(instances.ROWS):,} series.
 """
-#: What the notes of a metric begin with that is not always there.
+#: Start of the notes of a metric that does not always exist.
 _AT_TIMES = "only while "
-#: Labels that the exporter's own metrics about a collector begin with.
+#: First labels of the exporter's own metrics about a collector.
 _RUN = ("account", "collector")
 
 
@@ -74,7 +74,7 @@ def _bounded(label: str) -> str:
 
 
 def _of_runs(collector: Collector) -> int:
-    """Return how many of the exporter's own series one collector has for each account."""
+    """Return the number of the exporter's own series for one collector and account."""
     values = {"reason": len(REASONS), "field": 0}
     runs = [metric for metric in SELF_METRICS if metric.labels[:2] == _RUN]
     once = sum(values.get(metric.labels[-1], 1) for metric in runs)

@@ -1,1 +1,1 @@
-"""One module a dashboard; each has a function `build` that gives its board."""
+"""One module for each dashboard; its function `build` returns the board."""

@@ -1,8 +1,8 @@
-"""The three ways to know what was spent, beside each other: estimated, counted and billed.
+"""Compares the three sources of spend: estimated, counted and billed.
 
-Estimated is what instances cost by their status at each moment, without traffic. Counted is what Vast.ai's
-counter of the account says, in steps of some minutes, with all in it. Billed is what the collector `charges`
-reads, by whole days in UTC, with discounts.
+Estimated is the cost of instances by their status at each moment, without traffic. Counted comes from
+Vast.ai's counter of the account, in steps of a few minutes, and includes everything. Billed is what the
+collector `charges` reads, for whole days in UTC, with discounts.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 NOT_KNOWN = "Nothing was spent, or there is no data for the selected range. The dashboard Exporter says why."
 NOT_BILLED = "No data, or the collector charges is off (docs/configuration.md)"
 COUNTER = of_accounts("vastai_account_spend_dollars_total")
-#: The same, a sample an hour.
+#: The same, with one sample an hour.
 HOURLY_COUNTER = of_accounts("account:vastai_account_spend_dollars_total:max")
 CHARGES = of_accounts("vastai_charges_dollars")
-#: As the counter only grows, its least value in a time is that of the beginning.
+#: The counter only grows, so its minimum over a range is its value at the start.
 COUNTED = (
     f"sum(max by (account) (max_over_time({COUNTER}[$__range]))"
     f" - on (account) min by (account) (min_over_time({COUNTER}[$__range])))"
 )
-#: Longer than the steps in which Vast.ai counts.
+#: Longer than the steps of Vast.ai's counter.
 WINDOW = "1h"
-#: If less than a window is known, or the data ended within it, a rate would be too low.
+#: With less than a whole window of data, or data that ended within it, the rate would be too low.
 COUNTED_RATE = (
     f"3600 * sum(max by (account) (rate({COUNTER}[{WINDOW}]))"
     f" and on (account) max by (account) ({COUNTER})"
@@ -59,7 +59,7 @@ COUNTED_RATE = (
 ESTIMATE = f"(sum({CHOSEN_BURN}) or {NONE})"
 
 
-#: Keys that sort as they should, and what they mean.
+#: Keys in the right sort order, and their texts.
 PERIODS = {"1": "day", "2": "7 days", "3": "30 days"}
 #: The windows of charges in words.
 WINDOWS = {
@@ -83,7 +83,7 @@ def _traffic(way: str) -> str:
 
 
 def rates() -> Panel:
-    """Return estimate, counter and bill as dollars an hour."""
+    """Return estimate, counter and bill in dollars per hour."""
     yesterday = f'sum(max by (account, source, item) ({CHARGES[:-1]},window="yesterday"}})) / 24'
     return lines(
         "Spend rate: estimated, counted, billed",
@@ -101,7 +101,7 @@ def rates() -> Panel:
 
 
 def traffic_costs() -> Panel:
-    """Return what billed traffic costs."""
+    """Return the cost of billed traffic."""
     return stacked(
         lines(
             "Traffic cost",
@@ -117,7 +117,7 @@ def traffic_costs() -> Panel:
 
 
 def changes() -> Panel:
-    """Return what an hour, a day and a month cost, and what the same cost a week before."""
+    """Return the cost of the last hour, day and month, and of the same periods a week before."""
 
     def of(past: str) -> str:
         parts = (
@@ -159,7 +159,7 @@ def changes() -> Panel:
 
 
 def compared() -> Panel:
-    """Return what was spent by all three ways."""
+    """Return the spend from all three sources."""
 
     def estimated(span: str) -> str:
         return f"sum(sum_over_time({CHOSEN_HOURS}[{span}]))"
@@ -240,7 +240,7 @@ DAYS = (
 
 
 def daily_bars() -> Panel:
-    """Return what each day cost, as bars."""
+    """Return the cost of each day, as bars."""
     return marked(
         as_bars(
             lines(
@@ -282,7 +282,7 @@ def daily_table() -> Panel:
 
 
 def price_rises() -> Panel:
-    """Return the prices that hosts want to raise."""
+    """Return the announced price increases."""
     old, new = (
         once("vastai_price_increase_old_gpu_dollars_per_hour"),
         once("vastai_price_increase_new_gpu_dollars_per_hour"),

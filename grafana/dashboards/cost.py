@@ -1,4 +1,4 @@
-"""What is spent, on what, for nothing, and for how long the money lasts."""
+"""The dashboard Cost: spend, what it is for, waste, and how long the credit lasts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
 SPENT = spent(CHOSEN_BURN)
-#: 0 where something was known of the accounts at any time of the range.
+#: 0 if the accounts have data at any time in the range.
 NONE_EVER = f"0 * group(present_over_time({ACCOUNT_BURN}{{{ACCOUNT}}}[$__range]))"
-#: Vast.ai's own month, by which it prices disks.
+#: Vast.ai's month for disk prices.
 MONTH_HOURS = 720
 STEPS = 500
-#: Series of a chart that have a colour of their own.
+#: Series of a chart that have their own colour.
 MOST = 9
 IN_RANGE = f"Sum over the selected time range, in {STEPS} steps; an estimate by status, without traffic."
 KNOWN_HOURS = (
@@ -142,7 +142,7 @@ def _dollars(title: str, about: str, expression: str, *colors: tuple[float | Non
 
 
 def _over_time(label: str, title: str) -> Panel:
-    """Return the burn by a label: those that cost most in the whole range, and the others together."""
+    """Return the burn by a label: the most expensive in the whole range, and the sum of the others."""
     burn = f"sum by ({label}) ({CHOSEN_BURN})"
     dearest = f"topk({MOST}, sum by ({label}) (sum_over_time({CHOSEN_BURN}[$__range:$__interval] @ end())))"
     return stacked(

@@ -1,4 +1,4 @@
-"""How long the money lasts: credit, accounts, contracts and prepaid credit, of the dashboard Cost."""
+"""Credit, accounts, contracts and prepaid credit: panels of the dashboard Cost."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ PREPAID_STEPS = (
     (threshold("prepaid_warning_seconds"), WATCH),
     (threshold("prepaid_info_seconds"), GOOD),
 )
-#: Dollars that are a top-up and no rounding.
+#: Dollars from which a rise is a top-up and not rounding.
 LEAST_TOP_UP = 1
 
 
 def over_time() -> Panel:
-    """Return the credit of each account, and when it was topped up."""
+    """Return the credit of each account, and its top-ups."""
 
     def change(name: str) -> str:
         value = of_accounts(name)
@@ -103,7 +103,7 @@ def accounts() -> Panel:
 
 
 def spend_by_account() -> Panel:
-    """Return what each account has spent, by all three ways."""
+    """Return the spend of each account, from all three sources."""
 
     def billed(window: str) -> str:
         charges = of_accounts("vastai_charges_dollars", f'window="{window}"')

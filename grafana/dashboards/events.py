@@ -1,4 +1,4 @@
-"""What happened: changes of status, what came and went, and what Vast.ai tells in the inbox."""
+"""Events: status changes, new and gone instances, and notifications in Vast.ai's inbox."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ LATEST = "vastai_instance_notification_timestamp_seconds"
 BACKUP = "vastai_backup_created_timestamp_seconds"
 OWN_BID = "vastai_instance_outbid_own_bid_dollars_per_hour"
 NEW_BID = "vastai_instance_outbid_new_bid_dollars_per_hour"
-#: For so long the exporter shows a notification, and a copy is news.
+#: How long the exporter shows a notification, and a backup counts as news.
 SHOWN = "7d"
 SHOWN_SECONDS = 7 * 86_400
-#: Rows of the table, and marks at a time.
+#: Maximum rows of the table, and maximum marks.
 MOST, MOST_MARKS = 100, 20
-#: What its user did, most often: a fleet has so many of them that nothing else would be seen.
+#: Excludes routine types, mostly caused by the user: a fleet has so many that they would hide the rest.
 ROUTINE = 'type!~"instance_(created|started|stopped|resumed|deleted)"'
-#: Statuses that nobody wants.
+#: Statuses that are bad news.
 BAD = 'to=~"offline|unknown|exited|frozen"'
 
 #: Every type of notification in words, the worst first.
@@ -88,13 +88,13 @@ TYPES = {
     "team_invitation": ("team invitation", OTHER),
     "other": ("other", PLAIN),
 }
-#: The same in a chart, where those of one meaning have to be told apart.
+#: The same for charts, which need to distinguish types of the same colour.
 SHADES = {name: color for name, (_, color) in TYPES.items()} | {
     "instance_offline": "semi-dark-red",
     "error_msgs": "light-red",
     "storage_full": "#B5651D",
 }
-#: What else stands among the notifications of instances: copies, and why there is none.
+#: Other rows among the notifications: backups, and the reason why there are none.
 FURTHER = {
     "backup_success": ("backup made", NEUTRAL),
     "backup_pending": ("backup begun", NEUTRAL),
@@ -112,7 +112,7 @@ NOT_READ = (
 
 
 def marks() -> list[Annotation]:
-    """Return the marks of what happened to a fleet, which are off until somebody wants them."""
+    """Return the annotations for events of a fleet, off by default."""
     times = f"1000 * topk({MOST_MARKS}, {_newest(of_accounts(LATEST, ROUTINE))})"
     changes = events(CHANGES, "from", "to", matchers=f"{ACCOUNT},{BAD}", step="1m")
     return [
@@ -122,7 +122,7 @@ def marks() -> list[Annotation]:
 
 
 def marks_of_one() -> list[Annotation]:
-    """Return the marks of what happened to the one instance."""
+    """Return the annotations for events of the one instance."""
     since = one("vastai_instance_status_since_timestamp_seconds")
     status = unique(one("account_instance:vastai_instance_status:topk"))
     changed = f"1000 * {since} * on (account, instance_id) group_left (status) {status}"
@@ -134,7 +134,7 @@ def marks_of_one() -> list[Annotation]:
 
 
 def _mark(name: str, color: str, expression: str, title: str, text: str, *, at: bool = False) -> Annotation:
-    """Return a mark; with `at` the value says when, in milliseconds."""
+    """Return an annotation; with `at` the value is its time in milliseconds."""
     when = {"useValueForTime": True} if at else {}
     return Annotation(
         name, color, expression, shown=False, step="60s", titleFormat=title, textFormat=text, **when
@@ -142,12 +142,12 @@ def _mark(name: str, color: str, expression: str, title: str, text: str, *, at: 
 
 
 def _newest(series: str) -> str:
-    """Return times once an instance and type, however many exporters tell of them."""
+    """Return times once for each instance and type, whatever the number of exporters."""
     return f"max by (account, instance_id, type) ({series})"
 
 
 def status_changes() -> Panel:
-    """Return how many instances came to each status."""
+    """Return how many instances entered each status."""
     return stacked(
         as_bars(
             without_values(
@@ -168,7 +168,7 @@ def status_changes() -> Panel:
 
 
 def came_and_went() -> Panel:
-    """Return how many instances were new, and how many were gone."""
+    """Return how many instances appeared and disappeared."""
     return as_bars(
         without_values(
             lines(
@@ -187,7 +187,7 @@ def came_and_went() -> Panel:
 
 
 def notifications() -> Panel:
-    """Return how many notifications came, by type."""
+    """Return the number of new notifications by type."""
     came = events("vastai_notifications_total", "type", matchers=f"{ACCOUNT},{ROUTINE}")
     panel = stacked(
         as_bars(
@@ -211,8 +211,8 @@ def notifications() -> Panel:
 
 
 def latest() -> Panel:
-    """Return the newest notifications of the chosen instances, with the bids of outbids."""
-    # What is gone has no label any more, but what it cost has.
+    """Return the newest notifications of the selected instances, with the bids of outbids."""
+    # A destroyed instance has no labels any more, but its recorded cost has.
     spent = f"last_over_time({HOURLY}{{{CHOICE}}}[{SHOWN}])"
     here = f"group by (account, instance_id, label, gpu_name) ({CHOSEN_INFO})"
     known = unique(f"({here} or on (account, instance_id) {spent})")
@@ -295,7 +295,7 @@ def _table(
 
 
 def _unread() -> str:
-    """Return a row that says why there are none: nobody reads the inbox, or there is none for a key."""
+    """Return a row that shows why there are none: the collector is off, or a key has no inbox."""
     of_it = 'collector="notifications"'
     anybody = f"""group({of_accounts("vastai_collector_success", 'collector="instances"')})"""
     off = f"({anybody} unless on () group({of_accounts('vastai_collector_success', of_it)}))"

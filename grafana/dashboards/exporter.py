@@ -1,4 +1,4 @@
-"""Can I trust what I see: is it fresh, is it complete, and how is the exporter itself."""
+"""The dashboard Exporter: whether the data is fresh and complete, and how the exporter is doing."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from grafana.lib.thresholds import threshold, why
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
-#: The name of the scrape job, in all that ships.
+#: The name of the scrape job in every file that ships.
 JOB = 'job="vastai-exporter"'
 INSTANCES = f'{ACCOUNT},collector="instances"'
 INTERVAL = f"max by (account, collector) (vastai_collector_interval_seconds{{{ACCOUNT}}})"
 DURATION = f"max by (account, collector) (vastai_collector_duration_seconds{{{ACCOUNT}}})"
 OLDEST = f"max by (account, collector) ({AGE}{{{ACCOUNT}}})"
-#: Rows found over rows that the API says there are.
+#: Found rows divided by the number that the API reports.
 FOUND = (
     f"sum by (account) (max by (account, status) (vastai_instances{{{ACCOUNT}}})) / on (account) (max by"
     f" (account) (vastai_api_instances{{{ACCOUNT}}}) > 0)"
 )
 STALE = threshold("stale_intervals")
-#: By then Prometheus has evaluated every rule that it has loaded.
+#: After this time, Prometheus has evaluated every loaded rule.
 PATIENCE = "5m"
-#: The first that holds.
+#: The first one that applies.
 DOWN, NO_RULES, BLIND, FAILING, PARTIAL, TRUST = 5, 4, 3, 2, 1, 0
 LAST = "vastai_collector_last_success_timestamp_seconds"
 VERDICT = f"""\
@@ -54,7 +54,7 @@ or {PARTIAL} * group({FOUND} < {threshold("incomplete_ratio")})
 or {TRUST} * group(vastai_collector_success{{{ACCOUNT}}})"""
 BUILD_INFO = f"vastai_exporter_build_info{{{JOB}}}"
 BUILD = "version, revision, python_version"
-#: The colours of HTTP statuses and of what never became one.
+#: Colours of HTTP statuses, and of requests without one.
 CODES = {
     "403": CRITICAL,
     "502": CRITICAL,
@@ -66,7 +66,7 @@ CODES = {
     "401": CRITICAL,
     "404": CRITICAL,
 }
-#: What is wrong with the key, with the pace, with the way there, and with the API or the exporter.
+#: Faults of the key, the pace, the network, and the API or the exporter.
 REASONS = {
     "auth": CRITICAL,
     "rate_limited": WARNING,
@@ -81,7 +81,7 @@ REASONS = {
 NOT_SCRAPED = "No data. Check that the exporter runs and that a job named vastai-exporter scrapes it."
 
 LANE = "{{account}} {{collector}}"
-#: More would write their names over each other.
+#: With more lanes, their names would overlap.
 LANES = 16
 LATENCY = f"sum by (le) (rate(vastai_api_request_duration_seconds_bucket{{{JOB}}}[$__rate_interval]))"
 

@@ -1,4 +1,4 @@
-"""What do I pay now, is it used, and what needs a hand."""
+"""The dashboard Fleet: current cost, whether it is used, and what needs attention."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ INSTANCES = f'{ACCOUNT},collector="instances"'
 ALWAYS = f"{ACCOUNT},{USUAL}"
 SPEND = f"(sum({CHOSEN_BURN}) or {NONE})"
 SUCCESS = "vastai_collector_success"
-#: A collector that has not succeeded for so long has failed more than once.
+#: A collector without a success for this long has failed more than once.
 PATIENCE = "15m"
 
-#: The first that holds: nothing is known, something is lost, a part is not known, something is amiss, all is
-#: well.
+#: The first one that applies. In order: no data, something is lost, a part has no data, a problem that can
+#: wait, all is well.
 UNKNOWN, BLIND, URGENT, PARTLY, AMISS, WELL = 5, 4, 3, 2, 1, 0
 VERDICT = f"""\
 {BLIND} * absent({SUCCESS}{{{INSTANCES}}})

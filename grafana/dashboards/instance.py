@@ -1,4 +1,4 @@
-"""One instance: what it is, how it is doing, what it costs, and how its host's other instances are."""
+"""The dashboard Instance: its identity, status, resources and cost, and other instances on its host."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ if TYPE_CHECKING:
 
     from grafana.lib.panels import Panel
 
-#: Where a number has to stand for a status: 1 for the first of STATUSES, this for what the API adds.
+#: Statuses as numbers: 1 for the first of STATUSES, this one for statuses that are not in it.
 OTHER = 99
-#: What tells the instances of one host apart.
+#: Labels that distinguish the instances of a host.
 LABELS = ("host_id", "machine_id", "gpu_name", "label")
 NUMBERED = {status: number for number, status in enumerate(STATUSES, start=1)}
-#: The same for what the status alone doesn't tell, and for missing telemetry.
+#: The same for reasons that the status does not show, and for missing telemetry.
 INSTEAD_NUMBERED = {reason: number for number, reason in enumerate(INSTEAD, start=20)}
 NO_TELEMETRY = 30
 
 
 def _numbers(label: str, statuses: Iterable[str]) -> list[str]:
-    """Return the numbers of the statuses that a label of STATUS may say."""
+    """Return the numbers of the statuses that a label of STATUS can have."""
     known = [(NUMBERED[status], one(STATUS, f'{label}="{status}"')) for status in statuses]
     return [f"{number} * group({selector})" for number, selector in (*known, (OTHER, one(STATUS)))]
 
@@ -87,7 +87,7 @@ STATE_NUMBER = " or ".join(
     [*itertools.starmap(_special, INSTEAD_NUMBERED.items()), *_numbers("status", STATUSES)]
 )
 INTENDED_NUMBER = " or ".join(_numbers("intended_status", ("running", "frozen", "stopped")))
-#: The same as whole tiles.
+#: The same for whole tiles.
 STATE_TILES = (
     {str(number): (status, tile(STATUS_WORDS[status][1])) for status, number in NUMBERED.items()}
     | {
@@ -101,7 +101,7 @@ STATE_WORDS = (
     | {str(number): INSTEAD[reason] for reason, number in INSTEAD_NUMBERED.items()}
     | {str(OTHER): ("another", WARNING), str(NO_TELEMETRY): ("missing", PLAIN)}
 )
-#: What is rented, a group a query: Grafana keeps the order of queries, but not that of series.
+#: The rented hardware, one query per group: Grafana keeps the order of queries, but not of series.
 HARDWARE = (
     {
         "num_gpus": Fact("GPUs"),

@@ -1,4 +1,4 @@
-"""How one instance is doing and what it costs, over time: charts of the dashboard Instance."""
+"""Resources and cost of one instance over time: charts of the dashboard Instance."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
 RUNNING = "Shown only while the instance runs, since otherwise the API repeats the last value."
-#: Of the GPUs. On some hosts every second reading has no telemetry, which would leave nothing of a line.
+#: For GPUs. On some hosts every other reading has no telemetry, which would leave no visible line.
 BRIDGE = "3m"
 MEASURED = f"A gap while it runs is missing telemetry, not 0. Gaps shorter than {BRIDGE} are bridged."
 UNMEASURED = "The instance does not run, or has no GPU telemetry. The dashboard Exporter says more."
-#: Longer than the steps in which billed traffic is counted.
+#: Longer than the steps of the counters of billed traffic.
 TRAFFIC_WINDOW = "15m"
 
 
 def drawn(title: str, about: str, *queries: Query, **looks: Any) -> timeseries.Panel:  # noqa: ANN401 - as `lines` has them
-    """Return lines with mean, last and largest value in the legend."""
+    """Return lines with mean, last and maximum value in the legend."""
     return with_values(lines(title, about, *queries, **looks))
 
 
 def billed(way: str) -> str:
-    """Return the billed traffic, in bytes a second; `way` is up or down."""
+    """Return the billed traffic in bytes per second; `way` is up or down."""
     counter = one(f"vastai_instance_inet_{way}_billed_bytes_total")
     return f"max by (account, instance_id) (rate({counter}[{TRAFFIC_WINDOW}]))"
 
 
 def traffic_cost(way: str) -> str:
-    """Return what billed traffic costs, in dollars an hour."""
+    """Return the cost of billed traffic in dollars per hour."""
     price = f"max by (account, instance_id) ({one(f'vastai_instance_inet_{way}_cost_dollars_per_byte')})"
     return f"3600 * {billed(way)} * on (account, instance_id) {price}"
 
 
 def while_running(expression: str) -> str:
-    """Return `expression` where the instance runs."""
+    """Return `expression` while the instance runs."""
     running = one(STATUS, 'status="running"')
     return f"{expression} and on (account, instance_id) {running}"
 
 
 def _reading(metric: str) -> str:
-    """Return what was last read while it runs, where that is not long ago."""
+    """Return the last recent reading while the instance runs."""
     return f"max({while_running(f'last_over_time({one(metric)}[{BRIDGE}])')})"
 
 
 def resources(board: Board) -> None:
-    """Add what it uses of what is rented."""
+    """Add the use of the rented resources."""
     board.row(8, (8, _gpu_utilization()), (8, _gpu_temperature()), (8, _gpu_memory())).row(
         8, (8, _cpu()), (8, _memory()), (8, _disk())
     )
@@ -161,7 +161,7 @@ def _gpu_memory() -> Panel:
 
 
 def money(board: Board) -> None:
-    """Add what it costs."""
+    """Add the cost."""
     board.row(9, (8, _price()), (8, _traffic()), (8, _traffic_cost()))
 
 

@@ -1,4 +1,4 @@
-"""All instances, one a row: a table of the dashboard Fleet."""
+"""All instances, one per row: a table of the dashboard Fleet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from grafana.lib.thresholds import span, threshold
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
-#: Rows that a browser still sorts and scrolls quickly.
+#: As many rows as a browser sorts and scrolls quickly.
 MOST = 2000
 
 HOT_STEPS = ((None, GOOD), (threshold("hot_celsius"), WARNING), (threshold("hot_critical_celsius"), CRITICAL))

@@ -1,4 +1,4 @@
-"""Budgets, and what others ask for the same: tables of the dashboard Cost."""
+"""Budgets and market prices: tables of the dashboard Cost."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BUDGET_STEPS = ((None, GOOD), (0.8, WATCH), (1, WARNING), (1.2, CRITICAL))
 
 
 def budgets() -> Panel:
-    """Return each budget with what has been spent of it, and what will be."""
+    """Return each budget with its spend so far and its forecast."""
 
     def both(account: str, label: str) -> str:
-        """Return a value of accounts and one of their labels, as far as they have a budget."""
+        """Return a value for accounts and a value for labels that have a budget."""
         of_all = f"max by (account) ({of_accounts(account)})"
         of_label = f"max by (account, label) ({of_accounts(label)})"
         budget, label_budget = _budgets()
@@ -60,10 +60,10 @@ def _budgets() -> tuple[str, str]:
 
 
 def above_market() -> Panel:
-    """Return the instances that cost more than others ask for the same."""
+    """Return the instances that cost more than comparable offers."""
 
     def beside(metric: str) -> str:
-        """Return a value of those that cost more; a cheap one may save something too."""
+        """Return a value of the instances above the market; cheap ones may have a saving too."""
         return f"({chosen(once(metric))} and on (account, instance_id) {of_accounts(ABOVE)})"
 
     return rows(
@@ -90,7 +90,7 @@ def above_market() -> Panel:
 
 
 def offers() -> Panel:
-    """Return what is on offer of what is rented."""
+    """Return the market's offers for the rented kinds."""
 
     def price(stat: str) -> str:
         found = f'vastai_market_gpu_price_dollars_per_hour{{stat="{stat}",gpu_name=~`${{gpu_name:regex}}`}}'

@@ -1,4 +1,4 @@
-"""What needs a hand, and idle GPUs: tables of the dashboard Fleet."""
+"""Problems and idle GPUs: tables of the dashboard Fleet."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from grafana.lib.thresholds import duration, span, threshold, why
 if TYPE_CHECKING:
     from grafana.lib.panels import Panel
 
-#: Collectors that are always there.
+#: Collectors that are on by default.
 USUAL = 'collector=~"instances|account"'
-#: A day is as far back as is looked for the last work of an idle GPU.
+#: The search for the last work of an idle GPU covers one day.
 MOST_IDLE = 86_400
-#: Dollars an hour that no instance costs, to sort by rank and then by cost.
+#: More dollars per hour than any instance costs, to sort by rank and then by cost.
 MILLION = 1e6
 
-#: Of every runbook, and of no word in the table.
+#: Prefix of every runbook; the table leaves it out.
 PREFIX = "Vastai"
 RUNBOOKS = {
     "expired": "VastaiContractExpired",
@@ -63,7 +63,7 @@ RUNBOOKS = {
     "credit": "VastaiCreditRunningOut",
     "stale": "VastaiDataStale",
 }
-#: From which value on each counts; nothing for what counts at once.
+#: The value from which each problem counts; missing if it counts at once.
 LIMITS = {
     "down": f"{threshold('trouble_down_seconds') / 60:.0f} min",
     "boot_failed": f"{threshold('trouble_down_seconds') / 60:.0f} min",
@@ -76,11 +76,11 @@ LIMITS = {
     "credit": span("credit_warning_seconds"),
     "stale": f"{threshold('stale_intervals'):.0f} intervals",
 }
-#: Reasons of which the value is how long it has been so.
+#: Reasons whose value is the duration.
 SINCE = ("offline", "down", "boot_failed", "outbid", "stuck", "queued")
 
 TROUBLES = chosen_series(TROUBLE)
-#: Accounts whose credit runs out, and those of which nothing new is known.
+#: Accounts whose credit is running out, and accounts without new data.
 POOR = f"min by (account) ({LASTS} < {threshold('credit_warning_seconds'):.0f})"
 SILENT = (
     f"max by (account) ({of_accounts(AGE, USUAL)} and on (account, collector) {stale(f'{ACCOUNT},{USUAL}')})"
@@ -88,20 +88,20 @@ SILENT = (
 
 
 def active() -> str:
-    """Return how many instances and accounts have a problem."""
+    """Return the number of instances and accounts with a problem."""
     instances = f"count(group by (account, instance_id) ({TROUBLES}))"
     accounts = f"count({POOR} or {SILENT})"
     return f"sum({called(instances, 'of', 'instances')} or {called(accounts, 'of', 'accounts')})"
 
 
 def _beside(reasons: str, value: str) -> str:
-    """Return a value of those that have one of the reasons, with the reason."""
+    """Return a value of the instances with one of the reasons, labelled with the reason."""
     having = of_accounts(TROUBLE, f'reason=~"{reasons}"')
     return f"({having} * 0 + on (account, instance_id) group_left () {value})"
 
 
 def _values() -> str:
-    """Return all problems of instances, each with its value in text."""
+    """Return all problems of instances, each with its value as text."""
     return " or ".join(
         (
             in_text(f"round({_beside('hot', of_accounts(TEMPERATURE))})", "value", " \u00b0C"),
@@ -117,7 +117,7 @@ def _values() -> str:
 
 def problems() -> Panel:
     """Return the table of all problems, with value, limit and runbook."""
-    # What has no value, such as a frozen one that is idle, is a problem as well.
+    # A problem may have no value, such as a frozen instance that counts as idle.
     reason = f"({_values()} or on (account, instance_id, reason) {of_accounts(TROUBLE)})"
     identity = described(labelled(with_status(reason)), "machine_id")
     ranked = (
@@ -129,7 +129,7 @@ def problems() -> Panel:
         return f"({identity} * 0 + on ({on}) group_left () {value})"
 
     def marked(expression: str) -> str:
-        """Return it with copies of the reason, which are shown as limit and runbook."""
+        """Return `expression` with copies of the reason for the columns limit and runbook."""
         for copy in ("limit", "runbook"):
             expression = f'label_replace({expression}, "{copy}", "$1", "reason", "(.*)")'
         return expression
@@ -180,7 +180,7 @@ def problems() -> Panel:
 
 
 def by_reason() -> Panel:
-    """Return how many there are of each reason, and what they cost."""
+    """Return the number of problems by reason, and their cost."""
     return rows(
         "Problems by reason",
         "Number of instances with each problem, and their cost per hour now; worst first. The alerts'"
@@ -201,7 +201,7 @@ def by_reason() -> Panel:
 
 
 def idle() -> Panel:
-    """Return the idle instances by what they cost, and for how long they have been idle."""
+    """Return the idle instances, their cost, and how long they have been idle."""
     cost = labelled(of_accounts(IDLE_BURN))
     busy = f"{of_accounts(BEST_UTIL)} >= {threshold('idle_util_ratio'):g}"
     now = f"and on (account, instance_id) {of_accounts(IDLE_BURN)}"

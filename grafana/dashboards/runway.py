@@ -1,4 +1,4 @@
-"""How long credit lasts: the tile of Fleet and Cost, and the colours of all that says so."""
+"""The credit runway: the tile of Fleet and Cost, and its colours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUNWAY_STEPS = (
 
 
 def credit_runway() -> Panel:
-    """Return the tile that says how long the credit lasts."""
+    """Return the tile for the credit runway."""
     return stat(
         "Credit runway",
         "How long the account's credit lasts at the present spend; with several accounts, the first to run"

@@ -1,4 +1,4 @@
-"""Are the serverless endpoints served, by how many workers, how near to their limits, and for how much."""
+"""The dashboard Serverless: whether endpoints have workers, their limits, and their cost."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ NOTHING = "No data about serverless endpoints. The collector serverless is off b
 COLLECTOR = f'{ACCOUNT},collector="serverless"'
 READY = 'status=~"idle|running"'
 READY_OR_COLD = 'status=~"idle|running|stopped"'
-#: One an endpoint and state, however many exporters tell of it.
-#: A name may be there twice, and an id in two accounts.
+#: Names are not unique, and two accounts may have the same id.
 ENDPOINT = "{{account}} {{endpoint_name}} {{endpoint_id}}"
+#: One series for each endpoint and state, whatever the number of exporters.
 WORKERS = f"max by (account, endpoint_id, status) (vastai_endpoint_workers{{{ACCOUNT}}})"
 
 
 def _workers(*matchers: str) -> str:
-    """Return how many workers each endpoint has in some states."""
+    """Return the number of workers of each endpoint in some states."""
     selector = ",".join((ACCOUNT, *matchers))
     one = f"max by (account, endpoint_id, status) (vastai_endpoint_workers{{{selector}}})"
     return f"sum by (account, endpoint_id) ({one})"
 
 
 def _one(metric: str) -> str:
-    """Return a metric once an endpoint."""
+    """Return a metric once for each endpoint."""
     return f"max by (account, endpoint_id) ({metric}{{{ACCOUNT}}})"
 
 
 def _named(expression: str, *labels: str) -> str:
-    """Return endpoints with their name and other labels that describe them."""
+    """Return `expression` with the endpoint's name and other descriptive labels."""
     names = ", ".join(("endpoint_name", *labels))
     info = f"max by (account, endpoint_id, {names}) (vastai_endpoint_info{{{ACCOUNT}}})"
     return (
@@ -71,7 +71,7 @@ FAILED = _workers('status=~"error|unavail"')
 UTILISATION = (
     f"{_one('vastai_endpoint_load')} / on (account, endpoint_id) ({_one('vastai_endpoint_perf')} > 0)"
 )
-#: Active endpoints without a worker that they should have, as the alert has it.
+#: Active endpoints without a required ready worker, as in the alert.
 UNSERVED = (
     f'group by (account, endpoint_id) (vastai_endpoint_info{{{ACCOUNT},state="active"}})'
     " and on (account, endpoint_id) ("
@@ -79,7 +79,7 @@ UNSERVED = (
     f" or {_workers(READY_OR_COLD)} == 0"
     f" and on (account, endpoint_id) {_one('vastai_endpoint_cold_workers')} > 0)"
 )
-#: The first that holds.
+#: The first one that applies.
 BLIND, IS_OFF, UNREAD, NOT_SERVED, SOME_FAILED, SERVED, NONE = 6, 5, 4, 3, 2, 1, 0
 VERDICT = f"""\
 {BLIND} * absent(vastai_collector_success{{{ACCOUNT}}})

@@ -1,4 +1,4 @@
-"""What costs most, what is never used, and what costs more than it should: tables of the dashboard Cost."""
+"""The most expensive labels and instances, unused disks, and high prices: tables of the dashboard Cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MONTH_HOURS = 720
 
 
 def by_label() -> Panel:
-    """Return what each label has cost."""
+    """Return the cost of each label."""
 
     def billed(window: str) -> str:
         charges = of_accounts("vastai_label_charges_dollars", f'window="{window}"')
@@ -66,7 +66,7 @@ def by_label() -> Panel:
 
 
 def by_gpu_model() -> Panel:
-    """Return what each GPU model has cost."""
+    """Return the cost of each GPU model."""
     return rows(
         "Spend by GPU model",
         "Estimated by status, without traffic, for the selected time range, 24 hours and 30 days.",
@@ -85,7 +85,7 @@ def by_gpu_model() -> Panel:
 
 
 def instances() -> Panel:
-    """Return the instances that have cost most."""
+    """Return the most expensive instances."""
     hours = f"sum_over_time({HOURLY}{{{CHOICE}}}[$__range])"
     return rows(
         "Top instances by spend",
@@ -109,7 +109,7 @@ def instances() -> Panel:
 
 
 def unused_disk() -> Panel:
-    """Return the disks that are paid for and have never been used."""
+    """Return the rented disk space that has not been used."""
     price = once("vastai_instance_storage_total_cost_dollars_per_hour")
     never = f"clamp_min(1 - max_over_time({of_accounts(DISK_USED)}[1d:1h]), 0)"
     unused = f"({price} * on (account, instance_id) {never})"
@@ -135,13 +135,13 @@ def unused_disk() -> Panel:
 
 
 def prices() -> Panel:
-    """Return what runs at a higher price than others of its model."""
+    """Return the running instances with a higher price than others of their model."""
     running = of_accounts(STATUS, 'status="running"')
     price = f"({of_accounts(GPU_PRICE)} and on (account, instance_id) {running})"
     ratio = f"({price} / on (gpu_name) group_left () {MEDIAN_GPU_PRICE})"
 
     def told(expression: str) -> str:
-        """Return it with its label; the GPU model it has."""
+        """Return `expression` with its rental type; it already has the GPU model."""
         return described(chosen(expression), "rental")
 
     return rows(

@@ -1,4 +1,4 @@
-"""What runs on rented GPUs, and what its work costs: for those who scrape it (deploy/discovery)."""
+"""Work on rented GPUs and its cost, for users who scrape it (deploy/discovery)."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ LEAST_USED = 20
 
 
 def _summed(expression: str, *labels: str) -> str:
-    """Return the sum of the chosen instances, by labels that describe them."""
+    """Return the sum over the selected instances, by descriptive labels."""
     if not labels:
         return f"sum({chosen(expression)})"
     return f"sum by ({', '.join(labels)}) ({described(chosen(expression), *labels)})"
 
 
 def dollars_per_million(tokens: str, *labels: str) -> str:
-    """Return what a million tokens cost; idle instances that serve are paid for as well."""
+    """Return the cost of a million tokens, including the cost of idle instances that serve."""
     return f"1e6 * {_summed(SERVING_BURN, *labels)} / (3600 * {_summed(tokens, *labels)} > 0)"
 
 
 def dollars_per_working_hour(*labels: str) -> str:
-    """Return what an hour of one GPU at work costs; idle GPUs are paid for as well."""
+    """Return the cost of one GPU hour at work, including the cost of idle GPUs."""
     return f"{_summed(WORKING_BURN, *labels)} / ({_summed(WORKING, *labels)} >= 0.01)"
 
 

@@ -1,1 +1,1 @@
-"""What all dashboards share."""
+"""Shared parts of all dashboards."""

@@ -24,19 +24,19 @@ CONSOLE = {
     "Vast.ai instances": "https://cloud.vast.ai/instances/",
     "Vast.ai billing": "https://cloud.vast.ai/billing/",
 }
-#: What a query may be filtered by. The exporter's own metrics know the account only.
+#: Variables that filter queries. The exporter's own metrics have only the account.
 VARIABLES = ("account", "label", "gpu_name")
 _NAMES = {"account": "Account", "label": "Label", "gpu_name": "GPU model", "instance": "Instance"}
-#: Everything, with line breaks and without a label as well.
+#: Matches everything, including line breaks and the empty label.
 EVERYTHING = "(?s:.*)"
-#: No query can say a backtick.
+#: Queries cannot contain a backtick.
 _SAYABLE = "/^[^`]*$/"
 _LIVING = labelled(of_accounts(BURN), of_accounts(INFO))
 _GONE = (
     f"-1 * group by (account, instance_id, label, gpu_name) (last_over_time({of_accounts(HOURLY)}[$__range]))"
     f" unless on (account, instance_id) {of_accounts(INFO)}"
 )
-#: All instances of the time range, each once; the dearest is first, what is gone is last.
+#: All instances of the time range, each once: the most expensive first, destroyed ones last.
 _INSTANCES = (
     "query_result(sort_desc(max by (choice, instance_id) (label_join("
     f"({_LIVING} or {_GONE}), "
@@ -51,7 +51,7 @@ _INSTANCE_PATTERN = r'/choice="(?<text>[\s\S]*)",instance_id="(?<value>\d+)"/'
 
 
 class Annotation(model.AnnotationQuery, Builder[model.AnnotationQuery]):
-    """Events of Prometheus; the library's class does not know the settings of the data source."""
+    """An annotation from Prometheus; the library's class lacks the data source's settings."""
 
     def __init__(
         self, name: str, color: str, expression: str, *, shown: bool = True, **settings: object
@@ -62,24 +62,24 @@ class Annotation(model.AnnotationQuery, Builder[model.AnnotationQuery]):
         self._settings = settings
 
     def to_json(self) -> dict[str, object]:
-        """Return what becomes JSON."""
+        """Return the data for the JSON."""
         return super().to_json() | self._settings
 
     def build(self) -> model.AnnotationQuery:
-        """Return itself: it is its own builder."""
+        """Return itself, because it is its own builder."""
         return self
 
 
 class Board:
-    """A dashboard that grows downwards, a row of panels at a time.
+    """A dashboard that grows downwards, one row of panels at a time.
 
     Args:
-        uid: of the dashboard, for ever.
-        title: what it is called.
-        about: one sentence.
-        span: the time range, back from now.
-        variables: which of VARIABLES there are; with `instance`, exactly one instance is chosen.
-        refresh: how often it asks again.
+        uid: the dashboard's permanent id.
+        title: its title.
+        about: its description, one sentence.
+        span: the default time range, back from now.
+        variables: which of VARIABLES it has; with `instance`, exactly one instance is selected.
+        refresh: the refresh interval.
 
     """
 
@@ -113,13 +113,13 @@ class Board:
             self._dashboard.with_variable(_instance() if name == "instance" else _variable(name))
 
     def section(self, title: str) -> Board:
-        """Begin a part with a heading."""
+        """Start a section with a heading."""
         self._panels += 1
         self._dashboard.with_row(build.Row(title).id(self._panels))
         return self
 
     def row(self, height: int, *panels: tuple[int, Panel]) -> Board:
-        """Add panels side by side, each with its width; together they fill the grid."""
+        """Add panels side by side, each with its width; together they must fill the grid."""
         if sum(width for width, _ in panels) != COLUMNS:
             raise ValueError(f"{self.uid}: a row is not {COLUMNS} columns wide")
         for width, panel in panels:
@@ -128,7 +128,7 @@ class Board:
         return self
 
     def annotate(self, *annotations: Annotation) -> Board:
-        """Mark events on every panel with a time axis."""
+        """Add annotations to every panel with a time axis."""
         for annotation in annotations:
             self._dashboard.annotation(annotation)
         return self
@@ -137,15 +137,15 @@ class Board:
         """Return the dashboard."""
         dashboard = self._dashboard.build()
         for variable in dashboard.templating.list_val or []:
-            # The library writes what only variables of intervals have into all of them.
+            # The library gives all variables fields that only interval variables have.
             variable.auto = variable.auto_count = variable.auto_min = None
         return dashboard
 
 
 def alerts(matchers: str = "account=~`${account:regex}|`") -> list[Annotation]:
-    """Return the marks of alerts that fire, of each severity its own; they are off until somebody wants them.
+    """Return the annotations for firing alerts, one for each severity, off by default.
 
-    Those of an exporter as a whole have no account, and concern every one.
+    Alerts about a whole exporter have no account and concern every account.
     """
     return [
         Annotation(
@@ -163,7 +163,7 @@ def alerts(matchers: str = "account=~`${account:regex}|`") -> list[Annotation]:
 
 
 def instance_link(account: str = "account", instance: str = "instance") -> tuple[str, str]:
-    """Return a link from a table's row to its instance; the arguments are titles of columns."""
+    """Return a link from a table row to its instance; the arguments are titles of columns."""
     chosen = "&".join(
         f'var-{name}=${{__data.fields["{column}"]:percentencode}}'
         for name, column in (("account", account), ("instance", instance))
@@ -177,7 +177,7 @@ def instance_link(account: str = "account", instance: str = "instance") -> tuple
 def _links(*, passing: bool) -> list[build.DashboardLink]:
     """Return links to the other dashboards and to Vast.ai's console.
 
-    What one instance was chosen by is not passed on: a fleet would look well of which only that is shown.
+    Links do not pass on the selection of one instance: a fleet filtered to it could look healthy by mistake.
     """
     boards = build.DashboardLink("Vast.ai").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
     consoles = [

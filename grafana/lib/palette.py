@@ -1,21 +1,21 @@
-"""The few colours, and what each means on every dashboard.
+"""The few colours, each with the same meaning on every dashboard.
 
-Grafana's own names have a shade for the dark and one for the light theme. Each of INK stands out from the
-panels of both by 3:1 at least, which is what WCAG's level AA asks of lines, areas and large text. Small
-text is never coloured: a table colours the cell behind it instead, with FILLS, from which Grafana's black
-or white text stands out by 4.5:1 (tests/grafana/test_palette.py).
+Grafana's colour names have one shade for the dark and one for the light theme. Each colour of INK has a
+contrast of at least 3:1 to the panels of both, which WCAG level AA requires for lines, areas and large text.
+Small text is never coloured. Instead, tables colour the cell behind it with FILLS, to which Grafana's black
+or white text has a contrast of 4.5:1 (tests/grafana/test_palette.py).
 """
 
 from __future__ import annotations
 
 GOOD = "semi-dark-green"
-#: Known, and neither good nor bad: money spent, work done.
+#: Neither good nor bad: money spent, work done.
 NEUTRAL = "blue"
-#: Soon. No yellow of Grafana's can be read on white.
+#: Look at it soon. None of Grafana's yellows is readable on white.
 WATCH = "#B58900"
-#: Now, at leisure.
+#: A problem that can wait.
 WARNING = "dark-orange"
-#: Now.
+#: Act now.
 CRITICAL = "red"
 #: Paid for nothing.
 WASTE = "purple"
@@ -23,12 +23,12 @@ WASTE = "purple"
 OFF = "#808080"
 #: Not coloured.
 PLAIN = "text"
-#: A second fact beside NEUTRAL.
+#: A second value next to NEUTRAL.
 OTHER = "#C2568B"
-#: All of them.
+#: All colours.
 INK = (GOOD, NEUTRAL, WATCH, WARNING, CRITICAL, WASTE, OFF, OTHER)
 
-#: What is behind text in the place of each colour; what is as it should be stays plain.
+#: The fill behind text for each colour; good values stay plain.
 FILLS = {
     GOOD: "transparent",
     NEUTRAL: "dark-blue",
@@ -39,12 +39,12 @@ FILLS = {
     OFF: "transparent",
     PLAIN: "transparent",
 }
-#: Of a whole tile, with large text on it: what is as it should be, and what is stopped or not known.
+#: Fills of whole tiles with large text: good, and stopped or unknown.
 GOOD_TILE = "dark-green"
 OFF_TILE = "#666666"
 TILES = FILLS | {GOOD: GOOD_TILE, OFF: OFF_TILE, PLAIN: OFF_TILE}
 
-#: Every status that the API documents, in the order in which an instance passes through them.
+#: Every documented status, in the order in which an instance passes through them.
 STATUSES = {
     "running": GOOD,
     "provisioning": "light-blue",
@@ -57,7 +57,7 @@ STATUSES = {
     "unknown": WARNING,
     "offline": CRITICAL,
 }
-#: Every state of a serverless worker that is documented. Idle is ready: it waits for requests, or works.
+#: Every documented state of a serverless worker. Idle means ready: it waits for requests or works.
 WORKER_STATES = {
     "idle": GOOD,
     "running": GOOD,
@@ -75,13 +75,13 @@ WORKER_STATES = {
     "unavail": CRITICAL,
     "error": CRITICAL,
 }
-#: The same for a table's cells, where only what needs a look is coloured.
+#: The same for table cells; only statuses that need a look have a colour.
 STATUS_WORDS = {
     status: (status, color if color in FILLS else OFF if status == "exited" else NEUTRAL)
     for status, color in STATUSES.items()
 }
 
-#: account_instance_reason:vastai_instance_trouble:rank, the reasons in words; the worst stands first.
+#: Reasons of account_instance_reason:vastai_instance_trouble:rank in words, the worst first.
 REASONS = {
     "expired": ("contract ended", CRITICAL),
     "offline": ("host offline", CRITICAL),
@@ -96,17 +96,17 @@ REASONS = {
     "memory": ("memory full", WARNING),
     "idle": ("GPU idle", WASTE),
 }
-#: What concerns an account as a whole.
+#: Reasons that concern a whole account.
 ACCOUNT_REASONS = {"credit": ("credit low", CRITICAL), "stale": ("data stale", WARNING)}
-#: What the status alone doesn't tell: the reasons of above that take its place, in words and colours.
+#: Reasons that replace the status, because it does not show them; in words and colours.
 INSTEAD = {"queued": ("queued", WATCH), "boot_failed": ("boot failed", "light-red")}
 INSTEAD_TILES = {"queued": WATCH, "boot_failed": CRITICAL}
-#: What stands in place of the time that credit lasts where automatic billing tops it up (promql.FOR_EVER).
+#: Replaces the credit runway of accounts with automatic billing (promql.FOR_EVER).
 AUTO_TOP_UP = {str(10**12): ("Auto top-up", GOOD)}
-#: From this rank on it is something that is lost, or does no work: red.
+#: From this rank on, something is lost or does no work: red.
 CRITICAL_RANK = 7
 
 
 def tile(color: str) -> str:
-    """Return the colour of a whole tile for a colour of lines."""
+    """Return the tile colour for a line colour."""
     return TILES.get(color, TILES[NEUTRAL])

@@ -1,4 +1,4 @@
-"""Panels as all dashboards draw them: one function a kind, so that equal things look equal."""
+"""Panels of all dashboards: one function for each kind, so that the same things look the same."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from grafana.lib.palette import OFF_TILE, PLAIN
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    #: From which value on which colour; the first is for all below, and stands at None.
+    #: The colour from each value on; the first step has the value None and covers everything below.
     Steps = Sequence[tuple[float | None, str]]
     Panel = stat_builder.Panel | timeseries.Panel | table.Panel | statetimeline.Panel
 
-#: Of a line at most: a point more than the eye can tell apart is a query that takes longer.
+#: Maximum points of a line: the eye does not see more, but queries would take longer.
 POINTS = 240
-#: Below every number that there is.
+#: Below every value.
 LEAST = -1e12
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NOTHING_KNOWN = "No data. The dashboard Exporter says why."
 
-# Units, as Grafana spells them.
+# Units in Grafana's spelling.
 DOLLARS = "currencyUSD"
 DOLLARS_PER_HOUR = "suffix: $/hr"
 RATIO = "percentunit"
@@ -47,7 +47,7 @@ _P = TypeVar("_P", stat_builder.Panel, timeseries.Panel, table.Panel, statetimel
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query, and what its series are called."""
+    """One query, and the legend of its series."""
 
     expression: str
     legend: str = ""
@@ -55,7 +55,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What a number is called, and its unit."""
+    """The title and the unit of a number."""
 
     title: str
     unit: str = "none"
@@ -64,9 +64,9 @@ class Fact:
 def common_parts(
     panel: _P, title: str, why: str, queries: Sequence[Query], unit: str, *, instant: bool
 ) -> _P:
-    """Give a panel what all have: title, description, data source, unit, and its queries."""
+    """Set the common parts of a panel: title, description, data source, unit and queries."""
     panel.title(title).description(why).datasource(SOURCE).unit(unit).no_value(NOTHING_KNOWN)
-    panel.interval("1m")  # new data come once a minute
+    panel.interval("1m")  # new data arrives once a minute
     for letter, query in zip("ABCDEFGH", queries, strict=False):
         target = query_builder.Dataquery().datasource(SOURCE).ref_id(letter).expr(query.expression)
         target.editor_mode(query_model.QueryEditorMode.CODE)
@@ -96,12 +96,12 @@ def by_threshold() -> build.FieldColor:
 
 
 def by_turns() -> build.FieldColor:
-    """Return another colour for each series of a panel; they have no meaning."""
+    """Return a different colour for each series of a panel, without a meaning."""
     return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
 
 
 def words(mappings: Mapping[str, tuple[str, str]]) -> list[model.ValueMapping]:
-    """Return value mappings: what is shown, and its colour, for each value."""
+    """Return value mappings: a text and a colour for each value."""
     return [
         model.ValueMap(
             {
@@ -124,8 +124,8 @@ def stat(
 ) -> stat_builder.Panel:
     """Return big numbers of this moment.
 
-    They have no graph behind them: with a time range Grafana shows the last value of the range as if it were
-    the present one, however long ago the data ended.
+    They have no graph behind them: over a time range, Grafana shows the last value as if it were the present
+    one, however long ago the data ended.
     """
     panel = common_parts(stat_builder.Panel(), title, why, queries, unit, instant=True).no_value(no_value)
     panel.color_mode(options.BigValueColorMode.VALUE).graph_mode(options.BigValueGraphMode.NONE)
@@ -135,7 +135,7 @@ def stat(
         panel.orientation(options.VizOrientation.HORIZONTAL)
         panel.text(common.VizTextDisplayOptions().title_size(14).value_size(28))
     (_, lowest), *others = steps
-    known = [(None, PLAIN), (LEAST, lowest), *others]  # what is missing is neither good nor bad
+    known = [(None, PLAIN), (LEAST, lowest), *others]  # a missing value is neither good nor bad
     panel.reduce_options(_last()).color_scheme(by_threshold()).thresholds(thresholds(known))
     if decimals is not None:
         panel.decimals(decimals)
@@ -143,7 +143,7 @@ def stat(
 
 
 def filled(panel: stat_builder.Panel) -> stat_builder.Panel:
-    """Colour the whole tile; it is grey where nothing is known."""
+    """Colour the whole tile; without data it is grey."""
     panel.thresholds(thresholds([(None, OFF_TILE)]))
     panel.justify_mode(options.BigValueJustifyMode.CENTER)
     return panel.color_mode(options.BigValueColorMode.BACKGROUND_SOLID)
@@ -160,7 +160,7 @@ def lines(
     most: float | None = None,
     no_value: str = NOTHING_KNOWN,
 ) -> timeseries.Panel:
-    """Return lines over time; `colors` are by name of the series."""
+    """Return lines over time; `colors` has a colour for each series name."""
     panel = common_parts(timeseries.Panel(), title, why, queries, unit, instant=False).no_value(no_value)
     panel.legend(_legend().calcs(["lastNotNull"])).color_scheme(by_turns())
     panel.tooltip(
@@ -179,29 +179,29 @@ def lines(
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
-    """Put the series on top of each other."""
+    """Stack the series."""
     panel.stacking(common.StackingConfig().mode(options.StackingMode.NORMAL).group("A"))
     return panel.line_width(0).fill_opacity(100)
 
 
 def as_bars(panel: timeseries.Panel) -> timeseries.Panel:
-    """Draw bars, for what is counted now and then."""
+    """Draw bars, for events that happen now and then."""
     return panel.draw_style(options.GraphDrawStyle.BARS).fill_opacity(100)
 
 
 def without_values(panel: timeseries.Panel) -> timeseries.Panel:
-    """Leave the last values out of the legend, where there are many series and little room."""
+    """Leave the last values out of the legend, for many series in little space."""
     return panel.legend(_legend())
 
 
 def with_values(panel: timeseries.Panel) -> timeseries.Panel:
-    """Say mean, last and largest value of each series in the legend."""
+    """Show mean, last and maximum value of each series in the legend."""
     legend = _legend().display_mode(options.LegendDisplayMode.TABLE).calcs(["mean", "lastNotNull", "max"])
     return panel.legend(legend)
 
 
 def renamed(panel: timeseries.Panel, names: Mapping[str, str]) -> timeseries.Panel:
-    """Show words instead of the names of series."""
+    """Show texts instead of the names of series."""
     for name, shown in names.items():
         panel.override_by_name(name, [model.DynamicConfigValue("displayName", shown)])
     return panel
@@ -222,7 +222,7 @@ def marked(panel: timeseries.Panel, name: str) -> timeseries.Panel:
 def limited(
     panel: timeseries.Panel, *, steps: Steps | None = None, reach: float | None = None
 ) -> timeseries.Panel:
-    """Draw dashed lines at `steps`; the axis goes to `reach` at least."""
+    """Draw dashed lines at `steps`; the axis reaches at least to `reach`."""
     if steps:
         dashed = common.GraphThresholdsStyleConfig().mode(options.GraphThresholdsStyleMode.DASHED)
         panel.thresholds(thresholds(steps)).thresholds_style(dashed)
@@ -243,7 +243,7 @@ def _legend() -> common.VizLegendOptions:
 
 
 def facts(title: str, why: str, *queries: Query, names: Mapping[str, Fact]) -> stat_builder.Panel:
-    """Return a row of small numbers with a unit each; `names` are by name of the series."""
+    """Return a row of small numbers with units; `names` has a fact for each series name."""
     panel = stat(title, why, *queries, unit=COUNT, no_value=NOTHING_KNOWN)
     panel.text_mode(options.BigValueTextMode.VALUE_AND_NAME).text(
         common.VizTextDisplayOptions().title_size(12).value_size(16)
@@ -257,7 +257,7 @@ def facts(title: str, why: str, *queries: Query, names: Mapping[str, Fact]) -> s
 def timeline(
     title: str, why: str, *queries: Query, mappings: Mapping[str, tuple[str, str]]
 ) -> statetimeline.Panel:
-    """Return states over time, in the words and colours of `mappings`."""
+    """Return states over time, with the texts and colours of `mappings`."""
     panel = common_parts(statetimeline.Panel(), title, why, queries, TEXT, instant=False)
     panel.mappings(words(mappings)).color_scheme(fixed(PLAIN)).fill_opacity(100).line_width(0)
     panel.show_value(options.VisibilityMode.NEVER).merge_values(True).row_height(0.9)

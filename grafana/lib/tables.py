@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from grafana.lib.panels import Steps
 
-#: Pixels of a column that has no width of its own: Grafana's 150 are too many for a third of a small screen.
+#: Minimum pixels of a column without its own width. Grafana's 150 do not fit a third of a small screen.
 NARROWEST = 75
 
 
@@ -37,15 +37,15 @@ class Column:
 
     Attributes:
         field: the name of a label, or `Value #A` for the value of the first query.
-        title: what stands above it.
-        unit: of its values.
-        decimals: digits behind the point.
-        width: in pixels, of what is never wider; None shares what is left with the others.
-        least: pixels of a column that shares.
-        mappings: words and colours of the palette instead of values.
+        title: its heading.
+        unit: the unit of its values.
+        decimals: number of decimals.
+        width: fixed width in pixels; None shares the remaining width with the others.
+        least: minimum width in pixels of a column without a fixed width.
+        mappings: texts and colours that replace values.
         steps: colours by value.
-        link: where a click leads to: a title and an address.
-        bar: draw a bar of the value in the cell.
+        link: title and address of a link.
+        bar: colour of a bar in the cell, or None.
 
     """
 
@@ -72,11 +72,11 @@ def rows(
     over_time: bool = False,
     no_value: str = NOTHING_KNOWN,
 ) -> table.Panel:
-    """Return a table: the results of all queries, those with the same labels in one row.
+    """Return a table of all queries' results; results with the same labels share a row.
 
-    Results are those of this moment, or of each step where it is `over_time`.
+    The results are those of now, or, with `over_time`, of each step.
 
-    `worst_first` is the field that it is sorted by, which needs no column of its own.
+    `worst_first` is the sort field; it needs no column.
     """
     panel = common_parts(table.Panel(), title, why, queries, TEXT, instant=not over_time).no_value(no_value)
     panel.cell_height(options.TableCellHeight.SM).show_header(True)
@@ -117,7 +117,7 @@ def _looks(column: Column) -> Sequence[model.DynamicConfigValue]:
         found["mappings"] = words(filled)
     if column.steps:
         (_, lowest), *others = column.steps
-        known = [(None, PLAIN), (LEAST, lowest), *others]  # what is missing has no colour
+        known = [(None, PLAIN), (LEAST, lowest), *others]  # a missing value has no colour
         found["thresholds"] = thresholds([(value, FILLS[color]) for value, color in known]).build()
         found["color"] = by_threshold().build()
     if column.mappings or column.steps:
@@ -127,7 +127,7 @@ def _looks(column: Column) -> Sequence[model.DynamicConfigValue]:
     if column.bar:
         found["color"] = fixed(column.bar).build()
         found["min"] = 0
-        found["fieldMinMax"] = True  # not the largest value of other columns
+        found["fieldMinMax"] = True  # scale the bar by this column only
         found["custom.cellOptions"] = options.TableBarGaugeCellOptions(
             mode=options.BarGaugeDisplayMode.BASIC, value_display_mode=options.BarGaugeValueMode.TEXT
         )

@@ -1,4 +1,4 @@
-"""The alerts' thresholds, so that a panel turns orange where an alert fires, and for the same reason."""
+"""The alerts' thresholds: a panel changes colour where an alert fires, and shows the same reason."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def _all() -> dict[str, dict[str, Any]]:
 
 
 def threshold(name: str) -> float:
-    """Return a threshold that is a number."""
+    """Return a numeric threshold."""
     return float(_all()[name]["value"])
 
 
 def duration(name: str) -> str:
-    """Return a threshold that is a duration, as Prometheus writes it."""
+    """Return a duration in Prometheus's format."""
     return str(_all()[name]["value"])
 
 
 def span(name: str) -> str:
-    """Return a threshold that is a number of seconds in words, such as 3 days."""
+    """Return a threshold in seconds as words, such as 3 days."""
     hours = round(threshold(name) / 3600)
     number, unit = (hours // 24, "day") if hours % 24 == 0 else (hours, "hour")
     return f"{number} {unit}{'s' if number > 1 else ''}"

@@ -74,5 +74,5 @@ def test_a_link_to_nothing_is_refused(
 ) -> None:
     (tmp_path / "README.md").write_text("[this](that.md)")
     monkeypatch.setattr(site, "ROOT", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"^README\.md links to that\.md, which is not there$"):
+    with pytest.raises(FileNotFoundError, match=r"^README\.md links to that\.md, which does not exist$"):
         site.stage(tmp_path / "pages")

@@ -52,31 +52,31 @@ def _autobill(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="credit",
-        sentence="`credit` is what can be spent, and may be below 0",
-        consequence="`vastai_account_credit_dollars`, as sent",
+        sentence="`credit` is the amount that can be spent, and may be below 0",
+        consequence="exported as sent in `vastai_account_credit_dollars`",
         confidence="sure",
         origin="measured",
         check=_is("credit", ("below 0", "0", "above 0"), ("not there", "null", "no number")),
     ),
     Assumption(
         name="total_spend",
-        sentence="`total_spend` is all that was ever spent, as a number that is below 0 and falls",
-        consequence="`vastai_account_spend_dollars_total` is that number without its sign",
+        sentence="`total_spend` is the lifetime spend, as a negative number that keeps falling",
+        consequence="`vastai_account_spend_dollars_total` is this number without its sign",
         confidence="sure",
         origin="measured",
         check=_is("total_spend", ("below 0",), ("above 0", "not there", "no number")),
     ),
     Assumption(
         name="spend_in_steps",
-        sentence="credit and spend move in steps of some minutes",
-        consequence="a rate is taken over 5 minutes at least",
+        sentence="credit and spend change in steps of a few minutes",
+        consequence="rates cover at least 5 minutes",
         confidence="likely",
         origin="measured",
     ),
     Assumption(
         name="balance_threshold",
-        sentence="a `balance_threshold` that is not above 0 is none, though it is enabled",
-        consequence="`vastai_account_balance_threshold_dollars` only while enabled and above 0",
+        sentence="a `balance_threshold` of 0 or below is no threshold, even if it is enabled",
+        consequence="`vastai_account_balance_threshold_dollars` exists only if it is enabled and above 0",
         confidence="likely",
         origin="measured",
         check=_threshold,
@@ -84,16 +84,21 @@ ASSUMPTIONS = (
     Assumption(
         name="autobill_off",
         sentence="`autobill_amount` is null while auto-billing is off",
-        consequence="no sample of `vastai_account_autobill_amount_dollars` and its threshold then; nor at 0",
+        consequence=(
+            "no sample of `vastai_account_autobill_amount_dollars` and its threshold then, nor if the"
+            " amount is 0"
+        ),
         confidence="likely",
         origin="measured",
         check=_autobill,
     ),
     Assumption(
         name="credit_used_up",
-        sentence="at a credit of 0 instances are stopped, starts are refused with `insufficient_credit`, and"
-        " data are deleted after a while",
-        consequence="alerts come before that, by the time that the credit lasts",
+        sentence=(
+            "at a credit of 0, instances stop, starts fail with `insufficient_credit`, and data is deleted"
+            " after a while"
+        ),
+        consequence="alerts fire earlier, based on how long the credit lasts",
         confidence="sure",
         origin="measured",
     ),

@@ -27,23 +27,26 @@ def _all(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="backups_all",
-        sentence="without `contract_id` one reply has the backups of all instances and volumes",
-        consequence="one request an hour, however many instances there are",
+        sentence="without `contract_id`, one reply contains the backups of all instances and volumes",
+        consequence="one request per hour, whatever the number of instances",
         confidence="likely",
         origin="client",
         check=_all,
     ),
     Assumption(
         name="backups_permission",
-        sentence="which permission backups need is not known",
-        consequence="without it they are not available, which is no failure",
+        sentence="it is not known which permission backups need",
+        consequence="without it, backups are reported as not available, which is not a failure",
         confidence="open",
         origin="documents",
     ),
     Assumption(
         name="backups_status",
         sentence="`status` is " + ", ".join(f"`{each}`" for each in STATUSES),
-        consequence="the label `status` of `vastai_backup_created_timestamp_seconds`; any other is passed on",
+        consequence=(
+            "the label `status` of `vastai_backup_created_timestamp_seconds`; any other value is exported"
+            " as sent"
+        ),
         confidence="likely",
         origin="client",
         check=words(ROWS, "status", STATUSES),
@@ -51,7 +54,7 @@ ASSUMPTIONS = (
     Assumption(
         name="backups_seconds",
         sentence="`created_at` is epoch seconds",
-        consequence="passed on in `vastai_backup_created_timestamp_seconds`",
+        consequence="exported as sent in `vastai_backup_created_timestamp_seconds`",
         confidence="likely",
         origin="client",
         check=epoch_seconds(ROWS, "created_at"),

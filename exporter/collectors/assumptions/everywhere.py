@@ -56,8 +56,10 @@ def _permission(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="missing_permission",
-        sentence="what a key may not read is answered with 401 or 403; with which words is not known",
-        consequence="the reason is `auth`; no other collector is touched",
+        sentence=(
+            "a request that the key does not permit is answered with 401 or 403; the error word is not known"
+        ),
+        consequence="the collector fails with the reason `auth`; no other collector is affected",
         confidence="open",
         origin="documents",
         check=_permission,
@@ -65,32 +67,36 @@ ASSUMPTIONS = (
     Assumption(
         name="unknown_key",
         sentence="an unknown or revoked key is answered with 404 and `auth_error`",
-        consequence="`auth`, whatever the status, where the error is `auth_error`",
+        consequence="the reason is `auth` for any status if the error is `auth_error`",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="rate_headers",
-        sentence="headers `x-ratelimit-*` stand on ordinary replies, 0 requests left included, and do not"
-        " tell that a 429 comes",
-        consequence="they are not read",
+        sentence=(
+            "ordinary replies have `x-ratelimit-*` headers, even with 0 requests left; they do not predict"
+            " a 429"
+        ),
+        consequence="the exporter does not read them",
         confidence="likely",
         origin="measured",
         check=_rate_headers,
     ),
     Assumption(
         name="retry_after",
-        sentence="a 429 has a `Retry-After`; the vendor's client waits for it since 2026-10, its documents"
-        " deny it",
-        consequence="it is honoured up to 60 s, and can be done without",
+        sentence=(
+            "a 429 has a `Retry-After`; the vendor's client has honoured it since 2026-10, but its"
+            " documents deny it"
+        ),
+        consequence="the exporter honours it up to 60 s, and also works without it",
         confidence="likely",
         origin="client",
         check=_retry_after,
     ),
     Assumption(
         name="threshold_scope",
-        sentence="a threshold is counted for each key; the documents name the address too",
-        consequence="the pace is kept for each key",
+        sentence="a threshold applies to each key; the documents also name the address",
+        consequence="the exporter keeps the pace for each key",
         confidence="open",
         origin="documents",
     ),

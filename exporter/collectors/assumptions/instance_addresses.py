@@ -9,7 +9,7 @@ ASSUMPTIONS = (
         name="instances_ports",
         sentence='`ports` holds Docker\'s mappings, `{"8000/tcp": [{"HostIp", "HostPort"}]}`, of running'
         " instances, and `public_ipaddr` with a `HostPort` leads to the container",
-        consequence="only with `discovery`: anything else is no target, and is counted",
+        consequence="read only with `discovery`; anything else is no target, and is counted",
         confidence="likely",
         origin="documents",
     ),

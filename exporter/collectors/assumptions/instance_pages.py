@@ -105,15 +105,15 @@ ASSUMPTIONS = (
     Assumption(
         name="page_order",
         sentence="pages come in ascending order of `id`, as `order_by` asks",
-        consequence="a page speaks for its range of ids; a row outside of it is left out and counted",
+        consequence="a page replaces its range of ids; a row outside of it is dropped and counted",
         confidence="sure",
         origin="documents",
         check=_order,
     ),
     Assumption(
         name="page_limit",
-        sentence="a `limit` above 25 is taken for 25",
-        consequence="25 is what is asked for",
+        sentence="the API treats a `limit` above 25 as 25",
+        consequence="the exporter requests 25",
         confidence="open",
         origin="client",
         check=_limit,
@@ -121,9 +121,11 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="unknown_columns",
-        sentence="a column that the API does not know comes as null, and what is not in `select_cols` does"
-        " not come",
-        consequence="a renamed field is a metric without samples, not a failure; no secret is received",
+        sentence="an unknown column comes back as null, and columns outside `select_cols` are not returned",
+        consequence=(
+            "a renamed field leaves its metric without samples but causes no failure; secrets are never"
+            " received"
+        ),
         confidence="sure",
         origin="documents",
         check=_columns,
@@ -131,8 +133,8 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="label_counts",
-        sentence="`label_counts` counts the rows of the page, not all that match",
-        consequence="it is not read: labels are counted from the rows",
+        sentence="`label_counts` counts the rows of the page, not all matching rows",
+        consequence="the exporter does not read it; it counts labels from the rows",
         confidence="open",
         origin="documents",
         check=_label_counts,
@@ -140,23 +142,23 @@ ASSUMPTIONS = (
     Assumption(
         name="instances_found",
         sentence="`instances_found` counts the rows of the page",
-        consequence="it is not read",
+        consequence="the exporter does not read it",
         confidence="sure",
         origin="documents",
         check=_found,
     ),
     Assumption(
         name="total_instances",
-        sentence="`total_instances` counts all rows that match",
-        consequence="`vastai_api_instances`; it does not end a walk",
+        sentence="`total_instances` counts all matching rows",
+        consequence="exported as `vastai_api_instances`; it does not end a walk",
         confidence="likely",
         origin="documents",
         check=_total,
     ),
     Assumption(
         name="never_null",
-        sentence="what an instance is and costs is never null",
-        consequence="a null would be a metric without a sample for this instance",
+        sentence="fields that describe an instance and its cost are never null",
+        consequence="if one is null, this instance has no sample of that metric",
         confidence="likely",
         origin="documents",
         check=filled(

@@ -92,57 +92,67 @@ ASSUMPTIONS = (
         name="dph_base_is_bid",
         sentence="`dph_base` of an interruptible instance is its bid: `instance.gpuCostPerHour` while"
         " it runs",
-        consequence="passed on in `vastai_instance_dph_base_dollars_per_hour`",
+        consequence="exported as sent in `vastai_instance_dph_base_dollars_per_hour`",
         confidence="sure",
         origin="measured",
         check=_is_bid,
     ),
     Assumption(
         name="dph_total_sum",
-        sentence="`dph_total` is `dph_base` and the disk, dollars an hour, in every state",
-        consequence="what is paid now is `vastai_instance_burn_dollars_per_hour`; nothing sums up"
-        " `dph_total`",
+        sentence="`dph_total` is `dph_base` plus the disk, in dollars per hour, in every state",
+        consequence=(
+            "the current cost is `vastai_instance_burn_dollars_per_hour`; nothing adds up `dph_total`"
+        ),
         confidence="sure",
         origin="measured",
         check=_sum,
     ),
     Assumption(
         name="total_hour",
-        sentence="`instance.totalHour` is the full price while running, and the disk alone while halted",
-        consequence="`vastai_instance_burn_dollars_per_hour` goes by the state; the field's discounted sister"
-        " is read while the GPU is paid for",
+        sentence=(
+            "`instance.totalHour` is the full price while running, and only the disk's price while stopped"
+        ),
+        consequence=(
+            "`vastai_instance_burn_dollars_per_hour` depends on the state; it uses the discounted variant"
+            " of the field while the GPU is paid for"
+        ),
         confidence="likely",
         origin="measured",
         check=_total_hour,
     ),
     Assumption(
         name="billed_in_between",
-        sentence="`rebooting` and `unknown` cost the full price",
-        consequence="`vastai_instance_burn_dollars_per_hour` has it then",
+        sentence="the statuses `rebooting` and `unknown` cost the full price",
+        consequence="`vastai_instance_burn_dollars_per_hour` includes the full price in these statuses",
         confidence="open",
         origin="inferred",
         check=_in_between,
     ),
     Assumption(
         name="billed_from_running",
-        sentence="`created` and `loading` cost the disk alone; the GPU is paid for from `running` on",
-        consequence="so in `vastai_instance_burn_dollars_per_hour`",
+        sentence="`created` and `loading` cost only the disk; the GPU is billed from `running` on",
+        consequence="`vastai_instance_burn_dollars_per_hour` follows this",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="min_bid_is_a_raise",
-        sentence="`min_bid` is the least raise, the larger of the machine's floor and 1.2 x the own bid, and"
-        " not the price of the market; it may be old",
-        consequence="passed on in `vastai_instance_min_bid_dollars_per_hour`; nothing compares with it",
+        sentence=(
+            "`min_bid` is the lowest possible raise, the larger of the machine's floor and 1.2 x the own"
+            " bid; it is not the market price, and may be outdated"
+        ),
+        consequence=(
+            "exported as sent in `vastai_instance_min_bid_dollars_per_hour`; no rule or panel compares with"
+            " it"
+        ),
         confidence="sure",
         origin="measured",
         check=_min_bid,
     ),
     Assumption(
         name="storage_hour",
-        sentence="`storage_total_cost` is dollars an hour for the whole disk",
-        consequence="`vastai_instance_storage_total_cost_dollars_per_hour`",
+        sentence="`storage_total_cost` is dollars per hour for the whole disk",
+        consequence="exported as sent in `vastai_instance_storage_total_cost_dollars_per_hour`",
         confidence="sure",
         origin="measured",
         check=lambda evidence: disk_price(evidence.rows(ROWS)),

@@ -139,64 +139,73 @@ def _uptime(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="gpu_util_percent",
-        sentence="`gpu_util` is percent",
-        consequence="/ 100 in `vastai_instance_gpu_util_ratio`; what is above 100 is left out and counted",
+        sentence="`gpu_util` is a percentage",
+        consequence=(
+            "divided by 100 in `vastai_instance_gpu_util_ratio`; values above 100 are dropped and counted"
+        ),
         confidence="sure",
         origin="measured",
         check=_gpu_util,
     ),
     Assumption(
         name="gpu_util_mean",
-        sentence="`gpu_util` of several GPUs is their mean",
-        consequence="passed on as such: one idle GPU of two is 0.5",
+        sentence="with several GPUs, `gpu_util` is their mean",
+        consequence="exported as it is: if one of two GPUs is idle, it is 0.5",
         confidence="sure",
         origin="measured",
         check=_gpu_util_mean,
     ),
     Assumption(
         name="gpu_temp_celsius",
-        sentence="`gpu_temp` is degrees Celsius, one value for all GPUs of an instance, perhaps their mean",
-        consequence="passed on in `vastai_instance_gpu_temp_celsius`",
+        sentence=(
+            "`gpu_temp` is in degrees Celsius; one value covers all GPUs of an instance, perhaps as their"
+            " mean"
+        ),
+        consequence="exported as sent in `vastai_instance_gpu_temp_celsius`",
         confidence="likely",
         origin="measured",
         check=_gpu_temp,
     ),
     Assumption(
         name="telemetry_missing",
-        sentence="`gpu_temp` 0, with `gpu_util` 0, is no reading: the telemetry is missing",
-        consequence="no sample of GPU and CPU; `vastai_instance_telemetry_missing` is 1",
+        sentence="a `gpu_temp` of 0 together with a `gpu_util` of 0 means that telemetry is missing",
+        consequence="no samples for GPU and CPU; `vastai_instance_telemetry_missing` is 1",
         confidence="sure",
         origin="measured",
         check=_telemetry_missing,
     ),
     Assumption(
         name="cpu_util_percent",
-        sentence="`cpu_util` is percent of the rented share, 0 to 100 (measured on machines of one size)",
-        consequence="/ 100 in `vastai_instance_cpu_util_ratio`",
+        sentence=(
+            "`cpu_util` is a percentage of the rented share, 0 to 100 (measured on machines of one size)"
+        ),
+        consequence="divided by 100 in `vastai_instance_cpu_util_ratio`",
         confidence="likely",
         origin="measured",
         check=_cpu_util,
     ),
     Assumption(
         name="vmem_usage_gib",
-        sentence="`vmem_usage` is GPU memory in GiB, though documented as virtual memory in MB",
-        consequence="times 2^30 in `vastai_instance_vmem_usage_bytes`",
+        sentence="`vmem_usage` is GPU memory in GiB, although the documents say virtual memory in MB",
+        consequence="multiplied by 2^30 in `vastai_instance_vmem_usage_bytes`",
         confidence="likely",
         origin="inferred",
         check=_vmem_unit,
     ),
     Assumption(
         name="vmem_usage_sum",
-        sentence="`vmem_usage` of several GPUs is their sum",
-        consequence="passed on; compared with `gpu_totalram`",
+        sentence="with several GPUs, `vmem_usage` is their sum",
+        consequence="exported as the sum; dashboards compare it with `gpu_totalram`",
         confidence="open",
         origin="inferred",
         check=_vmem_sum,
     ),
     Assumption(
         name="mem_unit",
-        sentence="`mem_usage` and `mem_limit` are KiB / 1,000,000, though documented as MB",
-        consequence="times 1.024e9 in `vastai_instance_mem_usage_bytes`, `vastai_instance_mem_limit_bytes`",
+        sentence="`mem_usage` and `mem_limit` are KiB / 1,000,000, although the documents say MB",
+        consequence=(
+            "multiplied by 1.024e9 in `vastai_instance_mem_usage_bytes`, `vastai_instance_mem_limit_bytes`"
+        ),
         confidence="likely",
         origin="inferred",
         check=_mem_unit,
@@ -204,22 +213,24 @@ ASSUMPTIONS = (
     Assumption(
         name="disk_util_share",
         sentence="`disk_util` is a share, 0 to 1",
-        consequence="as sent in `vastai_instance_disk_util_ratio`; above 1.1 it is left out and counted",
+        consequence=(
+            "exported as sent in `vastai_instance_disk_util_ratio`; values above 1.1 are dropped and counted"
+        ),
         confidence="likely",
         origin="client",
         check=_disk_util,
     ),
     Assumption(
         name="disk_usage_gb",
-        sentence="`disk_usage` is GB, as `disk_space` is",
-        consequence="times 1e9 in `vastai_instance_disk_usage_bytes`",
+        sentence="`disk_usage` is in GB, like `disk_space`",
+        consequence="multiplied by 1e9 in `vastai_instance_disk_usage_bytes`",
         confidence="sure",
         origin="measured",
         check=_disk_usage,
     ),
     Assumption(
         name="disk_unknown",
-        sentence="`disk_usage` and `disk_util` are -1 where they are not known",
+        sentence="`disk_usage` and `disk_util` are -1 if unknown",
         consequence="no sample",
         confidence="sure",
         origin="measured",
@@ -227,15 +238,15 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="uptime_minutes",
-        sentence="`uptime_mins` is minutes",
-        consequence="times 60 in `vastai_instance_uptime_seconds`",
+        sentence="`uptime_mins` is in minutes",
+        consequence="multiplied by 60 in `vastai_instance_uptime_seconds`",
         confidence="likely",
         origin="documents",
         check=_uptime,
     ),
     Assumption(
         name="uptime_negative",
-        sentence="`uptime_mins` may be below 0, which says nothing",
+        sentence="`uptime_mins` may be negative, which has no meaning",
         consequence="no sample",
         confidence="likely",
         origin="measured",

@@ -38,7 +38,9 @@ ASSUMPTIONS = (
     Assumption(
         name="actual_status_words",
         sentence="`actual_status` is null or one of " + ", ".join(f"`{each}`" for each in STATUSES[1:]),
-        consequence="null is `provisioning`; any other text is passed on in `vastai_instance_status`",
+        consequence=(
+            "null becomes `provisioning`; any other text is exported as sent in `vastai_instance_status`"
+        ),
         confidence="likely",
         origin="measured",
         check=words(ROWS, "actual_status", STATUSES[1:], nullable=True),
@@ -46,7 +48,7 @@ ASSUMPTIONS = (
     Assumption(
         name="intended_status_words",
         sentence="`intended_status` is `running`, `stopped` or `frozen`",
-        consequence="any other text is passed on in `vastai_instance_status`",
+        consequence="any other text is exported as sent in `vastai_instance_status`",
         confidence="likely",
         origin="documents",
         check=words(ROWS, "intended_status", ("running", "stopped", "frozen")),
@@ -54,90 +56,117 @@ ASSUMPTIONS = (
     Assumption(
         name="allocation_words",
         sentence="`cur_state` and `next_state` are `running`, `stopped` or `unloaded`",
-        consequence="any other text is passed on in `vastai_instance_state`",
+        consequence="any other text is exported as sent in `vastai_instance_state`",
         confidence="likely",
         origin="measured",
         check=_allocations,
     ),
     Assumption(
         name="running_is_allocated",
-        sentence="what runs has its GPU: `cur_state` is running too",
-        consequence="`vastai_instance_state` tells what waits for a GPU from what has one",
+        sentence="a running instance holds its GPU: `cur_state` is also `running`",
+        consequence=(
+            "`vastai_instance_state` distinguishes instances that wait for a GPU from those that hold one"
+        ),
         confidence="likely",
         origin="measured",
         check=_running,
     ),
     Assumption(
         name="way_of_a_start",
-        sentence="a start goes from null by `created` and `loading` to `running`, with `running` intended",
-        consequence="`vastai_instance_status_since_timestamp_seconds` tells how long it has stood there",
+        sentence=(
+            "a start passes from null through `created` and `loading` to `running`, while `running` is"
+            " intended"
+        ),
+        consequence=(
+            "`vastai_instance_status_since_timestamp_seconds` shows how long an instance has been in a status"
+        ),
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="underbid",
-        sentence="what bids too little at its creation is parked: `created` or null, and within 47 s"
-        " `stopped` is intended",
-        consequence="no rule takes it for a wish of its user",
+        sentence=(
+            "an instance whose first bid is too low is parked in `created` or null, and within 47 s its"
+            " intended status is `stopped`"
+        ),
+        consequence="no rule treats this as a stop by the user",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="outbid",
-        sentence="what is outbid has `stopped` intended within 2 s, says `running` for 10 to 30 s more, and"
-        " then `exited`",
-        consequence="an interruptible instance whose intention flips is the sign; the inbox is the proof",
+        sentence=(
+            "after an outbid, the intended status is `stopped` within 2 s; the status stays `running` for"
+            " 10 to 30 s, and then becomes `exited`"
+        ),
+        consequence=(
+            "an interruptible instance whose intended status flips may be outbid; the inbox proves it"
+        ),
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="resumes_by_itself",
-        sentence="it resumes by itself about a minute after the competitor left: `exited` is not the end",
-        consequence="nothing is concluded from `exited` alone",
+        sentence=(
+            "an outbid instance resumes on its own about a minute after the competitor has left, so"
+            " `exited` is not final"
+        ),
+        consequence="no rule relies on `exited` alone",
         confidence="likely",
         origin="measured",
     ),
     Assumption(
         name="own_bid_lowered",
-        sentence="lowering one's own bid looks the same, with no notification, and needs a start by hand",
-        consequence="the fields do not tell it from an outbid",
+        sentence=(
+            "lowering the own bid looks like an outbid, but causes no notification and needs a manual start"
+        ),
+        consequence="the fields do not distinguish it from an outbid",
         confidence="likely",
         origin="measured",
     ),
     Assumption(
         name="host_gives_up",
-        sentence="a host that gives up in mid-start leaves `created` or `loading` with `stopped` intended",
-        consequence="`vastai_instance_state` is (stopped, stopped) then: it does not start any more",
+        sentence=(
+            "if a host gives up during a start, the status stays `created` or `loading` while `stopped` is"
+            " intended"
+        ),
+        consequence=(
+            "`vastai_instance_state` is then (stopped, stopped): the instance does not start any more"
+        ),
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="queued",
-        sentence="a start while others have the GPU is queued without limit: (`stopped`, `running`) as"
-        " `cur_state` and `next_state`; it starts, and costs, once that is free",
+        sentence=(
+            "if others hold the GPU, a start is queued without limit, with (`stopped`, `running`) as"
+            " `cur_state` and `next_state`; the instance starts, and costs money, once the GPU is free"
+        ),
         consequence="`vastai_instance_state` shows the pair",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="blip",
-        sentence="a healthy container may be `exited` for a moment, with `running` intended all the time",
-        consequence="one reading alone alerts nobody",
+        sentence="a healthy container may be `exited` for a moment, while `running` stays intended",
+        consequence="no alert fires on a single reading",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="stopped_by_its_user",
-        sentence="what its user stopped is `stopped` or `exited`, with `stopped` intended",
-        consequence="passed on",
+        sentence="an instance that its user stopped is `stopped` or `exited`, and `stopped` is intended",
+        consequence="exported as sent",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="intention_is_not_the_users",
-        sentence="`stopped` is intended after an outbid, a failure of the host, a credit of 0 and the end of"
-        " the contract too: the fields do not tell who stopped it",
-        consequence="no rule takes `intended_status` for the wish of the user",
+        sentence=(
+            "`stopped` is also intended after an outbid, a failure of the host, a credit of 0 and the end"
+            " of the contract; the fields do not show who stopped it"
+        ),
+        consequence="no rule treats `intended_status` as what the user wants",
         confidence="sure",
         origin="measured",
     ),

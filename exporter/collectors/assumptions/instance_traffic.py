@@ -49,34 +49,40 @@ def _billed(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="billed_kilobytes",
-        sentence="`inet_up_billed` and `inet_down_billed` are KB that were billed since the contract began",
-        consequence="times 1000 in `vastai_instance_inet_up_billed_bytes_total`,"
-        " `vastai_instance_inet_down_billed_bytes_total`; null is none yet",
+        sentence="`inet_up_billed` and `inet_down_billed` are the KB billed since the contract began",
+        consequence=(
+            "multiplied by 1000 in `vastai_instance_inet_up_billed_bytes_total`,"
+            " `vastai_instance_inet_down_billed_bytes_total`; null means none yet"
+        ),
         confidence="sure",
         origin="measured",
         check=_billed,
     ),
     Assumption(
         name="billed_factor",
-        sentence="such a KB is 1000 bytes, not 1024",
-        consequence="times 1000",
+        sentence="one of these KB is 1000 bytes, not 1024",
+        consequence="multiplied by 1000",
         confidence="likely",
         origin="measured",
     ),
     Assumption(
         name="inet_speed",
-        sentence="`inet_up` and `inet_down` are the link's speed in Mbit/s, and no traffic",
-        consequence="times 125,000 in `vastai_instance_inet_up_bytes_per_second`,"
-        " `vastai_instance_inet_down_bytes_per_second`",
+        sentence="`inet_up` and `inet_down` are the link's speed in Mbit/s, not traffic",
+        consequence=(
+            "multiplied by 125,000 in `vastai_instance_inet_up_bytes_per_second`,"
+            " `vastai_instance_inet_down_bytes_per_second`"
+        ),
         confidence="sure",
         origin="client",
         check=lambda evidence: within(evidence.rows(ROWS), "inet_down", 0, 1e6),
     ),
     Assumption(
         name="traffic_price",
-        sentence="`inet_up_cost` and `inet_down_cost` are dollars for a GB",
-        consequence="/ 1e9 in `vastai_instance_inet_up_cost_dollars_per_byte`,"
-        " `vastai_instance_inet_down_cost_dollars_per_byte`",
+        sentence="`inet_up_cost` and `inet_down_cost` are dollars per GB",
+        consequence=(
+            "divided by 1e9 in `vastai_instance_inet_up_cost_dollars_per_byte`,"
+            " `vastai_instance_inet_down_cost_dollars_per_byte`"
+        ),
         confidence="likely",
         origin="measured",
         check=lambda evidence: within(evidence.rows(ROWS), "inet_down_cost", 0, 2),

@@ -110,45 +110,49 @@ ASSUMPTIONS = (
     Assumption(
         name="market_permission",
         sentence="a search needs the permission `misc`",
-        consequence="without it the reason is `auth`, and nothing else is touched",
+        consequence="without it, the collector fails with the reason `auth`; nothing else is affected",
         confidence="open",
         origin="documents",
     ),
     Assumption(
         name="offers_pace",
-        sentence="searches of offers are limited to 10 a minute; a 429 named 5, perhaps a second",
-        consequence="a search every 6.6 s at most",
+        sentence=(
+            "offer searches are limited to 10 per minute; one 429 named a limit of 5, perhaps per second"
+        ),
+        consequence="at most one search every 6.6 s",
         confidence="likely",
         origin="documents",
     ),
     Assumption(
         name="offers_quota",
-        sentence="beside that there is a daily quota of searches, of unknown size, until midnight UTC",
-        consequence="once it is used up, no search until then; that is no failure, and"
-        " `vastai_market_quota_exhausted` says it",
+        sentence="there is also a daily quota of searches, of unknown size, until midnight UTC",
+        consequence=(
+            "when it is used up, the exporter stops searching until then; that is not a failure, and"
+            " `vastai_market_quota_exhausted` shows it"
+        ),
         confidence="open",
         origin="client",
     ),
     Assumption(
         name="offers_most",
-        sentence=f"at most {MOST} offers come back, whatever the limit",
-        consequence=f"the prices are those of the cheapest {MOST}",
+        sentence=f"a search returns at most {MOST} offers, whatever the limit",
+        consequence=f"prices cover the cheapest {MOST} offers",
         confidence="sure",
         origin="measured",
         check=_most,
     ),
     Assumption(
         name="offers_filtered",
-        sentence="`gpu_name` and `num_gpus` filter exactly; names have blanks",
-        consequence="a search for each kind; what is something else, a disk above all, is left out",
+        sentence="`gpu_name` and `num_gpus` filter exactly; names contain spaces",
+        consequence="one search for each kind; other results are dropped",
         confidence="likely",
         origin="documents",
         check=_filtered,
     ),
     Assumption(
         name="offers_verified",
-        sentence="with `verified` only offers come whose `verification` is `verified`",
-        consequence="others are left out where ours is verified",
+        sentence="with `verified`, a search returns only offers whose `verification` is `verified`",
+        consequence="other offers are dropped if our instance is verified",
         confidence="likely",
         origin="documents",
         check=_verified,
@@ -156,7 +160,7 @@ ASSUMPTIONS = (
     Assumption(
         name="offers_verification",
         sentence="`verification` is `verified`, `unverified` or `deverified`",
-        consequence="anything but `verified` is not verified",
+        consequence="any other value counts as not verified",
         confidence="likely",
         origin="measured",
         check=words(ROWS, "verification", ("verified", "unverified", "deverified")),
@@ -164,14 +168,16 @@ ASSUMPTIONS = (
     Assumption(
         name="offers_order",
         sentence="`order` by `dph_total` gives the cheapest offers first",
-        consequence="so the cheapest are among those that come",
+        consequence="the results therefore include the cheapest offers",
         confidence="likely",
         origin="documents",
         check=_ordered,
     ),
     Assumption(
         name="offers_price",
-        sentence="`dph_base` is dollars an hour for all GPUs of an offer, and `dph_total` that and the disk",
+        sentence=(
+            "`dph_base` is dollars per hour for all GPUs of an offer; `dph_total` also includes the disk"
+        ),
         consequence="`dph_base` / `num_gpus` in `vastai_market_gpu_price_dollars_per_hour`",
         confidence="likely",
         origin="documents",
@@ -179,7 +185,9 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="offers_bid",
-        sentence="in a search for bids `min_bid` is the least bid for all GPUs of an offer, as is `dph_base`",
+        sentence=(
+            "in a search for bids, `min_bid` and `dph_base` are the lowest bid for all GPUs of an offer"
+        ),
         consequence="`min_bid` / `num_gpus` in `vastai_market_gpu_price_dollars_per_hour`, for bids",
         confidence="likely",
         origin="client",
@@ -187,16 +195,20 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="offers_discounted",
-        sentence="`discounted_dph_total` is what a reserved instance costs, the disk included",
-        consequence="less `storage_total_cost` in `vastai_market_gpu_price_dollars_per_hour`, for `reserved`",
+        sentence="`discounted_dph_total` is the price of a reserved instance, including the disk",
+        consequence=(
+            "`storage_total_cost` is subtracted in `vastai_market_gpu_price_dollars_per_hour` for `reserved`"
+        ),
         confidence="open",
         origin="documents",
         check=_discounted,
     ),
     Assumption(
         name="offers_echo",
-        sentence="in a search for bids, `min_bid` of what one holds is one's own bid, up to an hour late",
-        consequence="offers on machines of ours are left out",
+        sentence=(
+            "in a search for bids, `min_bid` of a machine that we rent is our own bid, up to an hour late"
+        ),
+        consequence="offers on machines that we rent are dropped",
         confidence="sure",
         origin="measured",
     ),

@@ -80,32 +80,39 @@ def _share(rows: list[Row], names_it: Callable[[Row], bool]) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="inbox",
-        sentence="`GET /api/v0/notifications/inbox/`, which is not documented, answers to an ordinary key",
-        consequence="the only source of events, switched on by name; where it answers with 404, 410 or a"
-        " missing permission it is not available, which is no failure",
+        sentence="the undocumented `GET /api/v0/notifications/inbox/` accepts an ordinary key",
+        consequence=(
+            "it is the only source of events and off by default; with 404, 410 or a missing permission it"
+            " is reported as not available, which is not a failure"
+        ),
         confidence="sure",
         origin="measured",
         check=_answers,
     ),
     Assumption(
         name="inbox_read",
-        sentence="asking for the inbox marks nothing in it as read",
-        consequence="it is asked every minute, and nothing is ever sent to it",
+        sentence="reading the inbox does not mark anything as read",
+        consequence="the exporter reads it every minute and never writes to it",
         confidence="sure",
         origin="measured",
     ),
     Assumption(
         name="inbox_newest",
-        sentence=f"a reply has the newest {ROWS}, and there is no way to older ones",
-        consequence="`vastai_notifications_gaps_total` counts readings that have nothing of the one before",
+        sentence=f"a reply has the newest {ROWS} notifications, and there is no way to get older ones",
+        consequence=(
+            "`vastai_notifications_gaps_total` counts readings that share no notification with the reading"
+            " before"
+        ),
         confidence="sure",
         origin="measured",
         check=_newest,
     ),
     Assumption(
         name="inbox_ids",
-        sentence="`event_id` tells a notification from all others",
-        consequence="each counts once; one without it is left out, and counted as field `event_id`",
+        sentence="`event_id` identifies a notification",
+        consequence=(
+            "each id counts once; a notification without it is dropped, and counted as field `event_id`"
+        ),
         confidence="sure",
         origin="measured",
         check=_ids,
@@ -113,14 +120,14 @@ ASSUMPTIONS = (
     Assumption(
         name="inbox_seconds",
         sentence="`created_at` is epoch seconds",
-        consequence="passed on in `vastai_instance_notification_timestamp_seconds`",
+        consequence="exported as sent in `vastai_instance_notification_timestamp_seconds`",
         confidence="sure",
         origin="measured",
         check=epoch_seconds(INBOX, "created_at"),
     ),
     Assumption(
         name="inbox_types",
-        sentence=f"`notif_type` is one of {len(TYPES)} words for those who rent",
+        sentence=f"`notif_type` is one of {len(TYPES)} words for renters",
         consequence="any other counts as `other` in `vastai_notifications_total`",
         confidence="likely",
         origin="measured",
@@ -128,15 +135,17 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="inbox_instance",
-        sentence="a notification about an instance names it and its machine; a webhook names none",
-        consequence="events are told by instance from the inbox; webhooks are not used",
+        sentence=(
+            "a notification about an instance names the instance and its machine; a webhook names neither"
+        ),
+        consequence="the inbox is the source of events by instance; webhooks are not used",
         confidence="sure",
         origin="measured",
         check=_instance,
     ),
     Assumption(
         name="inbox_bids",
-        sentence="an `outbid` has both bids, dollars an hour for all GPUs of the instance",
+        sentence="an `outbid` has both bids, in dollars per hour for all GPUs of the instance",
         consequence="`vastai_instance_outbid_own_bid_dollars_per_hour`,"
         " `vastai_instance_outbid_new_bid_dollars_per_hour`",
         confidence="sure",
@@ -145,8 +154,10 @@ ASSUMPTIONS = (
     ),
     Assumption(
         name="instance_resumed",
-        sentence="`instance_resumed` comes whenever an instance leaves the queue, not only after an outbid",
-        consequence="it says that an outbid is over, and no more: a stop that comes after it is another one",
+        sentence=(
+            "`instance_resumed` appears whenever an instance leaves the queue, not only after an outbid"
+        ),
+        consequence="it only shows that an outbid is over; a later stop is a new event",
         confidence="sure",
         origin="documents",
     ),

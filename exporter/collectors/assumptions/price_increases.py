@@ -47,25 +47,27 @@ def _second(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="increases_none",
-        sentence=f"no increase is an empty list, or a 404 with `{NONE}`",
-        consequence="both are read as `vastai_price_increases` 0",
+        sentence=f"an account without increases gets an empty list, or a 404 with `{NONE}`",
+        consequence="both give a `vastai_price_increases` of 0",
         confidence="open",
         origin="client",
         check=_none,
     ),
     Assumption(
         name="increases_truncated",
-        sentence="one reply has all increases: `truncated` is false",
-        consequence="the rows that came are shown, whatever it says",
+        sentence="one reply contains all increases: `truncated` is false",
+        consequence="the exporter shows all returned rows, whatever `truncated` says",
         confidence="open",
         origin="client",
         check=_truncated,
     ),
     Assumption(
         name="increases_per_second",
-        sentence="`old_gpu_costpersec` and `new_gpu_costpersec` are dollars a second for one GPU",
-        consequence="times 3600 in `vastai_price_increase_old_gpu_dollars_per_hour`,"
-        " `vastai_price_increase_new_gpu_dollars_per_hour`",
+        sentence="`old_gpu_costpersec` and `new_gpu_costpersec` are dollars per second for one GPU",
+        consequence=(
+            "multiplied by 3600 in `vastai_price_increase_old_gpu_dollars_per_hour`,"
+            " `vastai_price_increase_new_gpu_dollars_per_hour`"
+        ),
         confidence="likely",
         origin="client",
         check=_second,

@@ -94,25 +94,31 @@ ASSUMPTIONS = (
     Assumption(
         name="serverless_permission",
         sentence="endpoints and workers need the permission `misc`, on both hosts",
-        consequence="without it the reason is `auth`, and nothing else is touched",
+        consequence="without it, the collector fails with the reason `auth`; nothing else is affected",
         confidence="open",
         origin="documents",
     ),
     Assumption(
         name="serverless_none",
-        sentence="an account without endpoints is answered with HTTP 400 and words such as `No endpoints for"
-        " user found`, or with an empty list",
-        consequence="both are no endpoint; any other HTTP 400 is a failure",
+        sentence=(
+            "an account without endpoints gets HTTP 400 with words such as `No endpoints for user found`,"
+            " or an empty list"
+        ),
+        consequence="both mean no endpoints; any other HTTP 400 is a failure",
         confidence="likely",
         origin="documents",
         check=_no_endpoints,
     ),
     Assumption(
         name="serverless_worker_shapes",
-        sentence="workers come as a list, or as an object with the list `workers`; an object with `error_msg`"
-        " and HTTP 200 says that the endpoint is not ready yet",
-        consequence="after an `error_msg` the endpoint has no workers, as in the vendor's client; a bare text"
-        " is a failure: by the documents the endpoint is not found, or the key is wrong",
+        sentence=(
+            "workers come as a list, or as an object with the list `workers`; an object with `error_msg`"
+            " and HTTP 200 means that the endpoint is not ready yet"
+        ),
+        consequence=(
+            "after an `error_msg`, the endpoint has no workers, as in the vendor's client; plain text is a"
+            " failure, because according to the documents the endpoint does not exist or the key is wrong"
+        ),
         confidence="likely",
         origin="client",
         check=_shapes,
@@ -120,15 +126,15 @@ ASSUMPTIONS = (
     Assumption(
         name="serverless_endpoint_states",
         sentence="`endpoint_state` is " + ", ".join(f"`{each}`" for each in STATES),
-        consequence="alerts about missing workers are for `active`",
+        consequence="alerts about missing workers cover only `active` endpoints",
         confidence="likely",
         origin="documents",
         check=_endpoint_states,
     ),
     Assumption(
         name="serverless_worker_states",
-        sentence="a worker is in one of the documented states, in small or capital letters",
-        consequence="any other is passed on in `vastai_endpoint_workers`, in small letters",
+        sentence="a worker is in one of the documented states, in lower or upper case",
+        consequence="any other state is exported as sent in `vastai_endpoint_workers`, in lower case",
         confidence="likely",
         origin="documents",
         check=_worker_states,
@@ -136,24 +142,23 @@ ASSUMPTIONS = (
     Assumption(
         name="serverless_worker_fields",
         sentence="a worker has `cur_load`, `perf` and `reqs_working`",
-        consequence="a sum of what no worker has is no sample",
+        consequence="if no worker has a field, its sum has no sample",
         confidence="likely",
         origin="client",
         check=_worker_fields,
     ),
     Assumption(
         name="serverless_worker_perf",
-        sentence="`perf` of a worker that is idle is above 0: what it can do in a second, in the unit of"
-        " `cur_load`",
-        consequence="`vastai_endpoint_perf` adds it up over workers that are ready",
+        sentence="`perf` of an idle worker is above 0: its capacity per second, in the unit of `cur_load`",
+        consequence="`vastai_endpoint_perf` is the sum over ready workers",
         confidence="likely",
         origin="documents",
         check=_perf,
     ),
     Assumption(
         name="serverless_worker_is_instance",
-        sentence="the id of a worker is that of an instance in the account's list",
-        consequence="`vastai_endpoint_instance`, by which rules leave workers out",
+        sentence="a worker's id is the id of an instance in the account's list",
+        consequence="exported as `vastai_endpoint_instance`; rules use it to exclude workers",
         confidence="likely",
         origin="client",
     ),

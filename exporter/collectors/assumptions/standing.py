@@ -25,8 +25,10 @@ def _standing(collector: Collector) -> Iterator[Assumption]:
     name = collector.name
     yield Assumption(
         name=f"{name}_run",
-        sentence="replies are what a run can use: an object, with the list and the pages that it promises",
-        consequence="else the run fails with the reason `bad_reply` or `incomplete`, what was known stays",
+        sentence="replies are usable: an object, with the promised list and pages",
+        consequence=(
+            "otherwise, the run fails with the reason `bad_reply` or `incomplete`, and the old data stays"
+        ),
         confidence="likely",
         origin="documents",
         check=_run,
@@ -34,17 +36,19 @@ def _standing(collector: Collector) -> Iterator[Assumption]:
     if fields := fields_of(collector.rows).names:
         yield Assumption(
             name=f"{name}_fields",
-            sentence="the fields that metrics read are there",
-            consequence="a field that is gone or null gives no sample",
+            sentence="the fields that metrics read exist",
+            consequence="a field that is missing or null gives no sample",
             confidence="likely",
             origin="documents",
             check=lambda evidence: _fields(evidence, fields),
         )
     yield Assumption(
         name=f"{name}_values",
-        sentence="their values are of the kind, and in the range, that is written down for each",
-        consequence="others give no sample and are counted by `vastai_unreadable_values_total` and"
-        " `vastai_out_of_range_values_total`",
+        sentence="the values of these fields have the documented type and range",
+        consequence=(
+            "other values give no sample; `vastai_unreadable_values_total` and"
+            " `vastai_out_of_range_values_total` count them"
+        ),
         confidence="likely",
         origin="documents",
         check=_values,
@@ -53,9 +57,11 @@ def _standing(collector: Collector) -> Iterator[Assumption]:
         if not endpoint.documented:
             yield Assumption(
                 name=f"{name}_threshold",
-                sentence=f"requests to `{endpoint.path}` may come {endpoint.threshold:g} s apart;"
-                " nobody documents it",
-                consequence="that is kept, and 10 % to spare",
+                sentence=(
+                    f"requests to `{endpoint.path}` may be {endpoint.threshold:g} s apart; this is not"
+                    " documented"
+                ),
+                consequence="the exporter keeps this distance plus 10 %",
                 confidence="open",
                 origin="inferred",
             )

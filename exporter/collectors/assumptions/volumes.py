@@ -40,8 +40,8 @@ def _instances(evidence: Evidence) -> Finding:
 ASSUMPTIONS = (
     Assumption(
         name="volumes_slash",
-        sentence="`/api/v0/volumes` answers without a slash at its end, and without a redirect",
-        consequence="asked as the vendor's client does",
+        sentence="`/api/v0/volumes` answers without a trailing slash and without a redirect",
+        consequence="the exporter sends the same request as the vendor's client",
         confidence="likely",
         origin="client",
         check=_slash,
@@ -50,31 +50,34 @@ ASSUMPTIONS = (
     Assumption(
         name="volume_types",
         sentence="`type` is `machine` for a local volume, or `network`",
-        consequence="passed on in `vastai_volume_info`",
+        consequence="exported as sent in `vastai_volume_info`",
         confidence="likely",
         origin="client",
         check=words(ROWS, "type", ("machine", "network")),
     ),
     Assumption(
         name="volume_statuses",
-        sentence="which texts `status` has is not known",
-        consequence="passed on in `vastai_volume_info`; no rule reads it",
+        sentence="the values of `status` are not known",
+        consequence="exported as sent in `vastai_volume_info`; no rule reads it",
         confidence="open",
         origin="documents",
         check=_statuses,
     ),
     Assumption(
         name="volume_price",
-        sentence="`storage_total_cost` is dollars an hour for the whole volume",
-        consequence="`vastai_volume_storage_total_cost_dollars_per_hour`",
+        sentence="`storage_total_cost` is dollars per hour for the whole volume",
+        consequence="exported as sent in `vastai_volume_storage_total_cost_dollars_per_hour`",
         confidence="likely",
         origin="client",
         check=lambda evidence: disk_price(evidence.rows(ROWS)),
     ),
     Assumption(
         name="volume_instances",
-        sentence="`instances` lists what the volume is attached to; a destroyed instance stays for 30 s",
-        consequence="`vastai_volume_instances` counts them",
+        sentence=(
+            "`instances` lists the instances that the volume is attached to; a destroyed instance stays for"
+            " 30 s"
+        ),
+        consequence="`vastai_volume_instances` counts these instances",
         confidence="likely",
         origin="client",
         check=_instances,
