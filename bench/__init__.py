@@ -1,1 +1,1 @@
-"""How fast the exporter is, beside something real on the same machine; see README.md."""
+"""Benchmarks of the exporter against real programs on the same machine; see README.md."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print a table, and exit with 1 where a target is missed."""
+"""`python -m bench`: measure, print a table, and exit with 1 if a target is missed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PARTS = {
     "abuse": abuse.measure,
     "accounts": accounts.measure,
 }
-#: Only where they are asked for: they measure Prometheus.
+#: Run only by name, because they measure Prometheus.
 OF_PROMETHEUS = {"rules": rules.measure, "dashboards": dashboards.measure}
-#: Likewise: it finds no speed but faults.
+#: Run only by name too, because it looks for faults and not for speed.
 SOAK = "soak"
 
 
@@ -38,7 +38,7 @@ SOAK = "soak"
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures too."
 )
 def main(parts: tuple[str, ...], instances: int, minutes: float, file: Path | None) -> None:
-    """Measure PARTS, or all but rules, dashboards and soak, each beside something real on this machine."""
+    """Measure PARTS against something real on this machine. Default: all but rules, dashboards and soak."""
     figures: list[Figure] = []
     for name in parts or PARTS:
         click.echo(f"measuring {name} ...", err=True)

@@ -1,4 +1,4 @@
-"""Scrapes while others abuse the server, beside scrapes while nobody does, and what that costs in memory."""
+"""Compares scrapes while clients abuse the server with undisturbed scrapes, and measures memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     Abuse = Callable[[int], AbstractContextManager[None]]
 
 TARGET = 2.0
-#: Quiet and abused scrapes are made by turns, so many at a time.
+#: Undisturbed and disturbed scrapes take turns, this many at a time.
 TURNS = 5
 SCRAPES = 100
 CROWD = 200
 SCRAPERS = 50
 BUSY_THREADS = 4
-#: Seconds that a crowd gets to be there as a whole, and to be gone.
+#: Seconds in which a crowd of clients must be complete, and in which it must be gone.
 SETTLE = 0.5
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 GARBAGE = bytes(range(256)) * 8
@@ -77,7 +77,7 @@ def _scrapes(port: int) -> list[float]:
 
 @contextmanager
 def _crowd(port: int, sent: bytes) -> Iterator[None]:
-    """Hold connections on which something was sent, and nothing is read."""
+    """Hold connections on which bytes were sent but nothing is read."""
     with ExitStack() as held:
         for _ in range(CROWD):
             client = held.enter_context(socket.socket())
@@ -89,7 +89,7 @@ def _crowd(port: int, sent: bytes) -> Iterator[None]:
 
 @contextmanager
 def _busy(port: int, act: Callable[[int], None], threads: int) -> Iterator[None]:
-    """Let threads of another process do something again and again."""
+    """Let threads of another process repeat something."""
     process = multiprocessing.Process(target=_repeat, args=(port, act, threads))
     process.start()
     try:

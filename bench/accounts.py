@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ACCOUNTS = 200
-#: What the exporter may have: threads, and megabytes.
+#: Limits of the exporter: threads, and megabytes.
 MOST_THREADS = 1_000
 LIMIT = 250.0
-#: Seconds between the runs of each collector, which is more than most of them will ever need.
+#: Seconds between the runs of each collector, a shorter interval than most of them need.
 INTERVAL = 60.0
-#: Accounts of which every endpoint hangs; then there is one of which only the list of instances does.
+#: Accounts whose endpoints all hang; in one more account only the list of instances hangs.
 DEAD = [name_of(number) for number in range(20)]
 HALF_DEAD = name_of(20)
-#: Seconds for which they do: a run with its three tries of 30 s, and the next.
+#: Seconds for which they hang: a run with three attempts of 30 s, and the next run.
 OUTAGE = 3.5 * INTERVAL
-#: Seconds between two looks at the process, and between two requests.
+#: Seconds between two readings of the process, and between two requests.
 LOOK = 0.1
 SCRAPES = 20
-#: In intervals: how much later than due a run may begin while others hang.
+#: How late a run may start while others hang, in intervals.
 LATE = 0.1
 
 DECLARED = (*REAL, *MADE_UP)
@@ -58,7 +58,7 @@ Loop = tuple[str, str]
 
 
 class Log:
-    """When runs began, by account and collector, as the exporter's log says, in seconds since the epoch."""
+    """Start times of runs by account and collector from the exporter's log, in seconds since the epoch."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.starts: defaultdict[Loop, list[float]] = defaultdict(list)
@@ -70,7 +70,7 @@ class Log:
         self._reader.start()
 
     def latest(self, since: float, loops: Iterable[Loop]) -> float:
-        """Return by how many seconds a run was later than due at most, of those that began since then."""
+        """Return the maximum delay in seconds of the runs that started since then."""
         pauses = [
             after - before
             for loop in loops
@@ -94,7 +94,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Threads and descriptors at most, seconds of each answer of `/-/healthy`, and how many were bad."""
+    """Maximum threads and descriptors, seconds of each reply of `/-/healthy`, and the number of bad ones."""
 
     threads: int
     descriptors: int
@@ -103,7 +103,7 @@ class Seen:
 
 
 class Watcher:
-    """Looks at the exporter again and again: threads, descriptors, and how long `/-/healthy` takes."""
+    """Samples the exporter: threads, descriptors, and the response time of `/-/healthy`."""
 
     def __init__(self, ours: Exporter) -> None:
         self._ours = ours
@@ -116,7 +116,7 @@ class Watcher:
         self._workers = [threading.Thread(target=work) for work in (self._look, self._ask)]
 
     def taken(self) -> Seen:
-        """Return what was seen since the last time."""
+        """Return the samples since the last call."""
         with self._lock:
             found = Seen(self._threads, self._descriptors, self._seconds, self._sick)
             self._threads, self._descriptors, self._seconds, self._sick = 0, 0, [], 0
@@ -152,7 +152,7 @@ class Watcher:
 
 
 def measure(_instances: int) -> Iterator[Figure]:
-    """Start with all accounts, let them be for two intervals, and then let some hang."""
+    """Start with all accounts, leave them alone for two intervals, then let some hang."""
     with (
         tempfile.TemporaryDirectory() as name,
         _vast(Path(name)) as (vast, url),
@@ -206,8 +206,8 @@ def _steady(ours: Exporter, log: Log, watcher: Watcher) -> Iterator[Figure]:
 
 
 def _scrapes(ours: Exporter) -> Iterator[Figure]:
-    """Scrape when nothing is new but the exporter's own numbers, beside prometheus_client with the same."""
-    time.sleep(INTERVAL / 2)  # all runs come in the seconds around the interval's end
+    """Scrape when only the exporter's own numbers are new, compared with prometheus_client."""
+    time.sleep(INTERVAL / 2)  # all runs start within seconds of the interval's end
     with Connection(ours.port) as connection:
         body = connection.body()
         seconds = [connection.scrape() for _ in range(SCRAPES)]
@@ -290,7 +290,7 @@ def _late(what: str, seconds: float) -> Figure:
 
 @contextmanager
 def _vast(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Serve the simulated Vast.ai by TLS, as the real one is; gives the process and its URL."""
+    """Serve the simulated Vast.ai with TLS, like the real one; yields the process and its URL."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     command = [
         "openssl",
@@ -311,8 +311,8 @@ def _vast(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @contextmanager
 def _exporter(folder: Path, url: str) -> Iterator[tuple[Exporter, Log, float]]:
-    """Run the exporter; gives also its log, and when it was started."""
-    # As many certificates as usual, and the simulator's.
+    """Run the exporter; also yields its log and its start time."""
+    # The usual number of certificates plus the simulator's.
     bundle = folder / "bundle.pem"
     bundle.write_bytes(Path(certifi.where()).read_bytes() + (folder / "certificate.pem").read_bytes())
     times = {"enabled": True, "interval": f"{INTERVAL:g}s", "stale_after": "1h"}
@@ -324,7 +324,7 @@ def _exporter(folder: Path, url: str) -> Iterator[tuple[Exporter, Log, float]]:
         "log": {"format": "json"},
     }
     file = folder / "config.yaml"
-    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is valid YAML
     began = time.monotonic()
     environ = os.environ | {"REQUESTS_CA_BUNDLE": str(bundle)}
     command = [sys.executable, "-m", "bench.crowd", "exporter", str(file)]

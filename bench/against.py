@@ -1,6 +1,6 @@
-"""`python -m bench.against TREE`: this code beside other code, each measured by the benchmark of its own.
+"""`python -m bench.against TREE`: compares this code with other code, each measured by its own benchmark.
 
-What one run gives differs from the next by more than what a change costs. So both are measured by turns, and
+Results of single runs differ by more than the cost of a change. The measurements therefore take turns, and
 the medians are compared.
 """
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parents[1]
 PARTS = ("warm", "cold", "walk", "memory")
 _NUMBER = re.compile(r"-?[0-9][0-9,.]*")
 
-#: Values of a figure, by tree; one each turn.
+#: Values of a figure by tree, one for each turn.
 Values = dict[Path, list[float]]
 
 
@@ -33,7 +33,7 @@ Values = dict[Path, list[float]]
 @click.option("--instances", default=10_000, show_default=True, type=click.IntRange(100))
 @click.option("--turns", default=3, show_default=True, type=click.IntRange(1))
 def main(other: Path, parts: tuple[str, ...], instances: int, turns: int) -> None:
-    """Measure PARTS of this code and of that in the folder OTHER by turns, and compare the medians."""
+    """Measure PARTS of this code and of the code in the folder OTHER in turns, and compare the medians."""
     found: defaultdict[tuple[str, int], Values] = defaultdict(lambda: {other: [], HERE: []})
     names: dict[tuple[str, int], dict[str, str]] = {}
     for turn in range(turns):
@@ -51,13 +51,13 @@ def _figures(tree: Path, part: str, instances: int) -> list[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "figures.json")
         command = [sys.executable, "-m", "bench", part, "--instances", str(instances), "--json", str(file)]
-        subprocess.run(command, cwd=tree, check=False, stdout=subprocess.DEVNULL)  # 1: a target is missed
+        subprocess.run(command, cwd=tree, check=False, stdout=subprocess.DEVNULL)  # 1 means a missed target
         figures: list[dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
         return figures
 
 
 def _value(text: str) -> float:
-    """Return the number of a value in words; its unit is always the same for the same figure."""
+    """Return the number in a text; the same figure always has the same unit."""
     number = _NUMBER.match(text)
     if number is None:
         raise ValueError(f"no number: {text}")

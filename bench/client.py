@@ -1,4 +1,4 @@
-"""A scraper with next to no cost of its own: one kept-alive connection, one buffer."""
+"""A scraper with very little cost of its own: one kept-alive connection, one buffer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Self
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
 _REQUEST = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/plain\r\nAccept-Encoding: {}\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
-#: Bytes that are read at a time.
+#: Bytes per read.
 PIECE = 1024 * 1024
 
 
 class Connection:
-    """A connection to /metrics on a port of this machine, kept for all scrapes."""
+    """A connection to /metrics on a local port, reused for all scrapes."""
 
     def __init__(self, port: int, *, gzip: bool = True) -> None:
         self._request = _REQUEST.format("gzip" if gzip else "identity").encode()
@@ -24,7 +24,7 @@ class Connection:
         self._buffer = memoryview(bytearray(PIECE))
 
     def scrape(self) -> float:
-        """Return the seconds from a request to the last byte of its response, which is thrown away."""
+        """Return the seconds from a request to the last byte of its response, and discard the response."""
         started = time.perf_counter()
         _, left = self._begin()
         while left > 0:
@@ -32,7 +32,7 @@ class Connection:
         return time.perf_counter() - started
 
     def body(self) -> bytes:
-        """Scrape once, and return the body as it came."""
+        """Scrape once, and return the body as received."""
         body, left = self._begin()
         pieces = [body]
         while left > 0:
@@ -41,7 +41,7 @@ class Connection:
         return b"".join(pieces)
 
     def _begin(self) -> tuple[bytes, int]:
-        """Return what came of the body with the head, and how many bytes of it are to come."""
+        """Return the part of the body that arrived with the headers, and the number of bytes to come."""
         self._socket.sendall(self._request)
         came = b""
         while _HEAD_END not in came:

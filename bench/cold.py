@@ -1,4 +1,4 @@
-"""A scrape right after new data, beside prometheus_client that renders and compresses the same samples."""
+"""A scrape right after new data, compared with prometheus_client for the same samples."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 TARGET = 1 / 10
 ROUNDS = 5
-#: Instances for which a walk surely ends within a second; a scrape has to fall into the pause after it.
+#: Instances whose walk ends within a second; a scrape must fall into the pause after it.
 A_SECOND = 2_000
 SCRAPES = 4
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Render and compress by turns in this process; then scrape the exporter's own after each walk."""
+    """Render and compress in turns in this process, then scrape the exporter's process after each walk."""
     with simulator(instances) as simulated:
         own, other, samples = _inside(simulated)
         scrape = _over_http(simulated, instances)
@@ -43,7 +43,7 @@ def measure(instances: int) -> Iterator[Figure]:
 
 
 def _inside(simulated: Simulator) -> tuple[float, float, int]:
-    """Return the least seconds of the exporter and of prometheus_client, and the number of samples."""
+    """Return the minimum seconds of the exporter and of prometheus_client, and the number of samples."""
     fleet = served(simulated)
     text = fleet.plain().decode()
     registry = CollectorRegistry(auto_describe=False)
@@ -52,7 +52,7 @@ def _inside(simulated: Simulator) -> tuple[float, float, int]:
     if _samples(generate_latest(registry).decode()) != samples:
         raise AssertionError("prometheus_client renders something else")
     gc.collect()
-    gc.freeze()  # neither side pays for the objects of the other
+    gc.freeze()  # neither side pays for the other's objects
     own, other = [], []
     for _ in range(ROUNDS):
         fleet.renew()
@@ -66,7 +66,7 @@ def _inside(simulated: Simulator) -> tuple[float, float, int]:
 
 
 def _over_http(simulated: Simulator, instances: int) -> float:
-    """Return the least seconds of a scrape of the exporter's process, each right after a walk."""
+    """Return the minimum seconds of scrapes of the exporter's process, each right after a walk."""
     interval = f"{1 + instances // A_SECOND}s"
     times = []
     with (
@@ -81,13 +81,13 @@ def _over_http(simulated: Simulator, instances: int) -> float:
 
 
 class Ready(Collector):
-    """Families that are ready: prometheus_client has nothing to do but to render them."""
+    """Prepared families: prometheus_client only has to render them."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
     def collect(self) -> Iterable[Metric]:
-        """Return them."""
+        """Return the families."""
         return self._families
 
 

@@ -1,4 +1,4 @@
-"""ISA-L at the exporter's level beside zlib's levels, for the body of a scrape."""
+"""ISA-L at the exporter's level compared with zlib's levels, for the body of a scrape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDS = 5
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Compress the same bytes by each, by turns."""
+    """Compress the same bytes with each in turns."""
     with simulator(instances) as simulated:
         body = served(simulated).plain()
     ways: dict[str, Callable[[], bytes]] = {"isal": partial(isal_zlib.compress, body, LEVEL)}

@@ -1,10 +1,10 @@
-"""What `accounts` measures: a Vast.ai with many accounts, and the exporter with ten collectors for each.
+"""Processes that `accounts` measures: a Vast.ai with many accounts, and the exporter with ten collectors.
 
     python -m bench.crowd vast CERTIFICATE KEY ACCOUNTS
     python -m bench.crowd exporter FILE
 
-The exporter has fewer collectors than that so far. The rest are made up: like that of volumes, each with an
-endpoint and with metrics of its own.
+The exporter has fewer than ten collectors. The others are made up: they work like volumes, each with its own
+endpoint and metrics.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from exporter.collectors.base import Progress, Run
 
 COLLECTORS = 10
-#: Instances of each account, about.
+#: Approximate number of instances of each account.
 SIZE = 5
-#: Seconds that a request waits for which there is no answer.
+#: Seconds for which an unanswered request waits.
 HANG = 3600.0
 
 
 def collector(number: int) -> Collector:
-    """Return a collector that does what that of volumes does, somewhere else."""
+    """Return a collector that works like volumes with another endpoint."""
     endpoint = replace(volumes.ENDPOINT, path=f"{volumes.ENDPOINT.path}_{number}")
     rows = tuple(replace(row, name=row.name.replace("volume", f"volume_{number}", 1)) for row in volumes.ROWS)
     listing = replace(volumes.LISTING, endpoint=endpoint)
@@ -52,7 +52,7 @@ MADE_UP = tuple(map(collector, range(COLLECTORS - len(collectors.COLLECTORS))))
 
 
 def name_of(number: int) -> str:
-    """Return what an account is called."""
+    """Return the name of an account."""
     return f"account-{number:03}"
 
 
@@ -62,7 +62,7 @@ def key_of(name: str) -> str:
 
 
 def serve_vast(certificate: str, key: str, accounts: str) -> None:
-    """Serve; each line of standard input says which accounts get no answer, by path."""
+    """Serve; each line of standard input lists accounts that get no answer, by path."""
     from exporter.simulator import Reply, SimulatedClock, SimulatedVast  # noqa: PLC0415
     from exporter.simulator.api.app import build_app  # noqa: PLC0415
     from exporter.simulator.endpoints import find_endpoints  # noqa: PLC0415
@@ -91,9 +91,9 @@ def serve_vast(certificate: str, key: str, accounts: str) -> None:
 
 
 def serve_metrics(file: str) -> None:
-    """Run the exporter, for which the collectors of this module are there like any other."""
+    """Run the exporter with the collectors of this module as if they were its own."""
     collectors.COLLECTORS = (*collectors.COLLECTORS, *MADE_UP)
-    # Only now: from that list everything else follows, the configuration included.
+    # Imported after the list changed, because everything else derives from it, including the configuration.
     from exporter.cli import cli  # noqa: PLC0415
 
     cli(["run", "--config.file", str(Path(file))])

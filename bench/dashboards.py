@@ -1,4 +1,4 @@
-"""How long the queries of each dashboard take a real Prometheus, with a large fleet and a long time range."""
+"""Durations of each dashboard's queries in a real Prometheus, with a large fleet and a long time range."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 FOLDER = Path(tsdb.__file__).parent
 RULES = FOLDER.parent / "deploy/prometheus/recording.rules.yml"
 BOARDS = ("fleet", "cost", "instance", "serverless", "exporter")
-#: A block of the database is no longer than this, and each is written by itself.
+#: The maximum length of a database block; blocks are written one at a time.
 BLOCK = 6 * DAY
-#: Pixels of a panel that fills a row; Grafana asks for as many points at most.
+#: Pixels of a panel that fills a row, which is Grafana's maximum number of points.
 WIDTH = 1600
 COLUMNS = 24
-#: Each query is asked so often; the shorter time counts.
+#: Repetitions of each query; the shortest time counts.
 TIMES = 2
-#: A query may take so long before it is given up.
+#: The timeout of a query.
 PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fleet, a time range, and the seconds in which all queries of a dashboard should be answered."""
+    """A fleet, a time range, and the target in seconds for all queries of a dashboard."""
 
     instances: int
     span: float
@@ -46,7 +46,7 @@ class Case:
 
 
 def cases(instances: int) -> list[Case]:
-    """Return the fleets that are measured; `instances` is the size of the largest."""
+    """Return the fleets to measure; `instances` is the size of the largest."""
     return [Case(instances, DAY, 10.0), Case(min(2_000, instances), 30 * DAY, 5.0)]
 
 
@@ -62,7 +62,7 @@ class Query:
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Write a past for each case, and ask it all that each dashboard asks."""
+    """Write a history for each case, and send it all queries of each dashboard."""
     for case in cases(instances):
         with tempfile.TemporaryDirectory(prefix="bench-dashboards-") as folder:
             yield from _of_case(case, Path(folder))
@@ -92,7 +92,7 @@ def _of_board(url: str, name: str, case: Case, now: float) -> Iterator[Figure]:
         ratio=total / case.target,
         target=1.0,
     )
-    # Holds where other work slows the machine down.
+    # This figure is reliable even if other work slows the machine down.
     yield Figure(
         part="dashboards",
         what=f"{what}, CPU of Prometheus",
@@ -113,7 +113,7 @@ def _cpu(url: str) -> float:
 
 
 def _write(folder: Path, case: Case, now: float) -> None:
-    """Write the past a block at a time, and then the present with what rules make of it."""
+    """Write the past block by block, then the present with the results of rules."""
     first = now - 30 * DAY
     while first < now - past.PRESENT:
         last = min(first + BLOCK, now)
@@ -140,7 +140,7 @@ def _block(folder: Path, lines: Iterable[str]) -> None:
 
 
 def _queries(board: dict[str, Any], span: float) -> Iterator[Query]:
-    """Yield every query of panels and variables, as it is sent where a dashboard is opened with All."""
+    """Yield every query of panels and variables, as sent by a dashboard with All selected."""
     for variable in board["templating"]["list"]:
         asked = variable["query"]["query"] if variable["type"] == "query" else ""
         if found := re.fullmatch(r"query_result\((.*)\)", asked):
@@ -183,7 +183,7 @@ def _filled(expression: str, span: float, step: float) -> str:
 
 
 def _ask(url: str, query: Query, now: float) -> float:
-    """Return how long an answer takes, the shorter of two times."""
+    """Return the time of a query, the shorter of two."""
     if query.instant:
         path, times = "query", {"time": now}
     else:

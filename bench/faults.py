@@ -1,4 +1,4 @@
-"""What can go wrong with the API, as replies of the simulated one."""
+"""Faults of the API, as replies of the simulated one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from exporter.simulator import Fault
 
 TEXT = {"content-type": "text/plain"}
-#: The most that the API gives.
+#: The API's maximum.
 ROWS_A_PAGE = 25
-#: More than the client reads of one reply.
+#: More than the client reads from one reply.
 TOO_MUCH = 9 * 2**20
 
 
 def _with(change: Callable[[dict[str, Any]], None]) -> Fault:
-    """Return a fault that changes the object which was due."""
+    """Return a fault that changes the regular object."""
 
     def fault(_: Mapping[str, str], due: Reply) -> Reply:
         content = json.loads(due.body)
@@ -49,13 +49,13 @@ def _endless(params: Mapping[str, str], _: Reply) -> Reply:
 
 
 def _odd_rows(page: dict[str, Any]) -> None:
-    """Put the rows out of order, one of them twice, and one that has no id between them."""
+    """Shuffle the rows, repeat one, and insert one without an id."""
     rows = page["instances"]
-    if 0 < len(rows) < ROWS_A_PAGE - 1:  # a full page would become longer than it may be
+    if 0 < len(rows) < ROWS_A_PAGE - 1:  # a full page would exceed the limit
         page["instances"] = [*reversed(rows[:-1]), {"id": None}, rows[0], rows[-1]]
 
 
-#: Faults of a list of instances, by the reason that a run with them is counted as.
+#: Faults of a list of instances, by the failure reason that they cause.
 FAULTS: dict[str, tuple[Fault, ...]] = {
     "server_error": tuple(Reply(status) for status in (500, 502, 503, 504)),
     "rate_limited": (

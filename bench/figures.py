@@ -1,4 +1,4 @@
-"""What a measurement gives: a ratio, what it is of, and what it may be."""
+"""The result of a measurement: a ratio, its operands and its target."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Figure:
     Attributes:
         part: the part of the benchmark.
         what: what was measured.
-        ours: in words, with unit.
-        beside: what it is held against, in words, with unit.
-        ratio: ours by theirs.
-        target: the most that the ratio may be; None for what is only told.
+        ours: our value as text with unit.
+        beside: the value to compare with, as text with unit.
+        ratio: our value divided by the other.
+        target: the maximum ratio; None if it is only reported.
 
     """
 
@@ -33,12 +33,12 @@ class Figure:
 
     @property
     def good(self) -> bool:
-        """Whether the target, if there is one, is met."""
+        """Whether the target is met, if there is one."""
         return self.target is None or self.ratio <= self.target
 
     @property
     def verdict(self) -> str:
-        """`pass`, `FAIL`, or nothing where there is no target."""
+        """`pass`, `FAIL`, or nothing without a target."""
         if self.target is None:
             return ""
         return "pass" if self.good else "FAIL"
@@ -69,17 +69,17 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return `seconds` in words."""
+    """Return `seconds` as text."""
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds * 1e3:,.0f} ms"
 
 
 def p99(values: Sequence[float]) -> float:
-    """Return what 99 of 100 values do not exceed."""
+    """Return the value that 99 of 100 values do not exceed."""
     return quantiles(values, n=100, method="inclusive")[-1]
 
 
 def compared(part: str, what: str, ours: float, theirs: float, name: str, target: float | None) -> Figure:
-    """Return the ratio of two durations in seconds; `name` is whose the second is."""
+    """Return the ratio of two durations in seconds; `name` names the second."""
     return Figure(
         part=part,
         what=what,

@@ -1,4 +1,4 @@
-"""Each group of metrics beside the whole page, and an exporter that leaves some out beside one with all."""
+"""Compares each group of metrics with the whole page, and an exporter without some groups with a full one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1e6
 WALKS = 4
-#: What is left out by many: no alert reads it.
+#: Groups that many users leave out, because no alert reads them.
 UNREAD = ("hardware", "network")
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Ask for each group of one fleet; then let the exporter keep all, and less."""
+    """Request each group of one fleet, then run the exporter with all groups and with fewer."""
     with simulator(instances) as simulated:
         fleet = served(simulated)
         for group in (*GROUPS, "exporter"):
@@ -34,7 +34,7 @@ def measure(instances: int) -> Iterator[Figure]:
 
 
 def _size(fleet: Served, group: str) -> Iterator[Figure]:
-    """Return what one group is of the whole page."""
+    """Return the share of one group of the whole page."""
     for what, part, whole in (
         ("plain", fleet.plain(group), fleet.plain()),
         ("gzip", fleet.compressed(group), fleet.compressed()),
@@ -57,7 +57,7 @@ def _size(fleet: Served, group: str) -> Iterator[Figure]:
 
 
 def _without(simulated: Simulator, instances: int) -> Iterator[Figure]:
-    """Return what the exporter's process takes with some groups left out, beside all."""
+    """Return the exporter's use of resources without some groups, compared with all."""
     memory, cpu = _process(simulated, tuple(GROUPS))
     kept = tuple(group for group in GROUPS if group not in UNREAD)
     less_memory, less_cpu = _process(simulated, kept)
@@ -79,7 +79,7 @@ def _without(simulated: Simulator, instances: int) -> Iterator[Figure]:
 
 
 def _process(simulated: Simulator, groups: tuple[str, ...]) -> tuple[int, float]:
-    """Return the bytes of memory of an exporter that keeps some groups, and the least CPU of a walk."""
+    """Return the memory in bytes of an exporter that keeps some groups, and the minimum CPU of a walk."""
     with (
         tempfile.TemporaryDirectory() as name,
         exporter(simulated, Path(name), interval="1s", groups=groups) as ours,

@@ -1,4 +1,4 @@
-"""A fleet as rules see it: what is scraped now, and the past that rules look back at."""
+"""A fleet as the rules see it: current samples, and the past that rules read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ACCOUNTS = 10
 #: User labels of each account.
 LABELS = 20
 MODELS = ("RTX 4090", "RTX 3090", "H100 SXM", "A100 SXM4", "L40S")
-#: Kinds that are compared with the market: models, and numbers of GPUs.
+#: Kinds that the market collector compares: models, and numbers of GPUs.
 COMPARED = 4
 TARGET = 'job="vastai-exporter",instance="bench"'
-#: What is recorded every hour.
+#: Series with one recorded sample an hour.
 SPENT = "vastai_account_spend_dollars_total:max"
 COST = "vastai_instance_spend_dollars:sum_1h"
-#: Bytes that an instance had moved an hour ago, in each direction.
+#: Traffic of an instance up to an hour ago, in bytes for each direction.
 TRAFFIC = 1e12
-#: How many of 1,000 instances are in which trouble; all others run well.
+#: Number of instances out of 1,000 with each problem; all others are healthy.
 TROUBLES = {
     "idle": 30,
     "hot": 10,
@@ -53,7 +53,7 @@ STATES = {
     "stopped": ("exited", "stopped", "stopped", "stopped"),
 }
 RUNNING = ("running", "running", "running", "running")
-#: Troubles of those that show no reading of their GPU.
+#: Problems of instances without GPU readings.
 DARK = {"blind", *STATES}
 
 
@@ -76,7 +76,7 @@ def _described(number: int) -> str:
 
 
 def _disk(number: int) -> float:
-    """Return which share of the disk is in use: half of it or more of every third instance."""
+    """Return the used share of the disk; every third instance uses at least half."""
     return 0.1 + number % 9 / 14
 
 
@@ -85,7 +85,7 @@ def _is_bid(number: int) -> bool:
 
 
 def page(instances: int, now: float) -> bytes:
-    """Return a scrape: of each metric that rules ask for, every sample."""
+    """Return a scrape with every sample of each metric that rules read."""
     lines = [line for number in range(instances) for line in _instance(number, now)]
     lines += [line for number in range(ACCOUNTS) for line in _account(number, now, instances // ACCOUNTS)]
     lines += _market()
@@ -161,7 +161,7 @@ def _account(number: int, now: float, instances: int) -> Iterator[str]:
 
 
 def _money(own: str, now: float) -> Iterator[str]:
-    """Yield what was billed, with more than the estimate, and budgets, of which the labels' are used up."""
+    """Yield bills above the estimate, and budgets; those of labels are used up."""
     midnight = now - now % DAY
     month_start = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     starts = {"today": midnight, "yesterday": midnight - DAY, "month": month_start.timestamp()}
@@ -201,11 +201,11 @@ def _steady(value: float) -> Callable[[float], float]:
     return lambda _: value
 
 
-# What rules look back at. Each part of the past is a file of its own, so that no two blocks overlap.
+# The past that rules read. Each part is a separate file, so that no two blocks overlap.
 
 
 def month(_instances: int, now: float) -> Iterator[str]:
-    """Yield 30 days of what is recorded every hour, up to 49 hours ago."""
+    """Yield 30 days of hourly samples, up to 49 hours ago."""
     yield from _hours(now - 30 * DAY, now - 49 * HOUR)
 
 
@@ -220,7 +220,7 @@ def day(instances: int, now: float) -> Iterator[str]:
             yield from _samples(
                 f"account_instance:vastai_instance_running:present_1h{{{own}}}", first, last, HOUR, _steady(1)
             )
-        # What was a day ago, for as long as is measured.
+        # The samples of a day ago, for as long as the measurement takes.
         then = now - DAY - 5 * MINUTE, now - DAY + 15 * MINUTE
         yield from _samples(
             f"vastai_instance_reliability_ratio{{{TARGET},{own}}}", *then, MINUTE, _steady(0.99)
@@ -288,7 +288,7 @@ def _hours(first: float, last: float) -> Iterator[str]:
 
 
 def _days(own: str, level: str, first: float, last: float) -> Iterator[str]:
-    """Yield what each day added up to, four minutes after four minutes."""
+    """Yield the sum of each day at every four minutes."""
     for day in range(int(first // DAY), int(last // DAY) + 1):
         begin, end = max(first, day * DAY), min(last, (day + 1) * DAY)
         of_it = f'{own},day="{datetime.fromtimestamp(begin, UTC).day}"'

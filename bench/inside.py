@@ -23,7 +23,7 @@ ACCOUNT = "bench"
 
 
 def run(simulated: Simulator) -> Run:
-    """Return what a run of the collector of instances needs; nothing is known yet."""
+    """Return the context of a first run of the collector instances."""
     options = Options(
         urls={"api": simulated.url},
         timeout=30.0,
@@ -48,27 +48,27 @@ def run(simulated: Simulator) -> Run:
 
 
 def walk(one: Run) -> int:
-    """Walk every page, and return how many instances there are."""
+    """Walk every page, and return the number of instances."""
     return [progress.objects for progress in instances.collect(one)][-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A fleet as a run has found it, and the exposition of it."""
+    """The fleet that a run has found, and its exposition."""
 
     run: Run
     exposition: Exposition
 
     def renew(self) -> None:
-        """Walk once more: all that is known is new then, if the same."""
+        """Walk once more; all data is then new, though the same."""
         walk(self.run)
 
     def plain(self, *groups: str) -> bytes:
-        """Return the body of a scrape without compression; of some groups, or else of all."""
+        """Return the uncompressed body of a scrape, of some groups or of all."""
         return self._body(groups, gzip=False)
 
     def compressed(self, *groups: str) -> bytes:
-        """Return the body of a scrape as it is sent with gzip."""
+        """Return the body of a scrape with gzip."""
         return self._body(groups, gzip=True)
 
     def _body(self, groups: tuple[str, ...], *, gzip: bool) -> bytes:
@@ -77,7 +77,7 @@ class Served:
 
 
 def served(simulated: Simulator) -> Served:
-    """Walk once, and return what a scrape gets it from."""
+    """Walk once, and return the source of scrapes."""
     one = run(simulated)
     walk(one)
     self_metrics = SelfMetrics()

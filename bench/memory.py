@@ -1,4 +1,4 @@
-"""The memory of the exporter's process after walks and scrapes, beside what it may be."""
+"""The memory of the exporter's process after walks and scrapes, compared with its limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WALKS = 4
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Measure a small fleet and a large one, each in a process of its own."""
+    """Measure a small and a large fleet, each in its own process."""
     for size in (SMALL, instances):
         now, most = _memory(size)
         for name, value in (("after", now), ("at most", most)):
@@ -36,7 +36,7 @@ def measure(instances: int) -> Iterator[Figure]:
 
 
 def _memory(instances: int) -> tuple[int, int]:
-    """Return the exporter's memory in bytes: at the end, and the most that it was."""
+    """Return the exporter's memory in bytes: at the end, and its maximum."""
     with (
         tempfile.TemporaryDirectory() as name,
         simulator(instances) as simulated,

@@ -1,7 +1,7 @@
 """The past of a fleet as dashboards read it, and its present as rules see it.
 
-Of the past only that is written which some query reads over a time range; at the intervals at which it is
-scraped or recorded, since decoding samples is most of what a query costs.
+The past contains only series that some query reads over a time range. They have their real scrape or
+evaluation intervals, because decoding samples is most of the cost of a query.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from exporter.collectors import inbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: User labels; each with one GPU model in each account.
+#: User labels; each has one GPU model per account.
 LABELS = 20
-#: Fields of the API whose unreadable values are counted; all 60 of them would be half of all samples.
+#: API fields with counters of unreadable values; all 60 fields would be half of all samples.
 FIELDS = 3
-#: The interval of the group vastai-recording-dashboards, and of what is evaluated slowly.
+#: The intervals of the group vastai-recording-dashboards and of the slow groups.
 RECORDED, SLOW = 2 * MINUTE, 4 * MINUTE
-#: Of so many instances one has billed traffic.
+#: One in this many instances has billed traffic.
 TRAFFIC = 10
 TARGET = 'job="vastai-exporter",instance="bench"'
-#: What is scraped last: rules are evaluated about it.
+#: The length of the last scrapes, over which the rules are evaluated.
 PRESENT = 20 * MINUTE
-#: Serverless endpoints of each account, and workers of each.
+#: Serverless endpoints per account, and workers per endpoint.
 ENDPOINTS, WORKERS = 5, 10
-#: Series of account, label and GPU model.
+#: Series by account, label and GPU model.
 SUMS = (
     "vastai_instance_burn_dollars_per_hour",
     "vastai_instance_idle_dollars_per_hour",
@@ -42,17 +42,17 @@ SUMS = (
 
 
 def identity(number: int) -> str:
-    """Return the labels that name an instance."""
+    """Return the labels that identify an instance."""
     return f'account="account-{number % ACCOUNTS}",instance_id="{40_000_000 + number}"'
 
 
 def choice(number: int) -> str:
-    """Return the labels that an instance is chosen by."""
+    """Return the labels that the dashboards filter instances by."""
     return f'label="label-{number // ACCOUNTS % LABELS}",gpu_name="{MODELS[number % len(MODELS)]}"'
 
 
 def series(instances: int, now: float, span: float) -> Iterator[tuple[str, float, float]]:
-    """Yield each series of the past with its interval and for how long it is there."""
+    """Yield each series of the past with its interval and its length."""
     for number in range(instances):
         yield from _instance(number, span)
     for number in range(min(instances, ACCOUNTS * LABELS)):
@@ -157,7 +157,7 @@ def _process() -> Iterator[str]:
 
 
 def _present(instances: int, now: float) -> Iterator[str]:
-    """Yield what is scraped of instances, without its values."""
+    """Yield the scraped series of instances, without values."""
     for line in page(instances, now).decode().splitlines():
         if line.startswith("vastai_instance_"):
             name, _, labels = line.rpartition(" ")[0].partition("{")
@@ -165,20 +165,20 @@ def _present(instances: int, now: float) -> Iterator[str]:
 
 
 def past(instances: int, now: float, span: float, first: float, last: float) -> Iterator[str]:
-    """Yield the samples of a part of the past; all but what is scraped last, of which rules make the rest."""
+    """Yield the samples of a part of the past without the last scrapes; rules compute the rest from those."""
     end = min(last, now - PRESENT)
     for name, interval, length in series(instances, now, span):
         moment = max(first, now - length) // interval * interval + interval
         count = 0
         while moment <= end:
-            # It changes, as what is measured does: what stays the same takes no room, and no time.
+            # Values change, like real readings: constant values would take neither space nor time.
             yield f"{name} {count % 97 / 97:.4f} {moment:.0f}\n"
             moment += interval
             count += 1
 
 
 def present(instances: int, now: float) -> Iterator[str]:
-    """Yield what is scraped in the last minutes."""
+    """Yield the scrapes of the last minutes."""
     moment = now - PRESENT + MINUTE
     while moment <= now:
         for line in page(instances, moment).decode().splitlines():
@@ -194,7 +194,7 @@ def present(instances: int, now: float) -> Iterator[str]:
 
 
 def _notified(instances: int, now: float) -> Iterator[tuple[str, float]]:
-    """Yield as many notifications as are shown at most, all of them outbids, with both bids."""
+    """Yield the maximum number of shown notifications, all of them outbids with both bids."""
     for number in range(min(instances, ACCOUNTS * inbox.MOST_SHOWN)):
         own = f"{TARGET},{identity(number)}"
         yield f'vastai_instance_notification_timestamp_seconds{{{own},type="outbid"}}', now - DAY + number

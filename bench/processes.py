@@ -1,4 +1,4 @@
-"""The processes that are measured: the simulator, the exporter, nginx; and what the kernel says of them."""
+"""The processes of the benchmarks, simulator, exporter and nginx, and their readings from the kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds within which a process is there, or is gone after SIGTERM.
+#: Seconds in which a process must be ready, or gone after SIGTERM.
 PATIENCE = 10.0
 NGINX = "/usr/sbin/nginx"
 NGINX_CONFIG = """\
@@ -45,14 +45,14 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True, slots=True)
 class Simulator:
-    """A simulated Vast.ai: where it is, and the key that opens it."""
+    """A simulated Vast.ai: its URL and a key."""
 
     url: str
     key: str
 
 
 def cpu(process: subprocess.Popen[str]) -> float:
-    """Return the seconds of CPU that all threads of a process have used, to the nanosecond."""
+    """Return the CPU seconds of all threads of a process, to the nanosecond."""
     clock = ctypes.c_int()
     if _libc.clock_getcpuclockid(process.pid, ctypes.byref(clock)):
         raise ProcessLookupError("a process that is measured is gone")
@@ -60,7 +60,7 @@ def cpu(process: subprocess.Popen[str]) -> float:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
@@ -76,34 +76,34 @@ def simulator(instances: int) -> Iterator[Simulator]:
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """The exporter's process, as `python -m exporter run` starts it, and its port."""
+    """The process of `python -m exporter run`, and its port."""
 
     port: int
     process: subprocess.Popen[str]
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that all its threads have used, to the nanosecond."""
+        """Return the CPU seconds of all its threads, to the nanosecond."""
         return cpu(self.process)
 
     def memory(self, name: str) -> int:
-        """Return the bytes of `VmRSS` (now) or `VmHWM` (the most so far)."""
+        """Return `VmRSS` (now) or `VmHWM` (maximum) in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         fields = dict(line.split(":", 1) for line in status.splitlines())
         return int(fields[name].split()[0]) * 1024
 
     def threads(self) -> int:
-        """Return how many threads it has."""
+        """Return the number of threads."""
         return self._entries("task")
 
     def descriptors(self) -> int:
-        """Return how many files and sockets it has open."""
+        """Return the number of open files and sockets."""
         return self._entries("fd")
 
     def _entries(self, folder: str) -> int:
         return sum(1 for _ in Path(f"/proc/{self.process.pid}/{folder}").iterdir())
 
     def wait_for_walk(self) -> dict[str, Any]:
-        """Wait until a walk of all instances ends, and return what the log says of it."""
+        """Wait until a walk over all instances ends, and return its log line."""
         return _event(self.process, "run finished")
 
 
@@ -111,7 +111,7 @@ class Exporter:
 def exporter(
     simulated: Simulator, directory: Path, *, interval: str, groups: tuple[str, ...] = ()
 ) -> Iterator[Exporter]:
-    """Run the exporter on a simulated Vast.ai, with no pause between two pages; `groups` are kept, or all."""
+    """Run the exporter on a simulated Vast.ai, without pauses between pages, with some `groups` or all."""
     config = {
         "api": {"url": simulated.url, "min_interval": "0s"},
         "accounts": [{"name": "bench", "api_key": simulated.key}],
@@ -127,7 +127,7 @@ def exporter(
         "log": {"format": "json"},
     }
     file = directory / "config.yaml"
-    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    file.write_text(json.dumps(config), encoding="utf-8")  # JSON is valid YAML
     command = ["-m", "exporter", "run", "--config.file", str(file)]
     with running(sys.executable, *command, stderr=subprocess.PIPE) as process:
         port = urlsplit(_event(process, "serving")["url"]).port
@@ -136,7 +136,7 @@ def exporter(
 
 @contextmanager
 def nginx(body: bytes, directory: Path) -> Iterator[int]:
-    """Serve `body`, which is compressed, as /metrics from a file by nginx; gives the port."""
+    """Serve the compressed `body` as /metrics from a file with nginx; yields the port."""
     port = free_port()
     (directory / "metrics").write_bytes(body)
     config = directory / "nginx.conf"
@@ -148,7 +148,7 @@ def nginx(body: bytes, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401
-    """Run a process, and end it by SIGTERM; options as of `subprocess.Popen`."""
+    """Run a process, and stop it with SIGTERM; options are those of `subprocess.Popen`."""
     with subprocess.Popen(command, text=True, **options) as process:
         try:
             yield process
@@ -162,7 +162,7 @@ def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:  
 
 
 def _event(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
-    """Return the next line of the exporter's log that says `message`; a failed run ends the benchmark."""
+    """Return the next log line of the exporter with `message`; a failed run ends the benchmark."""
     while True:
         event: dict[str, Any] = json.loads(line_of(process.stderr))
         if event["msg"] == message:
@@ -175,7 +175,7 @@ def line_of(stream: IO[str] | None) -> str:
     """Return the next line that a process writes.
 
     Raises:
-        RuntimeError: it has ended.
+        RuntimeError: the process has ended.
 
     """
     line = stream.readline() if stream is not None else ""

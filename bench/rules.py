@@ -1,4 +1,4 @@
-"""What evaluating all rules costs a real Prometheus, beside the minute in which it has to be done."""
+"""The cost of evaluating all rules in a real Prometheus, compared with the minute it may take."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from bench.processes import cpu, free_port, running
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    #: Of each group of rules, its evaluations' durations.
+    #: Durations of evaluations, by group of rules.
     Durations = dict[str, list[float]]
 
 RULES = Path(__file__).resolve().parents[1] / "deploy/prometheus"
 FILES = ("recording.rules.yml", "alerts.rules.yml")
-#: Instances of the small fleet, beside that of --instances.
+#: Instances of the small fleet; --instances sets the large one.
 SMALL = 2_000
-#: Instances among which each trouble occurs.
+#: Number of instances among which each problem occurs.
 THOUSAND = 1_000
-#: Minutes of which the durations count, after one that does not.
+#: Minutes whose durations count, after a first one that does not.
 COUNTED = 4
-#: Minutes in which only scrapes are made, to know what they cost.
+#: Minutes with scrapes only, to measure their cost.
 WITHOUT = 2
-#: Of one core, all rules together.
+#: Share of one core for all rules.
 TARGET = 0.1
-#: Seconds that Prometheus may take to read what was generated.
+#: Seconds in which Prometheus must load the generated data.
 PATIENCE = 120.0
 CONFIG = """\
 global: {{scrape_interval: 60s, scrape_timeout: 50s, evaluation_interval: 60s}}
@@ -87,7 +87,7 @@ def _figure(what: str, share: float, target: float | None) -> Figure:
 
 
 def _copy_rules(folder: Path) -> set[str]:
-    """Copy the files that ship; groups of every hour are evaluated every minute, to be measured at all."""
+    """Copy the shipped files; hourly groups get an interval of a minute, so that they can be measured."""
     asked = set()
     hourly = set()
     for name in FILES:
@@ -103,13 +103,13 @@ def _copy_rules(folder: Path) -> set[str]:
 
 
 def _expressions(text: str) -> str:
-    """Return what rules ask for of what is scraped."""
+    """Return the scraped metrics that rules read."""
     without = re.sub(r"(?m)^ *#.*$|^ +(?:summary|description|\w+_url|- record): .*$", "", text)
     return re.sub(r"\b[a-z_]+:vastai_\w+:\w+", "", without)
 
 
 def _seed(folder: Path, name: str, lines: Iterable[str]) -> None:
-    """Put what was before into the database."""
+    """Write the past into the database."""
     source = folder / name
     with source.open("w", encoding="utf-8") as file:
         file.writelines(lines)
@@ -128,7 +128,7 @@ def _program(name: str) -> str:
 
 @contextmanager
 def _exporter(body: bytes) -> Iterator[int]:
-    """Serve what an exporter would; gives the port."""
+    """Serve what an exporter would; yields the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -138,7 +138,7 @@ def _exporter(body: bytes) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -147,14 +147,14 @@ def _exporter(body: bytes) -> Iterator[int]:
 
 
 class Prometheus:
-    """A real one, with what it says of itself."""
+    """A real Prometheus, with its own metrics."""
 
     def __init__(self, process: subprocess.Popen[str], url: str, config: Path) -> None:
         self._process, self._url, self._config = process, url, config
         self.intervals: dict[str, float] = {}
 
     def watch(self) -> tuple[Durations, float]:
-        """Return how long each group took, minute by minute, and the share of a core that all of it used."""
+        """Return the durations of each group, minute by minute, and the total share of a core."""
         time.sleep(MINUTE * 1.5)
         durations: Durations = {}
         began, used = time.monotonic(), cpu(self._process)
@@ -165,7 +165,7 @@ class Prometheus:
         return durations, (cpu(self._process) - used) / (time.monotonic() - began)
 
     def watch_without(self) -> float:
-        """Return the share of a core that scrapes use by themselves."""
+        """Return the share of a core that scrapes alone use."""
         text = self._config.read_text(encoding="utf-8")
         self._config.write_text(re.sub(r"(?m)^rule_files: .*\n", "", text), encoding="utf-8")
         requests.post(f"{self._url}/-/reload", timeout=PATIENCE).raise_for_status()
@@ -175,10 +175,10 @@ class Prometheus:
         return (cpu(self._process) - used) / (time.monotonic() - began)
 
     def _look(self) -> dict[str, float]:
-        """Return how long each group took the last time.
+        """Return the last duration of each group.
 
         Raises:
-            RuntimeError: a rule has failed, or there was no time for one.
+            RuntimeError: a rule has failed, or an evaluation was missed.
 
         """
         found: dict[str, float] = {}

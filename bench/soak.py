@@ -1,4 +1,4 @@
-"""Faults of every kind, one after another: whether anything grows, is lost, or is wrong in the end."""
+"""Applies every kind of fault, one after another, and checks for growth, losses and wrong values."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
     #: Status and price by account and id.
     Fleet = dict[tuple[str, str], tuple[str, float]]
 
-#: Seconds for which faults last, which is longer than the tries of one request, and are over.
+#: Seconds for which faults last, longer than all attempts of one request, and seconds between faults.
 FAULT = 7.0
 CALM = 2.0
-#: The other endpoints of all collectors, and by which reasons they fail.
+#: The other endpoints of all collectors, and the reasons of their failures.
 OTHERS = sorted({each.path for one in COLLECTORS for each in one.endpoints} - {INSTANCES})
 REASONS = ("server_error", "network", "timeout", "auth", "rate_limited")
-#: Seconds for which nobody listens.
+#: Seconds for which nothing listens.
 OUTAGE = 1.5
-#: Simulated seconds in a real one: instances are born and die meanwhile.
+#: Simulated seconds per real second; instances appear and disappear meanwhile.
 SPEED = 120.0
-#: What memory, threads and descriptors may have more in the last third than in the first.
+#: Allowed growth of memory, threads and descriptors from the first third to the last.
 GROWTH = 1.1
 
 
 def measure(minutes: float) -> Iterator[Figure]:
-    """Run for some minutes; then let all be well, and look."""
+    """Run for some minutes, then end all faults and compare."""
     with set_up() as made:
         first = _truth(made)
         _trouble(made, until=time.monotonic() + minutes * 60)
@@ -77,11 +77,11 @@ def _none(what: str, found: int) -> Figure:
     return Figure(part="soak", what=what, ours=str(found), beside="none", ratio=float(found), target=0.0)
 
 
-# What happens
+# The faults
 
 
 def _trouble(stage: Stage, *, until: float) -> None:
-    """Let all that can go wrong go wrong, with another account each, and again."""
+    """Apply all faults, each to another account, and repeat."""
     events = cycle(_events(stage))
     while time.monotonic() < until:
         for account in TROUBLED:
@@ -112,32 +112,32 @@ def _pass(stage: Stage, seconds: float) -> None:
 
 
 def _outage(stage: Stage) -> None:
-    """Let nobody listen for a while."""
+    """Stop listening for a while."""
     stage.vast.__exit__(None, None, None)
     _pass(stage, OUTAGE)
     stage.vast.__enter__()
 
 
 def _renew(stage: Stage, account: str) -> None:
-    """Give an account a new key, and tell the exporter of it."""
+    """Give an account a new key, and pass it to the exporter."""
     key = f"key-{time.monotonic_ns()}"
     stage.vast.rotate(key, account)
     (stage.folder / account).write_text(key, encoding="ascii")
 
 
 def _visit(stage: Stage) -> None:
-    """Let one more account come and go."""
+    """Add one more account, and remove it again."""
     for accounts in ((*LASTING, GUEST), LASTING):
         configure(stage.folder, stage.vast, *accounts)
         requests.post(stage.url("/-/reload"), timeout=PATIENCE).raise_for_status()
         _pass(stage, OUTAGE)
 
 
-# What is left
+# The result
 
 
 def _calm(stage: Stage) -> None:
-    """Wait until every loop has run twice since time stands still."""
+    """Wait until every loop has run twice after the clock has stopped."""
     before = Counter(stage.log.ends)
     until = time.monotonic() + 10 * LONGEST_PAUSE * max(INTERVALS.values())
     loops = [(account, name) for account in LASTING for name in INTERVALS]
@@ -168,7 +168,7 @@ def _shown(stage: Stage) -> Fleet:
 
 
 def _truth(stage: Stage) -> Fleet:
-    """Return status and price of every instance, as they are."""
+    """Return status and price of every instance, as the simulator has them."""
     found: Fleet = {}
     for account in LASTING:
         fleet = stage.vast.fleet_of(account)
@@ -181,7 +181,7 @@ def _truth(stage: Stage) -> Fleet:
 
 
 def _counted(stage: Stage) -> Counter[tuple[str, str]]:
-    """Return how many failed runs the exporter has counted, by account and reason."""
+    """Return the number of failed runs that the exporter counted, by account and reason."""
     found: Counter[tuple[str, str]] = Counter()
     for sample in _samples(stage):
         if sample.name == "vastai_collector_failures_total" and sample.value:
@@ -194,7 +194,7 @@ def _growth(looks: list[Look]) -> Iterator[Figure]:
     third = len(looks) // 3
     first, last = looks[:third], looks[-third:]
     for name, unit in (("memory", 1e6), ("threads", 1), ("descriptors", 1)):
-        # What is there at times only, such as a connection, is seen by the most that there was.
+        # Only the maximum shows things that exist at times, such as connections.
         typical = median if name == "memory" else max
         before, after = (typical([getattr(look, name) / unit for look in looks]) for looks in (first, last))
         yield Figure(

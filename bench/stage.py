@@ -1,4 +1,4 @@
-"""An exporter beside a simulated Vast.ai of several accounts, and what is seen of it from outside."""
+"""An exporter with a simulated Vast.ai of several accounts, observed from outside."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from exporter.web.server import listen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds between runs, by collector: what is off by default shares threads, and asks more than once a run.
+#: Seconds between runs by collector: those off by default share threads and send several requests a run.
 INTERVALS = {each.name: 1.0 if each.enabled else 5.0 for each in COLLECTORS}
-#: Seconds for a request.
+#: Timeout of a request in seconds.
 TIMEOUT = 1.0
-#: Seconds before what is measured counts: caches and pools fill.
+#: Seconds of warm-up, in which caches and pools fill.
 WARM_UP = 20.0
-#: Real seconds between two looks at the process, and two scrapes.
+#: Real seconds between two readings of the process, and between two scrapes.
 LOOK = 0.5
-#: What a pause may be longer than it should: log lines come late on a busy machine.
+#: Tolerance of pauses: on a busy machine, log lines arrive late.
 SLACK = 2.0
-#: Accounts: one in order, some with all the faults, and one that comes and goes with the configuration.
+#: Accounts: one without faults, some with all faults, and one that the configuration adds and removes.
 STEADY, GUEST = "default", "guest"
 TROUBLED = tuple(f"troubled-{number}" for number in range(4))
 LASTING = (STEADY, *TROUBLED)
-#: Instances of each account, at first.
+#: Initial instances of each account.
 SIZE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the kernel said of the process at one moment."""
+    """One reading of the process from the kernel."""
 
     memory: int
     threads: int
@@ -56,13 +56,13 @@ class Look:
 
 
 class Log:
-    """What the exporter's log says of runs, as it comes.
+    """The exporter's log about runs, read as it is written.
 
     Attributes:
-        ends: how many runs have ended, by account and collector.
-        failures: how many failed, by account and reason.
-        unexpected: how many failed as internal, or for the account that nothing happened to but outages.
-        late: how many came later after the one before than they may.
+        ends: ended runs by account and collector.
+        failures: failed runs by account and reason.
+        unexpected: runs that failed as internal, or of the account that had only outages.
+        late: runs that ended too long after the run before.
 
     """
 
@@ -79,7 +79,7 @@ class Log:
         self._reader.start()
 
     def join(self) -> None:
-        """Read to the end, which comes with that of the process."""
+        """Read until the process ends."""
         self._reader.join()
 
     def _read(self) -> None:
@@ -101,7 +101,7 @@ class Log:
             print(f"{pause:.1f} s without a run of {loop}", file=sys.stderr)
         self._last[loop] = now
         reason = event.get("reason")
-        if reason is None or account == GUEST:  # whose counters leave with it
+        if reason is None or account == GUEST:  # its counters are removed with it
             return
         self.failures[account, reason] += 1
         if reason == "internal" or (account == STEADY and reason != "network"):
@@ -110,24 +110,24 @@ class Log:
 
 
 def line_of(event: dict[str, Any]) -> str:
-    """Return a failure in words."""
+    """Return a failure as text."""
     return " ".join(str(event[name]) for name in ("account", "collector", "reason", "error"))
 
 
 @dataclass(slots=True)
 class Stage:
-    """The simulated Vast.ai, the exporter, and what was seen of it.
+    """The simulated Vast.ai, the exporter, and the observations of it.
 
     Attributes:
         vast: the simulated Vast.ai, in this process.
-        clock: its time.
-        folder: where the configuration and the keys are.
-        log: what the exporter says of runs.
+        clock: the simulator's clock.
+        folder: the folder of the configuration and the keys.
+        log: the exporter's log about runs.
         ours: the exporter's process.
-        looks: what the kernel said of it, since it has warmed up.
-        scrapes: how many were answered.
-        unanswered: how many scrapes failed.
-        sick: how often it was not healthy.
+        looks: readings of the process after the warm-up.
+        scrapes: number of answered scrapes.
+        unanswered: number of failed scrapes.
+        sick: number of unhealthy answers.
 
     """
 
@@ -142,14 +142,14 @@ class Stage:
     sick: int = 0
 
     def url(self, path: str) -> str:
-        """Return where the exporter has `path`."""
+        """Return the exporter's URL for `path`."""
         return f"http://127.0.0.1:{self.ours.port}{path}"
 
 
 @contextmanager
 def set_up() -> Iterator[Stage]:
-    """Start everything, and end it."""
-    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # which the simulator's outages upset
+    """Start everything, and stop it at the end."""
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())  # the simulator's outages log errors
     with tempfile.TemporaryDirectory() as directory, listen("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
         free.close()
@@ -187,7 +187,7 @@ def _exporter(folder: Path, vast: SimulatedVast) -> Iterator[tuple[subprocess.Po
 
 
 def configure(folder: Path, vast: SimulatedVast, *accounts: str) -> None:
-    """Write the exporter's configuration: an API and its accounts, whose keys are in files of their names."""
+    """Write the exporter's configuration; the keys of accounts are in files with their names."""
     config = {
         "api": {
             "url": vast.url,
@@ -203,11 +203,11 @@ def configure(folder: Path, vast: SimulatedVast, *accounts: str) -> None:
         "web": {"listen_address": "127.0.0.1:0"},
         "log": {"format": "json"},
     }
-    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is valid YAML
 
 
 def _watch(stage: Stage, ended: threading.Event) -> None:
-    """Look at the process, scrape it and ask how it is, again and again."""
+    """Read the process, scrape it and check its health, repeatedly."""
     began = time.monotonic()
     with Connection(stage.ours.port) as connection:
         while not ended.wait(LOOK):

@@ -1,4 +1,4 @@
-"""The CPU of a walk: whether it grows with the fleet and no faster, and what it goes to."""
+"""The CPU of a walk: whether it grows linearly with the fleet, and where it is spent."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from exporter.collectors.base import Run
     from exporter.collectors.instance_record import Instance
 
-#: How many times the small fleet's instances the large one has.
+#: Size of the large fleet as a multiple of the small one.
 STEP = 10
 TARGET = 1.25
-#: Microseconds of CPU that a row may cost one day (design.md 8); told, not held to.
+#: A goal for the CPU of a row in microseconds; reported only.
 GOAL = 60.0
-#: Exporters started for each size, by turns; walks of each.
+#: Exporters started for each size in turns, and walks of each.
 TURNS = 3
 WALKS = 5
-#: How often each step is repeated in this process.
+#: Repetitions of each step in this process.
 ROUNDS = 3
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Walk a small and a large fleet by turns; then the large one in this process, step by step."""
+    """Walk a small and a large fleet in turns, then the large one in this process, step by step."""
     small, large = max(1, instances // STEP), instances
     costs = [(_costs_of_row(small), _costs_of_row(large)) for _ in range(TURNS)]
-    # A walk's cost varies by a fifth to both sides; the least of some would favour the short walks.
+    # A walk's cost varies by a fifth in both directions; a minimum would favour the short walks.
     low, high = (median(chain.from_iterable(column)) for column in zip(*costs, strict=True))
     yield Figure(
         part="walk",
@@ -61,14 +61,14 @@ def measure(instances: int) -> Iterator[Figure]:
 
 
 def _costs_of_row(instances: int) -> list[float]:
-    """Return the seconds of CPU a row that the exporter's process uses in each of some walks."""
+    """Return the CPU seconds per row that the exporter's process uses in each of some walks."""
     with (
         tempfile.TemporaryDirectory() as name,
         simulator(instances) as simulated,
         exporter(simulated, Path(name), interval="1s") as ours,
     ):
         costs: list[float] = []
-        ours.wait_for_walk()  # start-up and connecting are no part of a walk
+        ours.wait_for_walk()  # startup and connecting are not part of a walk
         before = ours.cpu()
         for _ in range(WALKS):
             rows = ours.wait_for_walk()["instances"]
@@ -79,7 +79,7 @@ def _costs_of_row(instances: int) -> list[float]:
 
 
 def _steps(instances: int) -> Iterator[Figure]:
-    """Measure each step on its own: a profiler would make what calls many functions look dear."""
+    """Measure each step on its own, because a profiler exaggerates the cost of code with many calls."""
     with simulator(instances) as simulated:
         run = inside.run(simulated)
         inside.walk(run)
@@ -111,7 +111,7 @@ def _steps(instances: int) -> Iterator[Figure]:
 
 
 def _cpu(step: Callable[[], object]) -> float:
-    """Return the least seconds of CPU that `step` takes."""
+    """Return the minimum CPU seconds of `step`."""
     times = []
     for _ in range(ROUNDS):
         before = time.process_time()
@@ -129,7 +129,7 @@ def _records(page: Page[int]) -> list[Record]:
 
 
 def _objects(page: Page[int]) -> list[tuple[str, Instance]]:
-    """Return what the lines of a page are made of; as the collector has it."""
+    """Return the input for the lines of a page, as in the collector."""
     return [
         (
             lines.labels(OBJECTS.identity, (inside.ACCOUNT, str(key))),

@@ -1,4 +1,4 @@
-"""A scrape when nothing is new, beside nginx that serves the same bytes from a file."""
+"""A scrape when nothing is new, compared with nginx that serves the same bytes from a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WARM_UP = 20
 
 
 def measure(instances: int) -> Iterator[Figure]:
-    """Scrape both by turns, each on its own connection."""
+    """Scrape both in turns, each on its own connection."""
     with tempfile.TemporaryDirectory() as name, simulator(instances) as simulated:
         directory = Path(name)
         with exporter(simulated, directory, interval="1h") as ours:

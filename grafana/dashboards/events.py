@@ -34,6 +34,7 @@ from grafana.lib.promql import (
     CHOSEN_INFO,
     HOURLY,
     called,
+    eventful,
     events,
     of_accounts,
     one,
@@ -156,7 +157,7 @@ def status_changes() -> Panel:
                     "Number of instances that entered each status per step, as the exporter saw it from one"
                     " reading to the next. Only the variable Account applies. The exporter's log has a line"
                     " for each change.",
-                    Query(f"sum by (to) ({events(CHANGES, 'from', 'to')}) > 0", "{{to}}"),
+                    Query(eventful(f"sum by (to) ({events(CHANGES, 'from', 'to')})", "to"), "{{to}}"),
                     unit=COUNT,
                     decimals=0,
                     colors=STATUSES,
@@ -175,8 +176,8 @@ def came_and_went() -> Panel:
                 "Appeared and disappeared",
                 "Number of instances per step that appeared for the first time, and that disappeared."
                 " Usually somebody rented or destroyed them. Only the variable Account applies.",
-                Query(f"sum({events('vastai_instances_appeared_total')}) > 0", "appeared"),
-                Query(f"sum({events('vastai_instances_disappeared_total')}) > 0", "disappeared"),
+                Query(eventful(f"sum({events('vastai_instances_appeared_total')})"), "appeared"),
+                Query(eventful(f"sum({events('vastai_instances_disappeared_total')})"), "disappeared"),
                 unit=COUNT,
                 decimals=0,
                 colors={"appeared": NEUTRAL, "disappeared": OFF},
@@ -198,7 +199,7 @@ def notifications() -> Panel:
                     " work. Orange: look at it when you have time. Routine types, mostly caused by the"
                     " user, are left out: created, started, stopped, resumed, deleted. Only the variable"
                     " Account applies.",
-                    Query(f"sum by (type) ({came}) > 0", "{{type}}"),
+                    Query(eventful(f"sum by (type) ({came})", "type"), "{{type}}"),
                     unit=COUNT,
                     decimals=0,
                     colors=SHADES,

@@ -21,7 +21,7 @@ from grafana.lib.panels import (
     timeline,
     without_values,
 )
-from grafana.lib.promql import ACCOUNT, AGE, events, stale, steadily
+from grafana.lib.promql import ACCOUNT, AGE, eventful, events, stale, steadily
 from grafana.lib.tables import Column, rows
 from grafana.lib.thresholds import threshold, why
 
@@ -314,16 +314,14 @@ def _failures(board: Board) -> None:
 
 
 def _failed_runs_by_reason() -> Panel:
+    failures = events("vastai_collector_failures_total", "collector", "reason")
     return as_bars(
         lines(
             "Failed runs by reason",
             "auth: the API rejected the key. rate_limited: another client uses the same key. server_error,"
             " timeout, network: a temporary problem of Vast.ai or of the network. bad_reply, client_error,"
             " incomplete: the API has changed. internal: a bug in the exporter; see its log.",
-            Query(
-                f"sum by (reason) ({events('vastai_collector_failures_total', 'collector', 'reason')}) > 0",
-                "{{reason}}",
-            ),
+            Query(eventful(f"sum by (reason) ({failures})", "reason"), "{{reason}}"),
             colors=REASONS,
             unit=COUNT,
             decimals=0,

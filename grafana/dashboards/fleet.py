@@ -37,6 +37,7 @@ from grafana.lib.panels import (
     lines,
     stacked,
     stat,
+    without_values,
 )
 from grafana.lib.promql import (
     ACCOUNT,
@@ -252,7 +253,7 @@ def _gpu_utilization() -> Panel:
 
 
 def _gpu_temperature() -> Panel:
-    return limited(
+    panel = without_values(
         lines(
             "GPU temperature",
             "The hottest running instance of each GPU model, for the hottest models. The dashed lines mark"
@@ -263,7 +264,10 @@ def _gpu_temperature() -> Panel:
             unit=CELSIUS,
             decimals=0,
             least=20,
-        ),
+        )
+    )
+    return limited(
+        panel,
         steps=(
             (None, "transparent"),
             (threshold("hot_celsius"), WARNING),
