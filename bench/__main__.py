@@ -9,7 +9,20 @@ from pathlib import Path
 
 import click
 
-from bench import abuse, accounts, cold, compression, dashboards, groups, memory, rules, soak, walk, warm
+from bench import (
+    abuse,
+    accounts,
+    cold,
+    compression,
+    dashboards,
+    groups,
+    memory,
+    rules,
+    scrape,
+    soak,
+    walk,
+    warm,
+)
 from bench.figures import Figure, table
 
 PARTS = {
@@ -23,7 +36,7 @@ PARTS = {
     "accounts": accounts.measure,
 }
 #: Run only by name, because they measure Prometheus.
-OF_PROMETHEUS = {"rules": rules.measure, "dashboards": dashboards.measure}
+OF_PROMETHEUS = {"scrape": scrape.measure, "rules": rules.measure, "dashboards": dashboards.measure}
 #: Run only by name too, because it looks for faults and not for speed.
 SOAK = "soak"
 
@@ -38,7 +51,7 @@ SOAK = "soak"
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Write the figures too."
 )
 def main(parts: tuple[str, ...], instances: int, minutes: float, file: Path | None) -> None:
-    """Measure PARTS against something real on this machine. Default: all but rules, dashboards and soak."""
+    """Measure PARTS against something real. Default: all but scrape, rules, dashboards and soak."""
     figures: list[Figure] = []
     for name in parts or PARTS:
         click.echo(f"measuring {name} ...", err=True)
