@@ -61,6 +61,8 @@ class Member(NamedTuple):
         verified: whether Vast.ai has verified its machine.
         machine_id: its machine, "" where the API does not say.
         gpu_price: dollars an hour for one of its GPUs, without the disk; None while none is paid for.
+        end_date: when its contract ends (epoch), or None where the API does not say.
+        queued: whether it starts as soon as others leave its GPU.
         target: where it can be reached, or None where that was not asked.
 
     """
@@ -76,6 +78,8 @@ class Member(NamedTuple):
     verified: bool
     machine_id: str
     gpu_price: Number | None
+    end_date: Number | None
+    queued: bool
     target: Target | None = None
 
 
