@@ -152,7 +152,7 @@ def _account(overview: Overview) -> tuple[str, ...]:
         f"${credit:,.2f}".replace("$-", "-$") if credit is not None else UNKNOWN,
         _runway(overview.runway),
         _counts(fleet.statuses) if fleet is not None else UNKNOWN,
-        _problems(fleet.problems) if fleet is not None else "",
+        _problems(fleet.problems) if fleet is not None else UNKNOWN,
         _rough(overview.age) if overview.age is not None else "",
     )
 
@@ -165,9 +165,9 @@ def _runway(hours: float | None) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    """Return each count with its status, the largest first."""
+    """Return each count with its status, the largest first; no line breaks between the two."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return escape(", ".join(f"{count:,} {status}" for status, count in ordered)) or "none"
+    return ", ".join(f"{count:,}&nbsp;{escape(status)}" for status, count in ordered) or "none"
 
 
 def _problems(found: Iterable[tuple[Problem, int]]) -> str:

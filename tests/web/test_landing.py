@@ -57,7 +57,7 @@ class Tables(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.in_cell:
-            self.tables[-1][-1][-1] += data
+            self.tables[-1][-1][-1] += data.replace("\N{NO-BREAK SPACE}", " ")
 
     def handle_endtag(self, tag: str) -> None:
         self.in_cell = self.in_cell and tag not in {"td", "th"}
@@ -83,7 +83,7 @@ def test_the_landing_page_tells_what_each_account_costs_has_and_misses(
         "Credit": "unknown",
         "Credit lasts": "",
         "Instances": "unknown",
-        "Problems": "",
+        "Problems": "unknown",
         "Age": "",
     }
     assert accounts(site) == {name: {"Account": name} | unknown for name in ("research", SCRIPT)}
