@@ -239,6 +239,13 @@ def test_the_landing_page_shows_texts_and_never_obeys_them(site: DrivenSite, vas
     assert (SCRIPT, "instances") in rows
 
 
+def test_a_status_that_looks_like_html_is_text(site: DrivenSite, vast: SimulatedVast) -> None:
+    vast.fleet.override(vast.fleet.ids()[0], actual_status="<img src=x>")
+    site.run_all()
+    assert "img" not in Tables(site.get("/").text).tags
+    assert "1 <img src=x>" in accounts(site)["research"]["Instances"]
+
+
 def test_the_landing_page_is_locked_down_and_links_to_the_rest(site: DrivenSite) -> None:
     answer = site.get("/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
