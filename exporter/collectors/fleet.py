@@ -61,6 +61,8 @@ class Member(NamedTuple):
         verified: whether Vast.ai has verified its machine.
         machine_id: machine id, or "".
         gpu_price: current price per GPU in dollars per hour, without the disk; None while no GPU is billed.
+        end_date: end of the contract (epoch), or None if unknown.
+        queued: whether it waits for its GPU and starts once that is free.
         target: scrape target, or None if discovery is off.
 
     """
@@ -76,6 +78,8 @@ class Member(NamedTuple):
     verified: bool
     machine_id: str
     gpu_price: Number | None
+    end_date: Number | None
+    queued: bool
     target: Target | None = None
 
 

@@ -79,6 +79,9 @@ def moment(name: str) -> NumberField:
     return number_field(name, unknown=NOT_POSITIVE, least=EARLIEST, most=LATEST)
 
 
+END_DATE = moment("end_date")
+
+
 @dataclass(frozen=True, slots=True)
 class Instance(Record):
     """The API's record of one instance, with derived values.
@@ -113,6 +116,11 @@ class Instance(Record):
             return self.number(STORAGE_TOTAL_COST)
         discounted = self.number(DISCOUNTED)
         return discounted if discounted is not None and discounted > 0 else self.number(DPH_TOTAL)
+
+    @property
+    def queued(self) -> bool:
+        """Whether others have its GPU, so that it starts as soon as that is free."""
+        return (self.text(CUR_STATE), self.text(NEXT_STATE)) == ("stopped", "running")
 
     def gpu_price(self) -> Number | None:
         """Return the current price of one of its GPUs in dollars per hour; None while no GPU is billed."""

@@ -23,6 +23,7 @@ from exporter.collectors.instance_record import (
     DESCRIPTION,
     DISCOUNTED,
     DPH_TOTAL,
+    END_DATE,
     GPU_NAME,
     GPU_TEMP,
     GPU_UTIL,
@@ -363,7 +364,7 @@ ROWS: tuple[Row[Instance], ...] = (
         share("credit_discount_max"),
     ),
     _row("status", "start_timestamp_seconds", "Start time of the rental contract", moment("start_date")),
-    _row("status", "end_timestamp_seconds", "End time of the rental contract", moment("end_date")),
+    _row("status", "end_timestamp_seconds", "End time of the rental contract", END_DATE),
     _row(
         "status",
         "uptime_seconds",
@@ -493,6 +494,8 @@ def _member(instance: Instance) -> Member:
         verified=instance.text(DESCRIPTION["verification"]) == VERIFIED,
         machine_id=instance.text(DESCRIPTION["machine_id"]),
         gpu_price=instance.gpu_price(),
+        end_date=instance.number(END_DATE),
+        queued=instance.queued,
     )
 
 

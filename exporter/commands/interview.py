@@ -43,6 +43,8 @@ FLEET = tuple(
             verified=True,
             machine_id="",
             gpu_price=None,
+            end_date=None,
+            queued=False,
         ),
     )
     for rental in ("on_demand", "interruptible", "reserved")

@@ -153,6 +153,7 @@ def serve(
         service,
         telemetry_path=web.telemetry_path,
         wall_clock=time.time,
+        dashboards_url=web.dashboards_url,
         access=access,
         passwords=passwords,
     )

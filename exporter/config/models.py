@@ -9,7 +9,7 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -74,7 +74,22 @@ def _above_zero(seconds: float) -> float:
 
 
 def _url(value: str) -> str:
-    expected = "a URL such as https://console.vast.ai"
+    parts = _web_address(value, "https://console.vast.ai")
+    if parts.query or parts.fragment or parts.username or parts.password:
+        raise ValueError("a URL without user, password, query or fragment")
+    return value.rstrip("/")
+
+
+def _link(value: str) -> str:
+    # Grafana's addresses come with a query, such as ?orgId=1.
+    parts = _web_address(value, "https://grafana.example/dashboards")
+    if parts.username or parts.password:
+        raise ValueError("a URL without user or password")
+    return value
+
+
+def _web_address(value: str, example: str) -> SplitResult:
+    expected = f"a URL such as {example}"
     try:
         parts = urlsplit(value)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -82,9 +97,7 @@ def _url(value: str) -> str:
         raise ValueError(expected) from None
     if not usable or not value.isprintable() or " " in value:
         raise ValueError(expected)
-    if parts.query or parts.fragment or parts.username or parts.password:
-        raise ValueError("a URL without user, password, query or fragment")
-    return value.rstrip("/")
+    return parts
 
 
 def _listen_address(value: str) -> str:
@@ -191,6 +204,7 @@ Interval = Annotated[
 ]
 Timeout = Annotated[Duration, AfterValidator(_above_zero)]
 Url = Annotated[str, AfterValidator(_url), _written("^https?://")]
+Link = Annotated[str, AfterValidator(_link), _written("^https?://")]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 Filters = Annotated[dict[str, Any], AfterValidator(_filters)]
 Dollars = Annotated[
@@ -471,6 +485,11 @@ class Web(Model):
         None,
         description="web configuration file: TLS and users, in the exporter-toolkit format",
         examples=["web.yml"],
+    )
+    dashboards_url: Link | None = Field(
+        None,
+        description="address of the dashboards in Grafana, for the link on the landing page",
+        examples=["https://grafana.example/dashboards"],
     )
 
 

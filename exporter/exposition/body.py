@@ -23,7 +23,7 @@ from weakref import ref
 from isal import isal_zlib
 
 from exporter.exposition import self_metrics as own
-from exporter.exposition.overview import Overview, overviews
+from exporter.exposition.overview import Moment, Overview, overviews
 from exporter.metrics import lines
 
 if TYPE_CHECKING:
@@ -223,9 +223,9 @@ class Exposition:
         made = rendering.gzip if gzip else rendering.plain
         return made(tail, openmetrics=openmetrics, groups=groups)
 
-    def overviews(self) -> tuple[Overview, ...]:
-        """Return a summary of each account."""
-        return tuple(overviews(self._sources(), self._clock()))
+    def overviews(self, now: float) -> tuple[Overview, ...]:
+        """Return a summary of each account; `now` is in epoch seconds."""
+        return tuple(overviews(self._sources(), Moment(self._clock(), now)))
 
     def _is_current(self, sources: Sequence[Source]) -> bool:
         rendering = self._rendering

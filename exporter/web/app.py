@@ -66,6 +66,7 @@ def create_app(
     *,
     telemetry_path: str,
     wall_clock: Callable[[], float],
+    dashboards_url: str | None = None,
     access: LiveAccess | None = None,
     passwords: PasswordChecks | None = None,
 ) -> ASGIApp:
@@ -74,8 +75,10 @@ def create_app(
     been_ready = False
 
     async def landing(_: Request) -> Response:
-        accounts = await run_in_threadpool(served.exposition.overviews)  # sums over all instances
-        html = page(accounts, served.loops, telemetry_path=telemetry_path, now=wall_clock())
+        now = wall_clock()
+        accounts = await run_in_threadpool(served.exposition.overviews, now)  # reads every instance
+        links = {"Metrics": telemetry_path, "Dashboards": dashboards_url or ""}
+        html = page(accounts, served.loops, links=links, now=now)
         return HTMLResponse(html, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def healthy(request: Request) -> Response:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from exporter.exposition.overview import Overview
+    from exporter.exposition.problems import Problem
     from exporter.polling.loop import Loop
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -57,6 +58,8 @@ th, td.time { white-space: nowrap; }
 <main>
 <h2>Accounts</h2>
 $accounts
+<p>Age is the age of the oldest reading in the row. Problems come from the latest readings. The Prometheus
+rules also find those that need history: outbid or stopped, GPU hot, disk full, memory full, GPU idle.</p>
 <h2>Collectors</h2>
 $collectors
 </main>
@@ -83,7 +86,8 @@ _ACCOUNTS: _Columns = (
     ("Credit", "number"),
     ("Credit lasts", "number"),
     ("Instances", ""),
-    ("Down", ""),
+    ("Problems", ""),
+    ("Age", "number"),
 )
 #: Hours; a shorter credit runway is coloured.
 _SHORT = 24.0
@@ -104,24 +108,28 @@ def documentation() -> str:
     return named.get("Documentation", "")
 
 
-def page(accounts: Sequence[Overview], loops: Sequence[Loop], *, telemetry_path: str, now: float) -> str:
-    """Return the page as HTML; `now` is in epoch seconds."""
+def page(accounts: Sequence[Overview], loops: Sequence[Loop], *, links: Mapping[str, str], now: float) -> str:
+    """Return the page as HTML.
+
+    Args:
+        accounts: what each does.
+        loops: the collectors.
+        links: URLs by name; those without one are left out.
+        now: epoch seconds.
+
+    """
     return _PAGE.substitute(
         version=escape(__version__),
-        links=_links(telemetry_path),
+        links=_links(links),
         accounts=_table(_ACCOUNTS, map(_account, accounts)),
         collectors=_table(_COLLECTORS, (_collector(loop, now) for loop in loops)),
     )
 
 
-def _links(telemetry_path: str) -> str:
-    links = {
-        "Metrics": telemetry_path,
-        "Health": "/-/healthy",
-        "Readiness": "/-/ready",
-        "Documentation": documentation(),
-    }
-    return "".join(f'<li><a href="{escape(url)}">{name}</a></li>' for name, url in links.items() if url)
+def _links(links: Mapping[str, str]) -> str:
+    own = {"Health": "/-/healthy", "Readiness": "/-/ready", "Documentation": documentation()}
+    named = {**links, **own}
+    return "".join(f'<li><a href="{escape(url)}">{name}</a></li>' for name, url in named.items() if url)
 
 
 def _table(columns: _Columns, rows: Iterable[Sequence[str]]) -> str:
@@ -143,8 +151,9 @@ def _account(overview: Overview) -> tuple[str, ...]:
         f"${fleet.burn:,.2f}/h" if fleet is not None else UNKNOWN,
         f"${credit:,.2f}".replace("$-", "-$") if credit is not None else UNKNOWN,
         _runway(overview.runway),
-        _counts(fleet.statuses, "none") if fleet is not None else UNKNOWN,
-        _bad(_counts(fleet.down, "")) if fleet is not None else "",
+        _counts(fleet.statuses) if fleet is not None else UNKNOWN,
+        _problems(fleet.problems) if fleet is not None else UNKNOWN,
+        _rough(overview.age) if overview.age is not None else "",
     )
 
 
@@ -155,10 +164,21 @@ def _runway(hours: float | None) -> str:
     return _bad(text) if hours < _SHORT else text
 
 
-def _counts(counts: Mapping[str, int], none: str) -> str:
-    """Return each count with its status, the largest first."""
+def _counts(counts: Mapping[str, int]) -> str:
+    """Return each count with its status, the largest first; no line breaks between the two."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return escape(", ".join(f"{count:,} {status}" for status, count in ordered)) or none
+    return ", ".join(f"{count:,}&nbsp;{escape(status)}" for status, count in ordered) or "none"
+
+
+def _problems(found: Iterable[tuple[Problem, int]]) -> str:
+    """Return each count with its problem, the worst first."""
+    return (
+        ", ".join(
+            f'<span class="{"bad" if problem.urgent else "wait"}">{count:,} {problem.words}</span>'
+            for problem, count in found
+        )
+        or "none"
+    )
 
 
 def _bad(content: str) -> str:

@@ -22,7 +22,7 @@ from grafana.lib.panels import (
     DATE,
     DOLLARS_PER_HOUR,
     Query,
-    as_bars,
+    as_events,
     lines,
     renamed,
     stacked,
@@ -34,7 +34,6 @@ from grafana.lib.promql import (
     CHOSEN_INFO,
     HOURLY,
     called,
-    eventful,
     events,
     of_accounts,
     one,
@@ -150,14 +149,14 @@ def _newest(series: str) -> str:
 def status_changes() -> Panel:
     """Return how many instances entered each status."""
     return stacked(
-        as_bars(
+        as_events(
             without_values(
                 lines(
                     "Status changes",
                     "Number of instances that entered each status per step, as the exporter saw it from one"
                     " reading to the next. Only the variable Account applies. The exporter's log has a line"
                     " for each change.",
-                    Query(eventful(f"sum by (to) ({events(CHANGES, 'from', 'to')})", "to"), "{{to}}"),
+                    Query(f"sum by (to) ({events(CHANGES, 'from', 'to')}) > 0", "{{to}}"),
                     unit=COUNT,
                     decimals=0,
                     colors=STATUSES,
@@ -170,14 +169,14 @@ def status_changes() -> Panel:
 
 def came_and_went() -> Panel:
     """Return how many instances appeared and disappeared."""
-    return as_bars(
+    return as_events(
         without_values(
             lines(
                 "Appeared and disappeared",
                 "Number of instances per step that appeared for the first time, and that disappeared."
                 " Usually somebody rented or destroyed them. Only the variable Account applies.",
-                Query(eventful(f"sum({events('vastai_instances_appeared_total')})"), "appeared"),
-                Query(eventful(f"sum({events('vastai_instances_disappeared_total')})"), "disappeared"),
+                Query(f"sum({events('vastai_instances_appeared_total')}) > 0", "appeared"),
+                Query(f"sum({events('vastai_instances_disappeared_total')}) > 0", "disappeared"),
                 unit=COUNT,
                 decimals=0,
                 colors={"appeared": NEUTRAL, "disappeared": OFF},
@@ -191,7 +190,7 @@ def notifications() -> Panel:
     """Return the number of new notifications by type."""
     came = events("vastai_notifications_total", "type", matchers=f"{ACCOUNT},{ROUTINE}")
     panel = stacked(
-        as_bars(
+        as_events(
             without_values(
                 lines(
                     "Notifications",
@@ -199,7 +198,7 @@ def notifications() -> Panel:
                     " work. Orange: look at it when you have time. Routine types, mostly caused by the"
                     " user, are left out: created, started, stopped, resumed, deleted. Only the variable"
                     " Account applies.",
-                    Query(eventful(f"sum by (type) ({came})", "type"), "{{type}}"),
+                    Query(f"sum by (type) ({came}) > 0", "{{type}}"),
                     unit=COUNT,
                     decimals=0,
                     colors=SHADES,

@@ -12,7 +12,7 @@ from grafana.lib.panels import (
     RATIO,
     SECONDS,
     Query,
-    as_bars,
+    as_events,
     filled,
     limited,
     lines,
@@ -21,7 +21,7 @@ from grafana.lib.panels import (
     timeline,
     without_values,
 )
-from grafana.lib.promql import ACCOUNT, AGE, eventful, events, stale, steadily
+from grafana.lib.promql import ACCOUNT, AGE, events, stale, steadily
 from grafana.lib.tables import Column, rows
 from grafana.lib.thresholds import threshold, why
 
@@ -315,13 +315,13 @@ def _failures(board: Board) -> None:
 
 def _failed_runs_by_reason() -> Panel:
     failures = events("vastai_collector_failures_total", "collector", "reason")
-    return as_bars(
+    return as_events(
         lines(
             "Failed runs by reason",
             "auth: the API rejected the key. rate_limited: another client uses the same key. server_error,"
             " timeout, network: a temporary problem of Vast.ai or of the network. bad_reply, client_error,"
             " incomplete: the API has changed. internal: a bug in the exporter; see its log.",
-            Query(eventful(f"sum by (reason) ({failures})", "reason"), "{{reason}}"),
+            Query(f"sum by (reason) ({failures}) > 0", "{{reason}}"),
             colors=REASONS,
             unit=COUNT,
             decimals=0,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Maximum points of a line: the eye does not see more, but queries would take longer.
 POINTS = 240
+#: Maximum width of the bar of an event.
+EVENT_PIXELS = 6
 #: Below every value.
 LEAST = -1e12
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -185,8 +187,16 @@ def stacked(panel: timeseries.Panel) -> timeseries.Panel:
 
 
 def as_bars(panel: timeseries.Panel) -> timeseries.Panel:
-    """Draw bars, for events that happen now and then."""
+    """Draw bars, for values that belong to a whole step."""
     return panel.draw_style(options.GraphDrawStyle.BARS).fill_opacity(100)
+
+
+def as_events(panel: timeseries.Panel) -> timeseries.Panel:
+    """Draw thin bars, for events that happen now and then.
+
+    Without a limit, Grafana draws bars as wide as the smallest gap between two of them, which may be hours.
+    """
+    return as_bars(panel).bar_max_width(EVENT_PIXELS)
 
 
 def without_values(panel: timeseries.Panel) -> timeseries.Panel:

@@ -176,15 +176,6 @@ def events(counter: str, *labels: str, matchers: str = ACCOUNT, step: str = "$__
     )
 
 
-def eventful(expression: str, *labels: str) -> str:
-    """Return only those series of `expression` that rise above 0 in the time range, with their zeros.
-
-    Without the zeros, Grafana would draw the bars of rare events as wide as the gap between two of them.
-    """
-    most = f"max_over_time(({expression})[$__range:$__interval] @ end())"
-    return f"({expression}) and on ({', '.join(labels)}) ({most} > 0)"
-
-
 def steadily(pick: str, most: int, expression: str) -> str:
     """Return the same few series for the whole time range: `pick` is topk or bottomk.
 

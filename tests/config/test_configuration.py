@@ -37,6 +37,8 @@ COLLECTOR_KEYS = "enabled, interval, stale_after"
 DURATION = "expected a duration such as 500ms, 90s, 5m or 1h30m"
 ADDRESS = "expected an address such as :10622, 127.0.0.1:10622 or [::1]:10622"
 URL = "expected a URL such as https://console.vast.ai"
+LINK = "expected a URL such as https://grafana.example/dashboards"
+WEB_KEYS = "listen_address, telemetry_path, config_file, dashboards_url"
 CONTAINER_PORT = "expected a TCP port such as 8000/tcp or 8000"
 PATH = (
     "expected a path such as /metrics, other than /, /-/healthy, /-/ready, /-/reload, /healthz, /readyz,"
@@ -85,7 +87,7 @@ MISTAKES = {
     "collectors: {account: {every: 5m}}": f"collectors.account.every: unknown key; allowed: {COLLECTOR_KEYS}",
     "collectors: {account: 5m}": f"collectors.account: '5m': expected keys and values: {COLLECTOR_KEYS}",
     "limits: {label: 5}": "limits.label: unknown key; allowed: labels, market",
-    "web: {port: 1}": "web.port: unknown key; allowed: listen_address, telemetry_path, config_file",
+    "web: {port: 1}": f"web.port: unknown key; allowed: {WEB_KEYS}",
     "log: {file: x}": "log.file: unknown key; allowed: level, format",
     "log: debug": "log: 'debug': expected keys and values: level, format",
     # the API
@@ -154,6 +156,14 @@ MISTAKES = {
     "web: {telemetry_path: '/metrics?a=b'}": f"web.telemetry_path: '/metrics?a=b': {PATH}",
     "web: {telemetry_path: '/{a}'}": f"web.telemetry_path: '/{{a}}': {PATH}",
     "web: {config_file: ''}": "web.config_file: '': expected the path of a file",
+    "web: {dashboards_url: 5}": f"web.dashboards_url: 5: {TEXT}",
+    "web: {dashboards_url: ''}": f"web.dashboards_url: '': {LINK}",
+    "web: {dashboards_url: 'javascript:alert(1)'}": f"web.dashboards_url: 'javascript:alert(1)': {LINK}",
+    "web: {dashboards_url: /d/vastai-fleet}": f"web.dashboards_url: '/d/vastai-fleet': {LINK}",
+    "web: {dashboards_url: 'https:///d/fleet'}": f"web.dashboards_url: 'https:///d/fleet': {LINK}",
+    "web: {dashboards_url: 'https://a b'}": f"web.dashboards_url: 'https://a b': {LINK}",
+    "web: {dashboards_url: 'https://user:word@a'}": "web.dashboards_url: expected a URL without user or"
+    " password",
     # logs
     "collectors: {instances: {groups: [status, gpus]}}": "collectors.instances.groups[1]: 'gpus': expected"
     " 'status', 'use', 'money', 'hardware' or 'network'",
@@ -345,7 +355,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "accounts": (),
         "discovery": {"enabled": False, "ports": (), "labels": ()},
         "limits": {"labels": 200, "market": 20},
-        "web": {"listen_address": ":10622", "telemetry_path": "/metrics", "config_file": None},
+        "web": {
+            "listen_address": ":10622",
+            "telemetry_path": "/metrics",
+            "config_file": None,
+            "dashboards_url": None,
+        },
         "log": {"level": "info", "format": "logfmt"},
     }
 
@@ -371,7 +386,10 @@ def test_every_key_can_be_set(write: Write) -> None:
           account: {enabled: false}
         discovery: {enabled: true, ports: [8000/tcp, 9400, "9100"], labels: [serving, ""]}
         limits: {labels: 1, market: 5}
-        web: {listen_address: "[::1]:80", telemetry_path: /a/b-c_d.e~f}
+        web:
+          listen_address: "[::1]:80"
+          telemetry_path: /a/b-c_d.e~f
+          dashboards_url: https://grafana.example/d/fleet?orgId=1#top
         log: {level: error, format: json}
         """
     )
@@ -396,6 +414,7 @@ def test_every_key_can_be_set(write: Write) -> None:
     assert found.config.collectors.named("instances").interval == 1
     assert not found.config.collectors.named("account").enabled
     assert found.config.web.telemetry_path == "/a/b-c_d.e~f"
+    assert found.config.web.dashboards_url == "https://grafana.example/d/fleet?orgId=1#top"
     assert (found.config.log.level, found.config.log.format) == ("error", "json")
     assert found.notes == ()
 
@@ -537,8 +556,7 @@ def test_the_environments_url_wins_over_the_files_and_an_empty_one_is_none(write
 
 def test_a_flag_does_not_hide_a_mistake_in_its_section(write: Write) -> None:
     path = write("web: 5\n")
-    keys = "listen_address, telemetry_path, config_file"
-    assert mistakes(path, web__listen_address=":2") == [f"web: 5: expected keys and values: {keys}"]
+    assert mistakes(path, web__listen_address=":2") == [f"web: 5: expected keys and values: {WEB_KEYS}"]
 
 
 # Secrets

@@ -361,6 +361,7 @@ def test_the_schema_knows_every_key_of_the_configuration(root: Path) -> None:
         {"config": {"collectors": {"instances": {"intervall": "1m"}}}},
         {"config": {"collectors": {"instances": {"interval": "1 minute"}}}},
         {"config": {"accounts": []}},
+        {"accounts": [ACCOUNT], "web": {"dashboardsUrl": "javascript:alert(1)"}},
         {"serviceMonitor": {"enabled": "yes"}},
         {"networkPolicy": {"apiPorts": ["https"]}},
         {"networkPolicy": {"apiPorts": []}},
@@ -540,6 +541,25 @@ def test_a_changed_configuration_starts_no_new_pod_because_it_is_read_again_by_i
     assert pod() == pod(config={"limits": {"labels": 50}})
     assert pod() == pod(accounts=[{**ACCOUNT, "name": "other"}])
     assert pod() != pod(accounts=[{**ACCOUNT, "existingSecret": "other"}])
+
+
+def test_the_address_of_the_dashboards_is_configured_and_a_change_of_it_starts_a_new_pod(
+    objects: Render, one: One
+) -> None:
+    def rendered(url: str) -> list[dict[str, Any]]:
+        return objects({"accounts": [ACCOUNT], "web": {"dashboardsUrl": url}})
+
+    def web(url: str) -> object:
+        return yaml.safe_load(one(rendered(url), "ConfigMap")["data"]["config.yaml"]).get("web")
+
+    url = "https://grafana.example/dashboards"
+    assert web(url) == {"dashboards_url": url}
+    assert web("") is None
+
+    def template(url: str) -> object:
+        return one(rendered(url), "Deployment")["spec"]["template"]
+
+    assert len({json.dumps(template(each)) for each in ("", url, f"{url}?tag=vastai")}) == 3
 
 
 def test_an_account_whose_key_is_in_the_one_secret_starts_no_new_pod(objects: Render, one: One) -> None:

@@ -55,7 +55,7 @@ def metrics(loop: Loop) -> str:
 
 
 def state(loop: Loop) -> str:
-    return page((), [loop], telemetry_path="/metrics", now=1.8e9)
+    return page((), [loop], links={}, now=1.8e9)
 
 
 @pytest.mark.parametrize(

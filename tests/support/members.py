@@ -21,6 +21,8 @@ def member(**what: Any) -> Member:  # noqa: ANN401 - of any field
         verified=True,
         machine_id="7",
         gpu_price=0.5,
+        end_date=None,
+        queued=False,
     )._replace(**what)
 
 

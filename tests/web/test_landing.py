@@ -10,15 +10,24 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
+from exporter.collectors import instances, notifications, serverless
 from exporter.exposition.overview import Fleet, Overview
+from exporter.exposition.problems import WORKER_SECONDS
 from exporter.polling.loop import HUNG_AFTER
 from exporter.simulator import INSTANCES, json_reply
 from exporter.web import landing
+from exporter.web.app import create_app
+from exporter.web.server import BackgroundServer, listen
 from tests.support.driven_site import SCRIPT, DrivenSite
+from tests.support.pipeline import account, api, exporter, new_exporter
 
 if TYPE_CHECKING:
     from exporter.simulator import SimulatedVast
+    from tests.support.pipeline import Account, Exporter
+
+__all__ = ["account", "api", "exporter", "new_exporter"]
 
 
 @pytest.fixture
@@ -48,7 +57,7 @@ class Tables(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.in_cell:
-            self.tables[-1][-1][-1] += data
+            self.tables[-1][-1][-1] += data.replace("\N{NO-BREAK SPACE}", " ")
 
     def handle_endtag(self, tag: str) -> None:
         self.in_cell = self.in_cell and tag not in {"td", "th"}
@@ -74,7 +83,8 @@ def test_the_landing_page_tells_what_each_account_costs_has_and_misses(
         "Credit": "unknown",
         "Credit lasts": "",
         "Instances": "unknown",
-        "Down": "",
+        "Problems": "unknown",
+        "Age": "",
     }
     assert accounts(site) == {name: {"Account": name} | unknown for name in ("research", SCRIPT)}
     vast.fleet.set_credit(100.0)
@@ -91,32 +101,100 @@ def test_the_landing_page_tells_what_each_account_costs_has_and_misses(
     assert accounts(site)["research"] == {"Account": "research"} | unknown
 
 
-def test_the_landing_page_counts_what_should_run_and_does_not(site: DrivenSite, vast: SimulatedVast) -> None:
+def later(site: DrivenSite, seconds: float) -> None:
+    """Let time pass by both clocks, and run every collector after it."""
+    for clock in (site.clock, site.wall_clock):
+        clock.advance(seconds)
     site.run_all()
-    before = accounts(site)["research"]["Down"]
-    lost = next(n for n in vast.fleet.ids() if vast.fleet.instance(n).status == "running")
-    vast.fleet.set_status(lost, "exited")
-    site.run_all()
-    after = accounts(site)["research"]["Down"]
-    assert "exited" in after
-    assert after != before
 
 
-def test_an_instance_that_starts_is_not_down(site: DrivenSite, vast: SimulatedVast) -> None:
-    for number in vast.fleet.ids():
-        vast.fleet.set_status(number, "loading")
+def test_the_landing_page_counts_problems_in_the_rules_words_the_worst_first(
+    site: DrivenSite, vast: SimulatedVast
+) -> None:
+    now = site.wall_clock()
+    numbers = vast.fleet.ids()
+    for number in numbers:
+        vast.fleet.set_status(number, "running")
+        vast.fleet.override(number, cur_state="running", next_state="running", end_date=now + 1e7)
+    later(site, 0)
+    assert accounts(site)["research"]["Problems"] == "none"
+    for number in numbers[:3]:
+        vast.fleet.set_status(number, "exited")
+    vast.fleet.override(numbers[2], cur_state="stopped")
+    vast.fleet.set_status(numbers[3], "loading", intended="stopped")
+    vast.fleet.set_status(numbers[4], "loading")
+    vast.fleet.override(numbers[5], end_date=now + 600)
+    vast.fleet.override(numbers[6], end_date=now + 50_000)
+    vast.fleet.override(numbers[7], actual_status="offline")
+    later(site, 0)
+    soon = "1 host offline, 2 contract ending, 1 queued for GPU"
+    assert accounts(site)["research"]["Problems"] == soon
+    later(site, 900)
+    page = site.get("/").text
+    assert (
+        '<span class="bad">1 contract ended</span>, <span class="bad">1 host offline</span>,'
+        ' <span class="bad">2 down</span>, <span class="bad">1 boot failed</span>,'
+        ' <span class="wait">1 stuck starting</span>, <span class="wait">1 contract ending</span>,'
+        ' <span class="wait">1 queued for GPU</span>'
+    ) in page
+
+
+def problems_after(seconds: float, exporter: Exporter, account: Account) -> list[str]:
+    """Let time pass, read that instance 7 has exited, and return what is wrong in the account."""
+    for clock in (exporter.clock, exporter.wall_clock):
+        clock.advance(seconds)
+    found = {"id": 7, "actual_status": "exited", "intended_status": "running"}
+    account.walk([found])
+    (overview,) = exporter.exposition.overviews(exporter.wall_clock())
+    assert overview.fleet is not None
+    return [problem.reason for problem, _ in overview.fleet.problems]
+
+
+def test_workers_that_stop_are_no_problem_for_as_long_as_the_rules_remember_them(
+    exporter: Exporter, account: Account
+) -> None:
+    account.collect(serverless.COLLECTOR, {"results": [{"id": 1}]}, {"workers": [{"id": 7}]})
+    assert problems_after(0, exporter, account) == []
+    assert problems_after(serverless.COLLECTOR.stale_after + WORKER_SECONDS, exporter, account) == []
+    assert problems_after(1, exporter, account) == ["down"]
+
+
+def test_a_host_that_the_inbox_says_is_offline_is_a_problem_while_the_inbox_is_read(
+    exporter: Exporter, account: Account
+) -> None:
+    note = {"event_id": "a", "notif_type": "instance_offline", "created_at": exporter.wall_clock() - 60}
+    told = {"notifications": [note | {"associated_id": {"instance_id": 7}}]}
+    account.collect(notifications.COLLECTOR, told)
+    assert problems_after(0, exporter, account) == ["offline"]
+    assert problems_after(notifications.COLLECTOR.stale_after + 1, exporter, account) == ["down"]
+
+
+def test_the_landing_page_tells_the_age_of_the_oldest_reading_of_an_account(site: DrivenSite) -> None:
     site.run_all()
-    assert accounts(site)["research"]["Instances"] == "60 loading"
-    assert accounts(site)["research"]["Down"] == ""
+    assert accounts(site)["research"]["Age"] == "<0.1s"
+    site.clock.advance(45)
+    site.loops[0].run_once()
+    site.clock.advance(10)
+    assert accounts(site)["research"]["Age"] == "55s"
+    assert accounts(site)[SCRIPT]["Age"] == ""
+
+
+def test_the_landing_page_says_which_permission_a_key_may_lack(site: DrivenSite, vast: SimulatedVast) -> None:
+    vast.faults.always(INSTANCES, json_reply({"error": "forbidden", "msg": "not for this key"}, 403))
+    site.run_all()
+    error = table(site)["research", "instances"]["Last error"]
+    assert error.endswith(f"the key may lack the permission {instances.COLLECTOR.permission}")
 
 
 def test_a_reserved_instance_does_not_shorten_the_runway() -> None:
-    fleet = Fleet(burn=5.0, unreserved_burn=2.0, statuses={}, down={})
-    assert Overview(account="a", credit=10.0, fleet=fleet).runway == 5.0
-    assert Overview(account="a", credit=-1.0, fleet=fleet).runway == 0.0
-    assert Overview(account="a", credit=None, fleet=fleet).runway is None
-    idle = Fleet(burn=0.0, unreserved_burn=0.0, statuses={}, down={})
-    assert Overview(account="a", credit=10.0, fleet=idle).runway is None
+    def runway(credit: float | None, burn: float) -> float | None:
+        fleet = Fleet(burn=5.0, unreserved_burn=burn, statuses={}, problems=())
+        return Overview(account="a", credit=credit, fleet=fleet, age=0.0).runway
+
+    assert runway(10.0, 2.0) == 5.0
+    assert runway(-1.0, 2.0) == 0.0
+    assert runway(None, 2.0) is None
+    assert runway(10.0, 0.0) is None
 
 
 def samples(text: str, metric: str) -> list[float]:
@@ -161,6 +239,13 @@ def test_the_landing_page_shows_texts_and_never_obeys_them(site: DrivenSite, vas
     assert (SCRIPT, "instances") in rows
 
 
+def test_a_status_that_looks_like_html_is_text(site: DrivenSite, vast: SimulatedVast) -> None:
+    vast.fleet.override(vast.fleet.ids()[0], actual_status="<img src=x>")
+    site.run_all()
+    assert "img" not in Tables(site.get("/").text).tags
+    assert "1 <img src=x>" in accounts(site)["research"]["Instances"]
+
+
 def test_the_landing_page_is_locked_down_and_links_to_the_rest(site: DrivenSite) -> None:
     answer = site.get("/")
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -173,6 +258,30 @@ def test_the_landing_page_is_locked_down_and_links_to_the_rest(site: DrivenSite)
     assert links == ["/metrics", "/-/healthy", "/-/ready"]
     for link in links:
         assert site.get(link).status_code in {200, 503}
+
+
+def test_the_landing_page_links_to_the_dashboards_if_their_address_is_configured(
+    site: DrivenSite,
+) -> None:
+    app = create_app(
+        site,
+        telemetry_path="/metrics",
+        wall_clock=site.wall_clock,
+        dashboards_url='https://grafana.test/d/fleet?orgId=1&b="c"',
+    )
+    with BackgroundServer(app, listen("127.0.0.1", 0)) as server:
+        page = requests.get(server.url, timeout=30).text
+    link = '<a href="https://grafana.test/d/fleet?orgId=1&amp;b=&quot;c&quot;">Dashboards</a>'
+    assert link in page
+    assert "Dashboards" not in site.get("/").text
+
+
+def test_each_column_of_the_landing_page_has_a_heading_that_says_so(site: DrivenSite) -> None:
+    page = site.get("/").text
+    headings = re.findall("<th(?: [^>]*)?>", page)
+    assert headings
+    assert all('scope="col"' in heading for heading in headings)
+    assert re.findall("<(h[1-6])>", page) == ["h1", "h2", "h2"]
 
 
 def test_the_landing_page_links_to_the_documentation_that_the_package_names(

@@ -103,7 +103,9 @@ annotations:
 {{- end }}
 {{- $accounts = append $accounts (merge (dict "api_key_file" $file) (omit . "existingSecret" "key")) }}
 {{- end }}
-{{- toYaml (merge (dict "accounts" $accounts) .Values.config) }}
+{{- $web := dict }}
+{{- with .Values.web.dashboardsUrl }}{{ $web = dict "web" (dict "dashboards_url" .) }}{{ end }}
+{{- toYaml (merge (dict "accounts" $accounts) $web .Values.config) }}
 {{- end }}
 
 {{- /* A probe. Arguments: root, path, value with its periods. */}}

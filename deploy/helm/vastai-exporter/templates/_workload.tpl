@@ -48,7 +48,12 @@ spec:
     metadata:
       labels:
         {{- toYaml (merge (fromYaml (include "vastai-exporter.selector" .)) $own .Values.podLabels .Values.commonLabels) | nindent 8 }}
-      {{- with merge (dict) .Values.podAnnotations .Values.commonAnnotations }}
+      {{- /* The exporter reads what is below `web` only when it starts. */}}
+      {{- $web := dict }}
+      {{- if and .Values.web.dashboardsUrl (not .Values.demo) }}
+      {{- $web = dict "vastai-exporter/dashboards-url" .Values.web.dashboardsUrl }}
+      {{- end }}
+      {{- with merge $web .Values.podAnnotations .Values.commonAnnotations }}
       annotations:
         {{- toYaml . | nindent 8 }}
       {{- end }}
