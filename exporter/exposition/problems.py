@@ -1,7 +1,7 @@
 """Problems of instances for the landing page, with the names, conditions and order of the recording rules.
 
-Only problems that follow from the latest readings are here; deploy/prometheus/recording.rules.yml has all. A test
-lets those rules judge the same instances.
+Only problems that follow from the latest readings are here; the recording rules have all of them. A test lets
+the rules judge the same instances.
 """
 
 from __future__ import annotations
