@@ -73,7 +73,7 @@ PATIENCE = "15m"
 #: wait, all is well.
 UNKNOWN, BLIND, URGENT, PARTLY, AMISS, WELL = 5, 4, 3, 2, 1, 0
 VERDICT = f"""\
-{BLIND} * absent({SUCCESS}{{{INSTANCES}}})
+{BLIND} * group(absent({SUCCESS}{{{INSTANCES}}}))
 or {BLIND} * (group({SUCCESS}{{{INSTANCES}}}) unless on () group({fresh(INSTANCES)}))
 or {URGENT} * group({TROUBLES} >= {CRITICAL_RANK})
 or {URGENT} * group({LASTS} < {threshold("credit_critical_seconds"):.0f})

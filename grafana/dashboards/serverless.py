@@ -82,8 +82,8 @@ UNSERVED = (
 #: The first one that applies.
 BLIND, IS_OFF, UNREAD, NOT_SERVED, SOME_FAILED, SERVED, NONE = 6, 5, 4, 3, 2, 1, 0
 VERDICT = f"""\
-{BLIND} * absent(vastai_collector_success{{{ACCOUNT}}})
-or {IS_OFF} * absent(vastai_collector_success{{{COLLECTOR}}})
+{BLIND} * group(absent(vastai_collector_success{{{ACCOUNT}}}))
+or {IS_OFF} * group(absent(vastai_collector_success{{{COLLECTOR}}}))
 or {UNREAD} * group(vastai_collector_success{{{COLLECTOR}}} == 0)
 or {NOT_SERVED} * group({UNSERVED})
 or {SOME_FAILED} * group({FAILED} > 0)
@@ -173,7 +173,7 @@ def _load_of_capacity_now() -> Panel:
         unit=RATIO,
         decimals=0,
         steps=((None, GOOD), (0.9, WATCH), (1, WARNING)),
-        no_value="No worker is ready",
+        no_value="No known ready worker",
     )
 
 

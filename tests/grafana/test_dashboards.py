@@ -164,6 +164,13 @@ def test_a_number_that_is_missing_has_no_colour(dashboard: Dashboard) -> None:
             )
 
 
+def test_a_number_is_of_this_moment(dashboard: Dashboard) -> None:
+    """Over a time range, the last value is shown as the present one after the data has ended."""
+    for panel in dashboard.panels:
+        if panel["type"] == "stat":
+            assert all(target["instant"] for target in panel["targets"]), panel["title"]
+
+
 def test_queries_are_lettered(dashboard: Dashboard) -> None:
     for panel in dashboard.panels:
         letters = [target["refId"] for target in panel["targets"]]

@@ -126,6 +126,45 @@ def test_idle_spend_is_not_zero_before_it_is_known(tmp_path: Path) -> None:
         assert not Prometheus(url).ask(idle)
 
 
+def serverless(workers: float, success: float = 1) -> dict[str, float]:
+    """Return what is known of an account with an active endpoint."""
+    own = {"account": "web", "endpoint_id": "7"}
+    return {
+        series("vastai_collector_success", {"account": "web", "collector": "serverless"}): success,
+        series("vastai_endpoint_info", own | {"endpoint_name": "llm", "state": "active"}): 1,
+        series("vastai_endpoint_min_load", own): 1,
+        series("vastai_endpoint_workers", own | {"status": "idle"}): workers,
+    }
+
+
+@pytest.mark.parametrize(
+    ("samples", "says"),
+    [
+        (account() | serverless(1), "Good"),
+        (account() | serverless(0), "No worker"),
+        (account() | serverless(1, success=0), "Not read"),
+        (account(), "Collector off"),
+    ],
+    ids=["well", "no worker", "failing", "off"],
+)
+def test_service_says_the_worst_that_is_known(tmp_path: Path, samples: dict[str, float], says: str) -> None:
+    assert verdict(tmp_path, "serverless", samples) == says
+
+
+@pytest.mark.parametrize(
+    ("board", "says"), [("fleet", "Blind"), ("serverless", "Blind"), ("exporter", "Exporter down")]
+)
+def test_a_silent_exporter_is_said_in_one_word(tmp_path: Path, board: str, says: str) -> None:
+    """It is not said to be off, and no other tile shows a number."""
+    world.known(tmp_path, {"other_exporter": 1.0})
+    with tsdb.served(tmp_path, STEP) as url:
+        prometheus, dashboard = Prometheus(url), Dashboard(board)
+        assert prometheus.verdict(dashboard) == says
+        tiles = {panel["title"] for panel in dashboard.panels if panel["type"] == "stat"}
+        others = [query for query in dashboard.queries[1:] if query.place[:-2] in tiles]
+        assert [query.place for query in others if prometheus.ask(query)] == []
+
+
 @pytest.mark.parametrize(("minutes", "says"), [(1, "Good"), (20, "Rules missing")])
 def test_rules_are_missing_only_where_there_was_time_to_evaluate_them(
     tmp_path: Path, minutes: int, says: str
