@@ -27,8 +27,9 @@ MEGABYTE = 1e6
 #: Fractions of the largest fleet that are measured too.
 FRACTIONS = (10, 1)
 #: Scrapes that are counted, after some that create the series.
-SCRAPES, FIRST = 20, 4
-INTERVAL = 5.0
+SCRAPES, FIRST = 10, 3
+#: Seconds between two scrapes, for each started number of instances: Prometheus needs a second for 10,000.
+INTERVAL, INSTANCES = 5.0, 10_000
 CONFIG = """\
 global: {{scrape_interval: {interval:.0f}s, scrape_timeout: {interval:.0f}s}}
 scrape_configs:
@@ -63,7 +64,8 @@ def _of_fleet(size: int) -> Iterator[Figure]:
             packed = connection.body()
         plain = gzip.decompress(packed)
         samples = sum(not line.startswith(b"#") for line in plain.splitlines())
-        theirs, own = _scraped(Path(name), ours)
+        interval = INTERVAL * -(-size // INSTANCES)
+        theirs, own = _scraped(Path(name), ours, interval)
     what = f"{size:,} instances, {samples:,} samples"
     yield Figure(
         part="scrape",
@@ -81,20 +83,20 @@ def _of_fleet(size: int) -> Iterator[Figure]:
     )
     yield Figure(
         part="scrape",
-        what=f"{what}: CPU in {INTERVAL:.0f} s with a scrape, exporter to Prometheus",
+        what=f"{what}: CPU in {interval:.0f} s with a scrape, exporter to Prometheus",
         ours=f"{own.cpu * 1e3:.2f} ms",
         beside=f"{theirs.cpu * 1e3:.0f} ms",
         ratio=own.cpu / theirs.cpu,
     )
 
 
-def _scraped(folder: Path, ours: Exporter) -> tuple[Cost, Cost]:
+def _scraped(folder: Path, ours: Exporter, interval: float) -> tuple[Cost, Cost]:
     """Let Prometheus scrape the exporter, and return what that costs Prometheus and the exporter."""
-    with _prometheus(folder, ours.port) as (process, url):
-        _wait_for_scrapes(url, FIRST)
+    with _prometheus(folder, ours.port, interval) as (process, url):
+        _wait_for_scrapes(url, FIRST, interval)
         began = _scrapes(url)
         theirs, own = cpu(process), ours.cpu()
-        _wait_for_scrapes(url, began + SCRAPES)
+        _wait_for_scrapes(url, began + SCRAPES, interval)
         count = _scrapes(url) - began
         return (
             Cost(_memory(process), (cpu(process) - theirs) / count),
@@ -103,9 +105,9 @@ def _scraped(folder: Path, ours: Exporter) -> tuple[Cost, Cost]:
 
 
 @contextmanager
-def _prometheus(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _prometheus(folder: Path, port: int, interval: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
     config = folder / "prometheus.yml"
-    config.write_text(CONFIG.format(interval=INTERVAL, port=port), encoding="utf-8")
+    config.write_text(CONFIG.format(interval=interval, port=port), encoding="utf-8")
     own = free_port()
     command = [
         tsdb.program("prometheus"),
@@ -118,12 +120,12 @@ def _prometheus(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[str]
         yield process, f"http://127.0.0.1:{own}"
 
 
-def _wait_for_scrapes(url: str, count: int) -> None:
-    until = time.monotonic() + (count + 4) * INTERVAL + PATIENCE
+def _wait_for_scrapes(url: str, count: int, interval: float) -> None:
+    until = time.monotonic() + (count + 4) * interval + PATIENCE
     while _scrapes(url) < count:
         if time.monotonic() > until:
             raise RuntimeError("Prometheus does not scrape the exporter")
-        time.sleep(INTERVAL / 10)
+        time.sleep(interval / 10)
 
 
 def _scrapes(url: str) -> int:
