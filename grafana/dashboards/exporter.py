@@ -325,7 +325,7 @@ def _failed_runs_by_reason() -> Panel:
             colors=REASONS,
             unit=COUNT,
             decimals=0,
-            no_value="No run failed in the chosen time range",
+            no_value="No run failed in the selected time range",
         )
     )
 
@@ -345,7 +345,7 @@ def _who_failed_and_why() -> Panel:
             Column(field="Value", title="runs", unit=COUNT, decimals=0, width=50),
         ),
         worst_first="Value",
-        no_value="No run failed in the chosen time range",
+        no_value="No run failed in the selected time range",
     )
 
 

@@ -87,7 +87,7 @@ or {WELL} * group({SUCCESS}{{{INSTANCES}}})"""
 #: Points of charts that read every instance over the whole range, which is most of the cost in large fleets.
 FEW_POINTS = 120
 #: GPU models in a chart.
-MODELS = 8
+MODELS = 3
 UTIL = f"account_instance_label_gpu_name:vastai_instance_gpu_util_ratio:max{{{CHOICE}}}"
 HEAT = f"account_label_gpu_name:vastai_instance_gpu_temp_celsius:max{{{CHOICE}}}"
 WEIGHTED = (
@@ -256,7 +256,7 @@ def _gpu_temperature() -> Panel:
     panel = without_values(
         lines(
             "GPU temperature",
-            "The hottest running instance of each GPU model, for the hottest models. The dashed lines mark"
+            "The hottest running instance of the three hottest GPU models. The dashed lines mark"
             " where alerts begin:"
             f" {threshold('hot_celsius'):.0f} °C ({why('hot_celsius')}) and"
             f" {threshold('hot_critical_celsius'):.0f} °C ({why('hot_critical_celsius')}).",

@@ -198,12 +198,12 @@ def _traffic() -> Panel:
         Query(f"max({billed('up')})", "upload"),
         unit=BYTES_PER_SECOND,
         colors={"download": NEUTRAL, "upload": WATCH},
-        no_value="No traffic was billed in the chosen time range",
+        no_value="No traffic was billed in the selected time range",
     )
 
 
 def _traffic_cost() -> Panel:
-    return drawn(
+    panel = drawn(
         "Traffic cost per hour",
         "Billed traffic at the machine's prices, which may be 0. No other cost on this dashboard includes"
         " it.",
@@ -212,5 +212,6 @@ def _traffic_cost() -> Panel:
         unit=DOLLARS,
         decimals=3,
         colors={"download": NEUTRAL, "upload": WATCH},
-        no_value="No traffic was billed in the chosen time range",
+        no_value="No traffic was billed in the selected time range",
     )
+    return limited(panel, reach=0.01)
