@@ -65,6 +65,15 @@ def test_no_page_installs_what_is_not_published(root: Path) -> None:
     assert [page.name for page in pages if published.search(page.read_text())] == []
 
 
+def test_a_key_file_is_put_where_a_way_reads_it(root: Path, blocks: dict[str, list[str]]) -> None:
+    unit = (root / "deploy/systemd/vastai-exporter.service").read_text()
+    (credential,) = re.findall(r"LoadCredential=vast_api_key:(\S+)", unit)
+    systemd, docker = blocks["sh"][1], blocks["sh"][2]
+    (mounted,) = re.findall(r"--mount type=bind,source=([^,]+)", docker)
+    assert re.search(rf"(?ms)^install .*FILE {credential}$.*^systemctl enable", systemd)
+    assert re.search(rf"(?ms)^install -o 10001 .*FILE {mounted}$.*^docker run", docker)
+
+
 def test_every_way_is_shell(blocks: dict[str, list[str]]) -> None:
     for text in blocks["sh"]:
         checked = subprocess.run(["/bin/bash", "-n"], input=text, capture_output=True, text=True, check=False)
@@ -96,7 +105,7 @@ def test_the_exporter_accepts_the_configuration_of_several_accounts(blocks: dict
 
 
 def test_docker_is_told_of_files_in_a_way_that_fails_without_them(blocks: dict[str, list[str]]) -> None:
-    (command,) = (text for text in blocks["sh"] if text.startswith("docker run"))
+    (command,) = (text for text in blocks["sh"] if "\ndocker run" in text)
     assert "--mount type=bind," in command
     assert "--volume" not in command
 

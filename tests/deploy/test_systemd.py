@@ -152,3 +152,12 @@ def test_the_textfile_is_where_the_service_may_write(root: Path) -> None:
     (writable,) = re.findall(r"(?m)^ReadWritePaths=(.*)$", text)
     assert str(Path(output).parent) == writable
     assert output.endswith(".prom"), "all else is ignored by node_exporter"
+
+
+def test_the_page_lets_the_textfile_unit_write_to_its_folder(root: Path) -> None:
+    text = (root / UNITS[1]).read_text()
+    (group,) = re.findall(r"(?m)^Group=(.*)$", text)
+    (writable,) = re.findall(r"(?m)^ReadWritePaths=(.*)$", text)
+    command = f"install -d -m 775 -g {group} {writable}"  # Debian's package lets only root write there
+    assert command in text
+    assert f"\n{command} " in (root / "docs/install.md").read_text()
