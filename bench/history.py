@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bench import optional
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -89,6 +91,7 @@ def page(instances: int, now: float) -> bytes:
     lines = [line for number in range(instances) for line in _instance(number, now)]
     lines += [line for number in range(ACCOUNTS) for line in _account(number, now, instances // ACCOUNTS)]
     lines += _market()
+    lines += optional.lines(instances, ACCOUNTS, now)
     lines.append("vastai_exporter_config_last_reload_successful 1\n")
     return "".join(lines).encode()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench import optional
 from bench.history import ACCOUNTS, DAY, HOUR, MINUTE, MODELS, page
 from exporter.collectors import inbox
 
@@ -25,8 +26,6 @@ TRAFFIC = 10
 TARGET = 'job="vastai-exporter",instance="bench"'
 #: The length of the last scrapes, over which the rules are evaluated.
 PRESENT = 20 * MINUTE
-#: Serverless endpoints per account, and workers per endpoint.
-ENDPOINTS, WORKERS = 5, 10
 #: Series by account, label and GPU model.
 SUMS = (
     "vastai_instance_burn_dollars_per_hour",
@@ -59,7 +58,7 @@ def series(instances: int, now: float, span: float) -> Iterator[tuple[str, float
         yield from _chosen(f'account="account-{number % ACCOUNTS}",{choice(number)}', span)
     for number in range(ACCOUNTS):
         yield from _account(f'account="account-{number}"', span)
-    for number in range(ACCOUNTS * ENDPOINTS):
+    for number in range(ACCOUNTS * optional.ENDPOINTS):
         yield from _endpoint(number, span)
     yield from ((name, MINUTE, span) for name in _process())
     yield from ((name, MINUTE, span) for name in _present(1, now))
@@ -110,38 +109,16 @@ def _account(own: str, span: float) -> Iterator[tuple[str, float, float]]:
 
 
 def _endpoint(number: int, span: float) -> Iterator[tuple[str, float, float]]:
-    yield from ((name, MINUTE, span) for name in _scraped_of_endpoint(number))
-    yield (
-        f"account_endpoint:vastai_instance_burn_dollars_per_hour:sum{{{_endpoint_id(number)}}}",
-        MINUTE,
-        span,
-    )
+    for name in optional.of_endpoint(number, ACCOUNTS):
+        yield _scraped(name), MINUTE, span
+    own = optional.endpoint(number, ACCOUNTS)
+    yield f"account_endpoint:vastai_instance_burn_dollars_per_hour:sum{{{own}}}", MINUTE, span
 
 
-def _endpoint_id(number: int) -> str:
-    return f'account="account-{number % ACCOUNTS}",endpoint_id="{number}"'
-
-
-def _scraped_of_endpoint(number: int) -> Iterator[str]:
-    own = f"{TARGET},{_endpoint_id(number)}"
-    for name in ("load", "perf", "requests_working", "max_workers", "min_load", "cold_workers"):
-        yield f"vastai_endpoint_{name}{{{own}}}"
-    for status in ("idle", "running", "loading", "model_loading", "stopped", "error"):
-        yield f'vastai_endpoint_workers{{{own},status="{status}"}}'
-    yield f'vastai_endpoint_info{{{own},endpoint_name="endpoint-{number}",state="active"}}'
-
-
-def _scraped_of_endpoints() -> Iterator[str]:
-    for number in range(ACCOUNTS * ENDPOINTS):
-        yield from _scraped_of_endpoint(number)
-
-
-def _workers(instances: int) -> Iterator[str]:
-    """Yield which instances are workers: the first of each account."""
-    for number in range(min(instances, ACCOUNTS * ENDPOINTS * WORKERS)):
-        endpoint = number // ACCOUNTS // WORKERS * ACCOUNTS + number % ACCOUNTS
-        own = f'{_endpoint_id(endpoint)},instance_id="{40_000_000 + number}"'
-        yield f"vastai_endpoint_instance{{{TARGET},{own}}}"
+def _scraped(series: str) -> str:
+    """Return a series with the labels of the target."""
+    name, _, labels = series.partition("{")
+    return f"{name}{{{TARGET},{labels}" if labels else f"{name}{{{TARGET}}}"
 
 
 def _process() -> Iterator[str]:
@@ -160,8 +137,7 @@ def _present(instances: int, now: float) -> Iterator[str]:
     """Yield the scraped series of instances, without values."""
     for line in page(instances, now).decode().splitlines():
         if line.startswith("vastai_instance_"):
-            name, _, labels = line.rpartition(" ")[0].partition("{")
-            yield f"{name}{{{TARGET},{labels}"
+            yield _scraped(line.rpartition(" ")[0])
 
 
 def past(instances: int, now: float, span: float, first: float, last: float) -> Iterator[str]:
@@ -182,21 +158,6 @@ def present(instances: int, now: float) -> Iterator[str]:
     moment = now - PRESENT + MINUTE
     while moment <= now:
         for line in page(instances, moment).decode().splitlines():
-            name, _, value = line.rpartition(" ")
-            begin, _, labels = name.partition("{")
-            labelled = f"{begin}{{{TARGET},{labels}" if labels else f"{begin}{{{TARGET}}}"
-            yield f"{labelled} {value} {moment:.0f}\n"
-        for scraped in (*_workers(instances), *_scraped_of_endpoints()):
-            yield f"{scraped} 1 {moment:.0f}\n"
-        for notified, said in _notified(instances, now):
-            yield f"{notified} {said:.3f} {moment:.0f}\n"
+            series, _, value = line.rpartition(" ")
+            yield f"{_scraped(series)} {value} {moment:.0f}\n"
         moment += 2 * MINUTE
-
-
-def _notified(instances: int, now: float) -> Iterator[tuple[str, float]]:
-    """Yield the maximum number of shown notifications, all of them outbids with both bids."""
-    for number in range(min(instances, ACCOUNTS * inbox.MOST_SHOWN)):
-        own = f"{TARGET},{identity(number)}"
-        yield f'vastai_instance_notification_timestamp_seconds{{{own},type="outbid"}}', now - DAY + number
-        for whose in ("own", "new"):
-            yield f"vastai_instance_outbid_{whose}_bid_dollars_per_hour{{{own}}}", 0.3
