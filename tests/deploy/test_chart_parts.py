@@ -130,7 +130,7 @@ def test_prometheus_accepts_the_jobs_that_the_operator_makes_of_parts(
     [
         (
             {"rare": {"groups": ["hardware"]}, "other": {"groups": ["use", "hardware"]}},
-            "parts: rare: the group hardware is in another part too",
+            "parts: rare: the group hardware is also in another part",
         ),
         *(
             (

@@ -31,7 +31,7 @@ monitor. */}}
 {{- range $name, $part := $monitor.parts }}
 {{- range $part.groups }}
 {{- if not (has . $rest) }}
-{{- fail (printf "parts: %s: the group %s is in another part too; it would be scraped twice" $name .) }}
+{{- fail (printf "parts: %s: the group %s is also in another part, so it would be scraped twice" $name .) }}
 {{- end }}
 {{- $rest = without $rest . }}
 {{- end }}
@@ -54,7 +54,7 @@ minutes. Arguments: name of the part, interval. */}}
 {{- $milliseconds = add $milliseconds (mul $unit (regexFind "[0-9]+" .)) }}
 {{- end }}
 {{- if gt $milliseconds 240000 }}
-{{- fail (printf "parts: %s: with the interval %s its series would have gaps, since Prometheus looks back 5 minutes; 4m is the longest" (index . 0) (index . 1)) }}
+{{- fail (printf "parts: %s: with the interval %s, series would have gaps, because Prometheus looks back 5 minutes; the maximum is 4m" (index . 0) (index . 1)) }}
 {{- end }}
 {{- end }}
 
@@ -66,7 +66,7 @@ root, monitor, name of the part or "", its groups or an empty list, interval. */
 {{- $monitor := index . 1 }}
 {{- $name := index . 2 -}}
 {{- if and $root.Values.web.tls (not $monitor.tlsConfig) }}
-{{- fail "tlsConfig: with web.tls a monitor needs it: Prometheus asks by address, which is no name in a certificate" }}
+{{- fail "tlsConfig: with web.tls a monitor needs it: Prometheus connects to the pod's address, which is not in the certificate" }}
 {{- end -}}
 {{- if and $root.Values.web.clientCertificates (not (and $monitor.tlsConfig.cert $monitor.tlsConfig.keySecret)) }}
 {{- fail "tlsConfig: with web.clientCertificates a monitor needs a certificate of its own: cert and keySecret" }}
