@@ -135,7 +135,7 @@ def test_prometheus_accepts_the_jobs_that_the_operator_makes_of_parts(
         *(
             (
                 {"rare": {"groups": ["hardware"], "interval": interval}},
-                f"with the interval {interval} its series",
+                f"with the interval {interval}, series would have gaps",
             )
             for interval in ("10m", "1h", "4m1ms", "241s", "1d")
         ),
