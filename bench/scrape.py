@@ -30,6 +30,8 @@ FRACTIONS = (10, 1)
 SCRAPES, FIRST = 10, 3
 #: Seconds between two scrapes, for each started number of instances: Prometheus needs a second for 10,000.
 INTERVAL, INSTANCES = 5.0, 10_000
+#: Timeout of a query in seconds: Prometheus may be busy with a scrape.
+TIMEOUT = 60.0
 CONFIG = """\
 global: {{scrape_interval: {interval:.0f}s, scrape_timeout: {interval:.0f}s}}
 scrape_configs:
@@ -132,7 +134,7 @@ def _scrapes(url: str) -> int:
     """Return how often Prometheus has scraped; 0 also while it starts."""
     query = {"query": "count_over_time(up{job='vastai-exporter'}[1h]) and up == 1"}
     try:
-        result = requests.get(f"{url}/api/v1/query", params=query, timeout=PATIENCE).json()["data"]["result"]
+        result = requests.get(f"{url}/api/v1/query", params=query, timeout=TIMEOUT).json()["data"]["result"]
     except (requests.ConnectionError, ValueError, KeyError):
         return 0
     return int(result[0]["value"][1]) if result else 0
