@@ -64,7 +64,7 @@ def _trouble(number: int) -> str:
 
 
 def _identity(number: int) -> str:
-    return f'account="account-{number % ACCOUNTS}",instance_id="{40_000_000 + number}"'
+    return optional.instance(number, ACCOUNTS)
 
 
 def _described(number: int) -> str:

@@ -24,6 +24,11 @@ def lines(instances: int, accounts: int, now: float) -> Iterator[str]:
         yield from (f"{name} 1\n" for name in of_endpoint(number, accounts))
 
 
+def instance(number: int, accounts: int) -> str:
+    """Return the labels that identify an instance."""
+    return f'account="account-{number % accounts}",instance_id="{40_000_000 + number}"'
+
+
 def endpoint(number: int, accounts: int) -> str:
     """Return the labels that identify an endpoint."""
     return f'account="account-{number % accounts}",endpoint_id="{number}"'
@@ -52,11 +57,11 @@ def _inbox(instances: int, accounts: int, now: float) -> Iterator[str]:
         for name in (*inbox.TYPES, inbox.OTHER):
             yield f'vastai_notifications_total{{account="account-{account}",type="{name}"}} 1\n'
     for number in range(min(instances, accounts * inbox.MOST_SHOWN)):
-        own = f'account="account-{number % accounts}",instance_id="{40_000_000 + number}"'
+        own = instance(number, accounts)
         told = now - DAY / 2 + number
         yield f'vastai_instance_notification_timestamp_seconds{{{own},type="outbid"}} {told}\n'
         for whose in ("own", "new"):
             yield f"vastai_instance_outbid_{whose}_bid_dollars_per_hour{{{own}}} 0.3\n"
     for number in range(0, instances, BACKUPS):
-        own = f'account="account-{number % accounts}",instance_id="{40_000_000 + number}"'
+        own = instance(number, accounts)
         yield f"vastai_backup_created_timestamp_seconds{{{own}}} {now - 2 * DAY}\n"

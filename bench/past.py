@@ -42,7 +42,7 @@ SUMS = (
 
 def identity(number: int) -> str:
     """Return the labels that identify an instance."""
-    return f'account="account-{number % ACCOUNTS}",instance_id="{40_000_000 + number}"'
+    return optional.instance(number, ACCOUNTS)
 
 
 def choice(number: int) -> str:

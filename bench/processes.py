@@ -59,6 +59,13 @@ def cpu(process: subprocess.Popen[str]) -> float:
     return time.clock_gettime(clock.value)
 
 
+def memory(process: subprocess.Popen[str], name: str) -> int:
+    """Return `VmRSS` (now) or `VmHWM` (maximum) of a process in bytes."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return int(fields[name].split()[0]) * 1024
+
+
 def free_port() -> int:
     """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -87,9 +94,7 @@ class Exporter:
 
     def memory(self, name: str) -> int:
         """Return `VmRSS` (now) or `VmHWM` (maximum) in bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        fields = dict(line.split(":", 1) for line in status.splitlines())
-        return int(fields[name].split()[0]) * 1024
+        return memory(self.process, name)
 
     def threads(self) -> int:
         """Return the number of threads."""

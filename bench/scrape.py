@@ -14,7 +14,7 @@ import requests
 
 from bench.client import Connection
 from bench.figures import Figure
-from bench.processes import PATIENCE, cpu, exporter, free_port, running, simulator
+from bench.processes import PATIENCE, cpu, exporter, free_port, memory, running, simulator
 from grafana import tsdb
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _scraped(folder: Path, ours: Exporter, interval: float) -> tuple[Cost, Cost]
         _wait_for_scrapes(url, began + SCRAPES, interval)
         count = _scrapes(url) - began
         return (
-            Cost(_memory(process), (cpu(process) - theirs) / count),
+            Cost(memory(process, "VmRSS"), (cpu(process) - theirs) / count),
             Cost(ours.memory("VmHWM"), (ours.cpu() - own) / count),
         )
 
@@ -138,8 +138,3 @@ def _scrapes(url: str) -> int:
     except (requests.ConnectionError, ValueError, KeyError):
         return 0
     return int(result[0]["value"][1]) if result else 0
-
-
-def _memory(process: subprocess.Popen[str]) -> int:
-    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
